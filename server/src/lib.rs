@@ -1,0 +1,1 @@
+//! The database: the data path, replication and the member’s side of a switchover.

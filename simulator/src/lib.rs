@@ -1,0 +1,1 @@
+//! A seeded world around the decision and the member, with checkers and planted bugs.

@@ -1,0 +1,1 @@
+//! The harness for tests that need more than one process.
