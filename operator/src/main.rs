@@ -1,1 +1,7 @@
-fn main() {}
+//! `redisha`: the operator and its tools.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    operator::cli::main()
+}

@@ -1,0 +1,1 @@
+//! `RedisHA` as users write it and read it back.

@@ -1,0 +1,80 @@
+//! The command line of `redisha` and the exit codes that it promises.
+//!
+//! 0: done, bars met; 1: failed or missed; 2: could not run; 64: usage.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code for an invocation that cannot be understood (`EX_USAGE`).
+pub const USAGE: u8 = 64;
+/// Exit code for a command that could not run at all.
+pub const COULD_NOT_RUN: u8 = 2;
+
+/// A Redis that moves without its clients noticing.
+#[derive(Debug, Parser)]
+#[command(name = "redisha", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator in a cluster.
+    Operator(crate::controller::Args),
+    /// Run three servers on this machine, with a front door that leads to the primary.
+    Local(crate::local::Args),
+    /// Run switchovers under load and report what clients saw.
+    Drill(crate::drill::Args),
+    /// Print the `CustomResourceDefinition` as YAML.
+    Crd,
+    /// Print everything that an installation applies, as YAML.
+    Manifests(crate::manifests::Args),
+    /// Show what a `RedisHA` in a cluster is doing.
+    Status(crate::executor::remote::StatusArgs),
+    /// Move the primary of a `RedisHA` in a cluster, and wait until it has moved.
+    Switchover(crate::executor::remote::SwitchoverArgs),
+}
+
+/// Parses the arguments, runs the command and turns its result into an exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not mistakes; `print` picks the right stream.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("redisha: cannot start the async runtime: {error}");
+            return ExitCode::from(COULD_NOT_RUN);
+        }
+    };
+    let result = runtime.block_on(run(cli.command));
+    // A task that is stuck in a system call must not keep the process from ending.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("redisha: {error:#}");
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Operator(args) => crate::controller::run(args).await,
+        Command::Local(args) => crate::local::run(args).await,
+        Command::Drill(args) => crate::drill::run(args).await,
+        Command::Crd => crate::manifests::print_crd(),
+        Command::Manifests(args) => crate::manifests::run(&args),
+        Command::Status(args) => crate::executor::remote::status(args).await,
+        Command::Switchover(args) => crate::executor::remote::switchover(args).await,
+    }
+}

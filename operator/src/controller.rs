@@ -1,0 +1,13 @@
+//! The operator in a cluster: observe → validate → build → apply → status.
+
+use std::process::ExitCode;
+
+/// Arguments of `redisha operator`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs until it is told to stop.
+pub async fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    std::future::ready(()).await;
+    anyhow::bail!("the controller is not part of this build")
+}

@@ -1,0 +1,1 @@
+//! From facts to the reason for a switchover; pure.
