@@ -1,0 +1,197 @@
+//! What lives in the status of a `RedisHA`: the one record that decides who may acknowledge.
+//!
+//! Changed only by a compare-and-swap that tests [`Arbiter::version`], after a read by quorum.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Epoch;
+
+/// A data member at one life: the pod's (or process's) name and the random id of its data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// The pod's name; stays the same over restarts.
+    pub name: String,
+    /// The member id; new at every boot without trusted data and at every drop of the data.
+    pub member: String,
+}
+
+/// The arbiter. A status that holds nothing yet is `Arbiter::new(uid)`, with version 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Arbiter {
+    /// The cluster's UID, which every message between members carries.
+    pub uid: String,
+    /// Own counter of the compare-and-swap: each publication tests the old and adds one.
+    pub version: u64,
+    /// Set once, before the first bootstrap; from then on an empty member is never the first.
+    pub initialised: bool,
+    /// The greatest term ever claimed.
+    pub term: u64,
+    /// The primary as last published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary: Option<Member>,
+    /// The epoch of that primary.
+    pub epoch: Epoch,
+    pub config: Config,
+    /// An open election; absent when none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub election: Option<Election>,
+    /// An open planned switch; absent when none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switchover: Option<Intent>,
+    /// Completed changes of the primary, planned or not.
+    pub switchovers: u64,
+    /// The last finished attempt, whatever its outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_switchover: Option<LastSwitchover>,
+    /// The term of an election that could not hear enough members, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_loss_possible: Option<u64>,
+}
+
+impl Arbiter {
+    pub fn new(uid: impl Into<String>) -> Self {
+        Self { uid: uid.into(), ..Self::default() }
+    }
+}
+
+/// The members whose word counts, and how many of them hold a write (`w`, the primary included).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    pub v: u64,
+    pub term: u64,
+    pub members: Vec<Member>,
+    pub w: usize,
+}
+
+impl Config {
+    /// How many of the members must be sealed before an election may decide: `N − W + 1`.
+    pub fn seals_needed(&self) -> usize {
+        (self.members.len() + 1).saturating_sub(self.w).max(1)
+    }
+
+    pub fn holds(&self, member: &Member) -> bool {
+        self.members.contains(member)
+    }
+}
+
+/// A claimed term, and its winner once decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Election {
+    pub term: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub winner: Option<Member>,
+    /// The winner starts empty: the first bootstrap, or a cold start after every copy was lost.
+    #[serde(default)]
+    pub empty: bool,
+}
+
+/// A planned switch that somebody may be performing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// The request's id.
+    pub id: String,
+    pub from: Member,
+    pub to: Member,
+    pub reason: Reason,
+    /// Counts publications of this intent: every attempt pauses under an id of its own.
+    pub attempt: u32,
+    /// The longest pause of writes that this attempt may cause, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Intent {
+    /// The id under which the members act for this attempt.
+    pub fn action_id(&self) -> String {
+        format!("{}/{}", self.id, self.attempt)
+    }
+}
+
+/// Why the primary moves. Printed in kebab case; also the label of the metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    RollingUpdate,
+    Drain,
+    Eviction,
+    Deletion,
+    ScaleDown,
+    Request,
+    /// The primary handed over by itself as it was told to stop.
+    Shutdown,
+    PrimaryLost,
+}
+
+impl Reason {
+    pub const ALL: [Self; 8] = [
+        Self::RollingUpdate,
+        Self::Drain,
+        Self::Eviction,
+        Self::Deletion,
+        Self::ScaleDown,
+        Self::Request,
+        Self::Shutdown,
+        Self::PrimaryLost,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RollingUpdate => "rolling-update",
+            Self::Drain => "drain",
+            Self::Eviction => "eviction",
+            Self::Deletion => "deletion",
+            Self::ScaleDown => "scale-down",
+            Self::Request => "request",
+            Self::Shutdown => "shutdown",
+            Self::PrimaryLost => "primary-lost",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Completed,
+    Aborted,
+}
+
+/// The last finished attempt. A request is answered when its id stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LastSwitchover {
+    pub id: String,
+    /// The old primary's name; empty when there was none.
+    pub from: String,
+    /// The new primary's name, or the intended one when aborted.
+    pub to: String,
+    pub reason: Reason,
+    pub outcome: Outcome,
+    /// From the gate shut to the first held command answered, on the old primary's clock, in
+    /// milliseconds rounded up; absent when the old primary could not be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_ms: Option<u64>,
+    /// Why it was aborted, as one clause for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
