@@ -1,1 +1,78 @@
-fn main() {}
+//! `cargo xtask`: everything that a person or CI does with this repository.
+//!
+//! Progress goes to stderr. With `--json` the last line of stdout is one object with `schema`,
+//! `command`, `commit` and `ok`. Exit codes: 0 bars met, 1 missed, 2 could not run, 64 usage.
+
+mod check;
+mod compile;
+mod drill;
+mod local;
+mod paths;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+
+/// What a person or CI does with this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    /// Print one JSON object as the last line of stdout.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Three servers and the operator's switch on this machine, until Ctrl-C.
+    Local(local::Args),
+    /// Switchovers under load, with the bars that must be met.
+    Drill(drill::Args),
+    /// Format, lints, unit tests and a short simulation: before every commit.
+    Check,
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Drill(_) => "drill",
+            Self::Check => "check",
+        }
+    }
+
+    fn run(&self) -> anyhow::Result<Report> {
+        match self {
+            Self::Local(args) => local::run(args),
+            Self::Drill(args) => drill::run(args),
+            Self::Check => check::run(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is an answer, not a mistake; `print` picks the right stream.
+            let code = if error.use_stderr() { report::USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let name = cli.command.name();
+    let result = cli.command.run();
+    if let Err(error) = &result {
+        eprintln!("cargo xtask {name}: {error:#}");
+    }
+    if cli.json {
+        println!("{}", report::line(name, &result));
+    }
+    report::exit_code(&result)
+}

@@ -1,0 +1,23 @@
+//! Where things are: the checkout, what is built from it, and the cache outside of it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The root of the checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Cargo's target folder, which `CARGO_TARGET_DIR` moves.
+pub fn target() -> PathBuf {
+    match env::var_os("CARGO_TARGET_DIR") {
+        // Cargo reads a relative folder from where it was started, which is where we were.
+        Some(dir) => std::path::absolute(&dir).unwrap_or_else(|_| dir.into()),
+        None => root().join("target"),
+    }
+}
+
+/// A program that [`crate::compile::programs`] has built.
+pub fn program(name: &str) -> PathBuf {
+    target().join("release").join(name)
+}
