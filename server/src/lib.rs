@@ -1,1 +1,4 @@
 //! The database: the data path, replication and the member’s side of a switchover.
+
+pub mod maintenance;
+pub mod relay;

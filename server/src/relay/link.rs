@@ -1,0 +1,327 @@
+//! One client's way to the new primary: what was sent there, what was answered, what was not.
+//!
+//! Pure: commands and received bytes in, bytes to send and outcomes out. Commands go out only
+//! after the other side has opened the session, so that a node which cannot run it executes
+//! nothing. The link keeps every command until the other side counts it as answered; therefore it
+//! can always tell which commands certainly were not executed, which ones may have been, and never
+//! repeats the latter.
+
+use std::collections::VecDeque;
+
+use super::envelope::{self, Frame, SessionState};
+use super::session::{Argv, Session, decode, encode};
+
+/// The way of one client to the node that runs its session.
+#[derive(Debug)]
+pub struct Link {
+    phase: Phase,
+    /// Commands that wait for the session to open, then those not yet counted as answered.
+    in_flight: VecDeque<Vec<u8>>,
+    input: Vec<u8>,
+    state: SessionState,
+    /// The first command in flight went along with the session.
+    carries_pending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// This many `+OK` lines are still to come before the session is open.
+    Opening(usize),
+    Open,
+    Ended,
+}
+
+/// How the relaying node proves to the other that it may open sessions.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub user: Vec<u8>,
+    pub password: Vec<u8>,
+}
+
+/// What the other node's bytes mean for the client.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Bytes to pass on to the client as they are.
+    Reply(Vec<u8>),
+    /// So many commands are answered.
+    Answered(u64),
+    /// The session has another RESP version, database or transaction state.
+    State(SessionState),
+    /// The session came back: it goes on with this state, and these commands, in order, were not
+    /// executed.
+    MovedOn { session: Box<Session>, unexecuted: Vec<Argv> },
+    /// The session was never opened; these commands, in order, were not executed.
+    Refused { text: String, unexecuted: Vec<Argv> },
+    /// The other side does not keep the protocol: what was sent may have been executed.
+    Broken,
+}
+
+/// What became of the commands of a link whose connection was lost.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing was in flight: the session can be opened again when it is needed.
+    Idle,
+    /// The session was not open yet, so these commands were not executed.
+    NotExecuted(Vec<Argv>),
+    /// A command may or may not have been executed, or a transaction was lost: the client must be
+    /// closed, as a server that dies closes it.
+    Unknown,
+}
+
+impl Link {
+    /// A link and the first bytes to send on a fresh connection.
+    pub fn open(credentials: Option<&Credentials>, session: &Session) -> (Self, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let mut answers = 1;
+        if let Some(Credentials { user, password }) = credentials {
+            bytes.extend(encode(&[b"AUTH".to_vec(), user.clone(), password.clone()]));
+            answers += 1;
+        }
+        let mut argv = vec![b"REDISHA".to_vec(), b"SESSION".to_vec()];
+        argv.extend(session.to_args());
+        bytes.extend(encode(&argv));
+        let state = SessionState {
+            protocol: session.protocol,
+            db: session.db,
+            in_multi: session.multi.is_some(),
+        };
+        let mut in_flight = VecDeque::new();
+        if let Some(pending) = &session.pending {
+            // The other side answers it without being asked again; it counts like any other.
+            in_flight.push_back(encode(&pending.argv));
+        }
+        let link = Self {
+            phase: Phase::Opening(answers),
+            carries_pending: !in_flight.is_empty(),
+            in_flight,
+            input: Vec::new(),
+            state,
+        };
+        (link, bytes)
+    }
+
+    /// Takes a command, encoded as RESP; appends to `out` what may be sent at once.
+    pub fn send(&mut self, command: Vec<u8>, out: &mut Vec<u8>) {
+        if self.phase == Phase::Open {
+            out.extend_from_slice(&command);
+        }
+        self.in_flight.push_back(command);
+    }
+
+    /// Commands that were taken and are not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether the other side holds nothing that a new session could not be opened without.
+    pub fn is_between_commands(&self) -> bool {
+        self.in_flight.is_empty() && !self.state.in_multi
+    }
+
+    /// Whether a transaction is open on the other side.
+    pub fn in_multi(&self) -> bool {
+        self.state.in_multi
+    }
+
+    /// Takes bytes from the other side; appends to `out` what may now be sent to it.
+    pub fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Vec<Outcome> {
+        self.input.extend_from_slice(bytes);
+        let input = std::mem::take(&mut self.input);
+        let (mut used, mut outcomes) = (0, Vec::new());
+        loop {
+            match self.phase {
+                Phase::Ended => return outcomes,
+                Phase::Opening(left) => {
+                    let Some(end) = input[used..].windows(2).position(|pair| pair == b"\r\n")
+                    else {
+                        break;
+                    };
+                    let line = &input[used..used + end];
+                    used += end + 2;
+                    if line != b"+OK" {
+                        let text = String::from_utf8_lossy(line.strip_prefix(b"-").unwrap_or(line));
+                        outcomes.push(self.refused(text.into_owned()));
+                        return outcomes;
+                    }
+                    self.phase = if left == 1 { Phase::Open } else { Phase::Opening(left - 1) };
+                    if self.phase == Phase::Open {
+                        self.flush_waiting(out);
+                    }
+                }
+                Phase::Open => match envelope::take(&input[used..]) {
+                    Ok(None) => break,
+                    Ok(Some((frame, length))) => {
+                        used += length;
+                        outcomes.push(self.frame(frame));
+                    }
+                    Err(envelope::Malformed) => {
+                        self.phase = Phase::Ended;
+                        outcomes.push(Outcome::Broken);
+                    }
+                },
+            }
+        }
+        self.input = input[used..].to_vec();
+        outcomes
+    }
+
+    /// The connection to the other side is gone.
+    pub fn lost(mut self) -> Fate {
+        match self.phase {
+            Phase::Opening(_) => Fate::NotExecuted(self.unexecuted()),
+            Phase::Open if !self.is_between_commands() => Fate::Unknown,
+            Phase::Open | Phase::Ended => Fate::Idle,
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) -> Outcome {
+        match frame {
+            Frame::Reply(bytes) => Outcome::Reply(bytes),
+            Frame::Answered(count) => {
+                for _ in 0..count {
+                    self.in_flight.pop_front();
+                }
+                Outcome::Answered(count)
+            }
+            Frame::State(state) => {
+                self.state = state;
+                Outcome::State(state)
+            }
+            Frame::MovedOn(bytes) => self.moved_on(&bytes),
+            Frame::Refused(text) => self.refused(text),
+        }
+    }
+
+    fn moved_on(&mut self, bytes: &[u8]) -> Outcome {
+        self.phase = Phase::Ended;
+        let session = decode(bytes).and_then(|args| {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            Session::from_args(&args).ok()
+        });
+        let Some(session) = session else { return Outcome::Broken };
+        if session.pending.is_some() {
+            // It is the first of those in flight, with the time it has already waited.
+            self.in_flight.pop_front();
+        }
+        Outcome::MovedOn { session: Box::new(session), unexecuted: self.unexecuted() }
+    }
+
+    fn refused(&mut self, text: String) -> Outcome {
+        self.phase = Phase::Ended;
+        Outcome::Refused { text, unexecuted: self.unexecuted() }
+    }
+
+    /// Sends what waited for the session to open, except the session's own pending command.
+    fn flush_waiting(&mut self, out: &mut Vec<u8>) {
+        let carried = usize::from(self.carries_pending);
+        for command in self.in_flight.iter().skip(carried) {
+            out.extend_from_slice(command);
+        }
+    }
+
+    fn unexecuted(&mut self) -> Vec<Argv> {
+        self.in_flight.drain(..).filter_map(|command| decode(&command)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::Pending;
+    use super::*;
+
+    fn argv(words: &str) -> Argv {
+        words.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    }
+
+    fn opened(session: &Session) -> (Link, Vec<u8>) {
+        let (mut link, _) = Link::open(None, session);
+        let mut out = Vec::new();
+        assert_eq!(link.receive(b"+OK\r\n", &mut out), []);
+        (link, out)
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_session_is_open() {
+        let credentials = Credentials { user: b"u".to_vec(), password: b"p".to_vec() };
+        let (mut link, hello) = Link::open(Some(&credentials), &Session::default());
+        assert!(hello.starts_with(b"*3\r\n$4\r\nAUTH\r\n"));
+        let mut out = Vec::new();
+        link.send(encode(&argv("INCR k")), &mut out);
+        assert_eq!(link.receive(b"+OK\r\n+O", &mut out), []);
+        assert!(out.is_empty());
+        assert_eq!(link.receive(b"K\r\n", &mut out), []);
+        assert_eq!(out, encode(&argv("INCR k")));
+    }
+
+    #[test]
+    fn a_refused_session_has_executed_nothing() {
+        let (mut link, _) = Link::open(None, &Session::default());
+        let mut out = Vec::new();
+        link.send(encode(&argv("INCR k")), &mut out);
+        let outcomes = link.receive(b"-NOTREADY fenced\r\n", &mut out);
+        let text = "NOTREADY fenced".to_owned();
+        assert_eq!(outcomes, [Outcome::Refused { text, unexecuted: vec![argv("INCR k")] }]);
+        assert!(out.is_empty());
+        assert_eq!(link.lost(), Fate::Idle);
+    }
+
+    #[test]
+    fn a_session_that_moves_on_returns_exactly_what_was_not_executed() {
+        let (mut link, _) = opened(&Session::default());
+        let mut out = Vec::new();
+        for words in ["INCR k", "BLPOP q 0", "GET k"] {
+            link.send(encode(&argv(words)), &mut out);
+        }
+        let session = Session {
+            protocol: 2,
+            pending: Some(Pending { argv: argv("BLPOP q 7"), waited_ms: 5 }),
+            ..Session::default()
+        };
+        let mut bytes = Vec::new();
+        envelope::put_reply(&mut bytes, b":1\r\n");
+        envelope::put_answered(&mut bytes, 1);
+        envelope::put_moved_on(&mut bytes, &encode(&session.to_args()));
+        assert_eq!(
+            link.receive(&bytes, &mut out),
+            [
+                Outcome::Reply(b":1\r\n".to_vec()),
+                Outcome::Answered(1),
+                Outcome::MovedOn { session: Box::new(session), unexecuted: vec![argv("GET k")] },
+            ]
+        );
+    }
+
+    /// A command that was sent and not counted may have run; repeating it would double it.
+    #[test]
+    fn a_lost_link_never_repeats_what_may_have_run() {
+        let mut out = Vec::new();
+        let (mut link, _) = opened(&Session::default());
+        link.send(encode(&argv("INCR k")), &mut out);
+        assert_eq!(link.lost(), Fate::Unknown);
+
+        let (mut link, _) = Link::open(None, &Session::default());
+        link.send(encode(&argv("INCR k")), &mut out);
+        assert_eq!(link.lost(), Fate::NotExecuted(vec![argv("INCR k")]));
+
+        let (mut link, _) = opened(&Session::default());
+        let mut bytes = Vec::new();
+        envelope::put_state(&mut bytes, SessionState { protocol: 2, db: 0, in_multi: true });
+        link.receive(&bytes, &mut out);
+        assert_eq!(link.lost(), Fate::Unknown, "a transaction was lost");
+
+        let (link, _) = opened(&Session::default());
+        assert_eq!(link.lost(), Fate::Idle);
+    }
+
+    #[test]
+    fn a_pending_command_goes_with_the_session_and_is_sent_once() {
+        let pending = Pending { argv: argv("BLPOP q 0"), waited_ms: 9 };
+        let session = Session { pending: Some(pending), ..Session::default() };
+        let (mut link, _) = Link::open(None, &session);
+        let mut out = Vec::new();
+        link.send(encode(&argv("GET k")), &mut out);
+        link.receive(b"+OK\r\n", &mut out);
+        assert_eq!(out, encode(&argv("GET k")));
+        assert_eq!(link.in_flight(), 2);
+    }
+}
