@@ -1,0 +1,175 @@
+//! A client of one member's `REDISHA` commands, as the internal user.
+//!
+//! Takes an address and the secret, returns replies as text. Does I/O. Three connections ("lanes")
+//! are kept per member, since a reply that the server defers (LEVEL, HANDOVER) would otherwise
+//! hold up everything sent behind it, the ending of a pause included.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Value,
+};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// The user that members and the operator speak as.
+pub const INTERNAL_USER: &str = "redisha";
+
+/// How long a connection may take to be made, authentication included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a command to a member has no answer, or not the one that was hoped for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// Nothing was sent: the command certainly had no effect.
+    #[error("{address} cannot be reached: {why}")]
+    Unreachable { address: String, why: String },
+    /// It was sent, and whether it had an effect is unknown.
+    #[error("{address} did not answer {command}: {why}")]
+    Lost { address: String, command: String, why: String },
+    /// The member answered with an error.
+    #[error("{address} refused {command}: {code} {message}")]
+    Refused { address: String, command: String, code: String, message: String },
+}
+
+/// Which of a member's connections a command goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// `STATUS`, at any time.
+    Observe,
+    /// Commands that are answered at once.
+    Act,
+    /// Commands whose answer the server may defer.
+    Wait,
+}
+
+/// The connections to one member. Cheap to clone; made on first use and again after a failure.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    host: String,
+    port: u16,
+    secret: String,
+    lanes: [Mutex<Option<Connection>>; 3],
+}
+
+/// `MultiplexedConnection` has no `Debug` that is worth printing.
+struct Connection(MultiplexedConnection);
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Client {
+    /// A client of the member at `host:port`; connects when it is first used.
+    pub fn new(host: &str, port: u16, secret: &str) -> Self {
+        let lanes = [Mutex::new(None), Mutex::new(None), Mutex::new(None)];
+        let inner = Inner { host: host.to_owned(), port, secret: secret.to_owned(), lanes };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// `host:port`, as it is shown in errors.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.inner.host, self.inner.port)
+    }
+
+    /// Sends one command and waits at most `deadline` for its reply, connecting first if need be.
+    pub async fn call(
+        &self,
+        lane: Lane,
+        args: &[String],
+        deadline: Duration,
+    ) -> Result<Value, CallError> {
+        let until = tokio::time::Instant::now() + deadline;
+        let mut connection = self.connection(lane, deadline).await?;
+        let mut command = redis::Cmd::new();
+        for arg in args {
+            command.arg(arg);
+        }
+        let answer = tokio::time::timeout_at(until, connection.send_packed_command(&command)).await;
+        let name = || args.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let lost = |why: String| CallError::Lost { address: self.address(), command: name(), why };
+        match answer {
+            Ok(Ok(Value::ServerError(error))) => Err(CallError::Refused {
+                address: self.address(),
+                command: name(),
+                code: error.code().to_owned(),
+                message: error.details().unwrap_or_default().to_owned(),
+            }),
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if error.is_io_error() || error.is_connection_dropped() => {
+                self.forget(lane).await;
+                Err(lost(error.to_string()))
+            }
+            Ok(Err(error)) => Err(CallError::Refused {
+                address: self.address(),
+                command: name(),
+                code: error.code().unwrap_or("ERR").to_owned(),
+                message: error.detail().unwrap_or_default().to_owned(),
+            }),
+            Err(_) => {
+                // The late reply would have to be skipped by the next command: start afresh.
+                self.forget(lane).await;
+                Err(lost(format!("no reply within {} ms", deadline.as_millis())))
+            }
+        }
+    }
+
+    async fn connection(
+        &self,
+        lane: Lane,
+        deadline: Duration,
+    ) -> Result<MultiplexedConnection, CallError> {
+        let mut slot = self.inner.lanes[lane as usize].lock().await;
+        if let Some(connection) = slot.as_ref() {
+            return Ok(connection.0.clone());
+        }
+        let unreachable = |why: String| CallError::Unreachable { address: self.address(), why };
+        let addr = ConnectionAddr::Tcp(self.inner.host.clone(), self.inner.port);
+        let redis = RedisConnectionInfo::default()
+            .set_username(INTERNAL_USER)
+            .set_password(&self.inner.secret)
+            .set_skip_set_lib_name();
+        let info = addr
+            .into_connection_info()
+            .map_err(|error| unreachable(error.to_string()))?
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true))
+            .set_redis_settings(redis);
+        let client = redis::Client::open(info).map_err(|error| unreachable(error.to_string()))?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT.min(deadline)))
+            .set_response_timeout(None);
+        let made = client.get_multiplexed_async_connection_with_config(&config);
+        let made = timeout(CONNECT_TIMEOUT.min(deadline), made)
+            .await
+            .map_err(|_| unreachable("the connection took too long".to_owned()))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        *slot = Some(Connection(made.clone()));
+        Ok(made)
+    }
+
+    async fn forget(&self, lane: Lane) {
+        *self.inner.lanes[lane as usize].lock().await = None;
+    }
+}
+
+/// The text of a reply that is a string of any kind or a number.
+pub fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::SimpleString(text) => Some(text.clone()),
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Value::VerbatimString { text, .. } => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Okay => Some("OK".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,227 @@
+//! The loop: observe, decide, act, and feed back what became of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use switchover::{
+    Command, Effect, Event, Member, Observation, Refusal, Settings, State, Tag, step,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::client::{Client, Lane};
+use super::crash::{self, Moment};
+use super::worker::Lines;
+use super::{ArbiterStore, Directory, observe, wire};
+
+/// The executor of one `RedisHA`.
+pub struct Executor<S, D> {
+    world: Arc<World<S, D>>,
+    events: UnboundedReceiver<Event>,
+    lines: Lines<Line>,
+}
+
+/// Wakes an executor from outside.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    sender: UnboundedSender<Event>,
+}
+
+impl Handle {
+    /// Something outside changed: look again as soon as nothing is under way.
+    pub fn nudge(&self) {
+        // An executor that has ended has nobody to wake.
+        let _ = self.sender.send(Event::Nudge);
+    }
+}
+
+/// What must stay in order among itself.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Line {
+    Publications,
+    Labels,
+    Notices,
+    Member(String, bool),
+}
+
+/// Everything that effects need, shared by their tasks.
+struct World<S, D> {
+    store: S,
+    directory: D,
+    secret: String,
+    known: Mutex<Known>,
+    sender: UnboundedSender<Event>,
+}
+
+/// What the last observation said that later effects need.
+#[derive(Default)]
+struct Known {
+    uid: String,
+    settings: Settings,
+    clients: HashMap<String, Client>,
+}
+
+impl<S: ArbiterStore, D: Directory> Executor<S, D> {
+    /// An executor that speaks to members with this secret. Does nothing until [`Self::run`].
+    pub fn new(store: S, directory: D, secret: &str) -> Self {
+        let (sender, events) = unbounded_channel();
+        let known = Mutex::new(Known::default());
+        let world = World { store, directory, secret: secret.to_owned(), known, sender };
+        Self { world: Arc::new(world), events, lines: Lines::new() }
+    }
+
+    /// To wake it from elsewhere.
+    pub fn handle(&self) -> Handle {
+        Handle { sender: self.world.sender.clone() }
+    }
+
+    /// Runs until the future is dropped. Dropping it between any two effects is safe, as a crash is.
+    pub async fn run(mut self) {
+        self.handle().nudge();
+        let mut state = State::new();
+        while let Some(event) = self.events.recv().await {
+            tracing::trace!(?event, "event");
+            let (next, effects) = step(&state, event);
+            state = next;
+            for effect in effects {
+                tracing::trace!(?effect, "effect");
+                self.perform(effect);
+            }
+        }
+    }
+
+    /// Starts one effect; whatever it answers comes back as an event.
+    fn perform(&mut self, effect: Effect) {
+        let world = Arc::clone(&self.world);
+        let name = crash::step_of(&effect);
+        match effect {
+            Effect::Observe { tag } => {
+                tokio::spawn(async move { at(&name, world.observe(tag)).await });
+            }
+            Effect::Publish { tag, arbiter } => {
+                self.lines.add(Line::Publications, async move {
+                    let result = at(&name, world.store.publish(&arbiter)).await;
+                    world.tell(Event::Published { tag, result });
+                });
+            }
+            Effect::Command { tag, to, command } => {
+                let lane = lane(&command);
+                let line = Line::Member(to.name.clone(), lane == Lane::Wait);
+                self.lines.add(line, async move {
+                    let result = at(&name, world.command(&to, &command, lane)).await;
+                    world.tell(Event::Replied { tag, name: to.name, result });
+                });
+            }
+            Effect::Label { tag, name: member, label } => {
+                self.lines.add(Line::Labels, async move {
+                    let done = at(&name, world.directory.label(&member, label)).await;
+                    world.tell(Event::Labelled { tag, name: member, done });
+                });
+            }
+            Effect::SetTimer { tag, after_ms } => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    world.tell(Event::Expired { tag });
+                });
+            }
+            Effect::Notify(notice) => {
+                self.lines.add(Line::Notices, async move {
+                    world.directory.notify(notice).await;
+                });
+            }
+        }
+    }
+}
+
+/// Runs one effect between the two places where a test may end the process.
+async fn at<T>(step: &str, effect: impl Future<Output = T>) -> T {
+    crash::point(step, Moment::Before);
+    let result = effect.await;
+    crash::point(step, Moment::After);
+    result
+}
+
+fn lane(command: &Command) -> Lane {
+    match command {
+        Command::Level { .. } | Command::Handover { .. } | Command::Takeover { .. } => Lane::Wait,
+        _ => Lane::Act,
+    }
+}
+
+impl<S: ArbiterStore, D: Directory> World<S, D> {
+    fn tell(&self, event: Event) {
+        // Fails only when the executor has ended, and then nobody waits for the answer.
+        let _ = self.sender.send(event);
+    }
+
+    /// An arbiter or a directory that cannot be read answers nothing: the decision asks again.
+    async fn observe(&self, tag: Tag) {
+        let arbiter = match self.store.read().await {
+            Ok(arbiter) => arbiter,
+            Err(error) => return tracing::warn!(%error, "the arbiter cannot be read"),
+        };
+        let mut view = match self.directory.view(&arbiter).await {
+            Ok(view) => view,
+            Err(error) => return tracing::warn!(%error, "the members cannot be listed"),
+        };
+        let clients = {
+            let mut known = self.known.lock().expect("no holder of this lock panics");
+            known.uid.clone_from(&arbiter.uid);
+            known.settings = view.settings;
+            known.clients.retain(|name, _| view.members.iter().any(|seen| seen.name == *name));
+            view.members
+                .iter()
+                .map(|seen| known.client(&seen.name, &seen.host, seen.port, &self.secret))
+                .collect()
+        };
+        observe::fill(&mut view.members, clients).await;
+        let super::View { settings, members, request } = view;
+        let observation = Box::new(Observation { arbiter, settings, members, request });
+        self.directory.observed(&observation);
+        self.tell(Event::Observed { tag, observation });
+    }
+
+    async fn command(
+        &self,
+        to: &Member,
+        command: &Command,
+        lane: Lane,
+    ) -> Result<switchover::Reply, Refusal> {
+        let (client, uid, deadline) = {
+            let known = self.known.lock().expect("no holder of this lock panics");
+            let Some(client) = known.clients.get(&to.name) else {
+                return Err(Refusal::Lost("it is not listed any more".to_owned()));
+            };
+            (client.clone(), known.uid.clone(), known.deadline(command))
+        };
+        let words = command.words(&uid, to);
+        let started = std::time::Instant::now();
+        let result = wire::reply(client.call(lane, &words, deadline).await);
+        let took_us = started.elapsed().as_micros() as u64;
+        tracing::debug!(to = to.name, command = command.name(), ?result, took_us, "command");
+        result
+    }
+}
+
+impl Known {
+    /// The client of a member, made anew when its address has changed.
+    fn client(&mut self, name: &str, host: &str, port: u16, secret: &str) -> Client {
+        let client = Client::new(host, port, secret);
+        match self.clients.get(name) {
+            Some(known) if known.address() == client.address() => known.clone(),
+            _ => {
+                self.clients.insert(name.to_owned(), client.clone());
+                client
+            }
+        }
+    }
+
+    fn deadline(&self, command: &Command) -> Duration {
+        let settings = &self.settings;
+        Duration::from_millis(match command {
+            Command::Handover { .. } | Command::Takeover { .. } => settings.handover_timeout_ms,
+            Command::Level { .. } => settings.pause_timeout_ms + settings.answer_timeout_ms,
+            _ => settings.answer_timeout_ms,
+        })
+    }
+}
