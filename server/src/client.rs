@@ -1,0 +1,197 @@
+//! The logical state of one connection: who it is, what it said, what it is waiting for.
+//!
+//! Sockets belong to `net`; a client is all that the engine knows of one. It is without I/O.
+
+use std::net::SocketAddr;
+
+use crate::engine::blocking::Blocked;
+use crate::engine::effects::LinkOwner;
+use crate::resp::{OwnedArgs, Parser, Proto, Reply};
+
+/// Names a client: a slot that is reused and a serial number that is not (it is `CLIENT ID`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId {
+    pub serial: u64,
+    pub slot: u32,
+}
+
+/// Whose rights a connection has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    Default,
+    /// `redisha`: members and the operator.
+    Internal,
+}
+
+/// What the bytes of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Commands of an ordinary client.
+    Commands,
+    /// A replica after PSYNC: it sends commands, and its output is filled from the backlog.
+    Replica,
+    /// A connection that this server opened; its bytes go to the owner.
+    Link(LinkOwner),
+}
+
+/// Why no further command of a client is executed now. Its unread input is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    None,
+    /// The next command waits for the end of a pause; it has not been consumed.
+    Paused,
+    /// A consumed command waits for keys (or for acknowledgements); see `Client::blocked`.
+    Blocked,
+    /// A consumed command waits for another node's answer.
+    Relayed,
+    /// A consumed command's reply comes later, by `Engine::answer`.
+    Deferred,
+}
+
+/// When a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    No,
+    /// After what is in the output buffer was written.
+    AfterOutput,
+    /// At once.
+    Now,
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// The next command's reply is left out.
+    SkipNext,
+    /// This command's reply is left out.
+    Skipping,
+}
+
+/// What a connection said about itself, and how it came.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, each with its own command
+pub struct Traits {
+    /// READONLY was said, or the connection came by `readonly-port`.
+    pub readonly: bool,
+    /// CLIENT CAPA redirect.
+    pub capa_redirect: bool,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    /// MONITOR is not offered; a cluster client is one that sent CLUSTER or ASKING.
+    pub speaks_cluster: bool,
+    /// It came by the port whose connections start as READONLY.
+    pub readonly_port: bool,
+}
+
+/// MULTI's queue.
+#[derive(Debug, Default)]
+pub struct Multi {
+    pub queue: Vec<OwnedArgs>,
+    /// A command could not be queued: EXEC will answer EXECABORT.
+    pub broken: bool,
+    /// A queued command is a write or may replicate.
+    pub writes: bool,
+}
+
+pub struct Client {
+    pub id: ClientId,
+    pub duty: Duty,
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    pub user: User,
+    pub authenticated: bool,
+    pub db: usize,
+    pub proto: Proto,
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_version: Vec<u8>,
+    pub traits: Traits,
+    pub reply_mode: ReplyMode,
+    pub hold: Hold,
+    pub blocked: Option<Box<Blocked>>,
+    pub multi: Option<Box<Multi>>,
+    /// WATCH: keys with their databases, and whether one of them changed since.
+    pub watching: Vec<(u32, Box<[u8]>)>,
+    pub watch_broken: bool,
+    pub subscriptions: Option<Box<crate::engine::pubsub::Subscriptions>>,
+    pub closing: Closing,
+    /// Input not executed yet; it begins at the first byte of a command.
+    pub input: Vec<u8>,
+    pub parser: Parser,
+    /// Replies not yet written.
+    pub out: Vec<u8>,
+    /// The client is already in the list of those whose output is to be written.
+    pub flush_queued: bool,
+    /// `net` stopped reading because the engine did not want more.
+    pub read_stopped: bool,
+    /// Milliseconds of the engine's monotonic clock.
+    pub created_ms: u64,
+    pub active_ms: u64,
+    /// When the output first exceeded its soft limit.
+    pub soft_limit_since_ms: Option<u64>,
+    pub last_command: &'static str,
+    pub commands: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+impl Client {
+    pub fn new(id: ClientId, duty: Duty, now_ms: u64) -> Self {
+        Self {
+            id,
+            duty,
+            peer: None,
+            local: None,
+            user: User::Default,
+            authenticated: false,
+            db: 0,
+            proto: Proto::Resp2,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_version: Vec::new(),
+            traits: Traits::default(),
+            reply_mode: ReplyMode::On,
+            hold: Hold::None,
+            blocked: None,
+            multi: None,
+            watching: Vec::new(),
+            watch_broken: false,
+            subscriptions: None,
+            closing: Closing::No,
+            input: Vec::new(),
+            parser: Parser::default(),
+            out: Vec::new(),
+            flush_queued: false,
+            read_stopped: false,
+            created_ms: now_ms,
+            active_ms: now_ms,
+            soft_limit_since_ms: None,
+            last_command: "NULL",
+            commands: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// The writer of this client's replies.
+    #[inline]
+    pub fn reply(&mut self) -> Reply<'_> {
+        Reply::new(&mut self.out, self.proto)
+    }
+
+    pub fn is_internal(&self) -> bool {
+        self.user == User::Internal && self.authenticated
+    }
+
+    /// Whether its next command may be executed.
+    #[inline]
+    pub fn may_run(&self) -> bool {
+        self.hold == Hold::None && self.closing == Closing::No
+    }
+
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.as_ref().map_or(0, |subs| subs.count())
+    }
+}

@@ -1,0 +1,128 @@
+//! The executing core: takes bytes and time, gives replies, propagated commands and effects.
+//!
+//! Without I/O. `net` calls it so, at each wake-up: [`Engine::set_now`], then [`Engine::receive`]
+//! for every connection that had bytes, [`Engine::tick`] for what is due, and [`Engine::turn_end`];
+//! afterwards it writes the outputs of `clients.flush` and performs `effects`.
+//!
+//! **Order is kept within a connection.** A client whose next command may not run (a pause, a
+//! blocked or relayed command, a reply that comes later: [`Hold`]) keeps its unread input and is
+//! not read beyond a bound. [`Engine::resume`] lets it go on; clients that a pause held go on in
+//! the order in which they arrived.
+//!
+//! **Borrowing.** The client whose command runs is taken out of [`Clients`], so that a handler
+//! has the engine and its client at once; code that visits all clients must think of that one
+//! apart.
+
+pub mod blocking;
+pub mod clients;
+mod context;
+pub mod effects;
+pub mod gates;
+pub mod hooks;
+pub mod pause;
+pub mod propagate;
+pub mod pubsub;
+pub mod run;
+pub mod waiting;
+
+use std::collections::VecDeque;
+
+use crate::client::ClientId;
+use crate::config::Config;
+use crate::store::Keyspace;
+
+use blocking::Blocking;
+use clients::Clients;
+use effects::{Effect, Timers};
+use pause::Pause;
+use propagate::Outbox;
+use pubsub::PubSub;
+
+pub use context::Context;
+pub use gates::Flow;
+pub use hooks::Redirected;
+
+/// The time of one wake-up, taken once by `net`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Microseconds on the monotonic clock since the process started.
+    pub mono_us: u64,
+    /// Microseconds since 1970.
+    pub unix_us: i64,
+}
+
+impl Now {
+    #[inline]
+    pub fn mono_ms(self) -> u64 {
+        self.mono_us / 1000
+    }
+
+    #[inline]
+    pub fn unix_ms(self) -> i64 {
+        self.unix_us / 1000
+    }
+}
+
+/// Counts that INFO shows.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    pub connections: u64,
+    pub rejected_connections: u64,
+    pub commands: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub expired_keys: u64,
+    pub keyspace_hits: u64,
+    pub keyspace_misses: u64,
+    pub errors: u64,
+    pub clients_over_output_limit: u64,
+}
+
+pub struct Engine {
+    pub now: Now,
+    pub keyspace: Keyspace,
+    pub clients: Clients,
+    pub config: Config,
+    pub effects: Vec<Effect>,
+    pub timers: Timers,
+    pub outbox: Outbox,
+    pub pause: Pause,
+    pub blocking: Blocking,
+    pub pubsub: PubSub,
+    pub watched: run::Watched,
+    pub stats: Stats,
+    /// Clients whose next command a gate holds, in order of arrival.
+    pub held: VecDeque<ClientId>,
+    /// Clients that may go on after this command.
+    pub(crate) runnable: VecDeque<ClientId>,
+    /// State of the other rooms.
+    pub rooms: hooks::Rooms,
+}
+
+impl Engine {
+    pub fn new(config: Config, now: Now) -> Self {
+        let keyspace = hooks::new_keyspace(&config);
+        Self {
+            now,
+            keyspace,
+            clients: Clients::default(),
+            config,
+            effects: Vec::new(),
+            timers: Timers::default(),
+            outbox: Outbox::default(),
+            pause: Pause::default(),
+            blocking: Blocking::default(),
+            pubsub: PubSub::default(),
+            watched: run::Watched::default(),
+            stats: Stats::default(),
+            held: VecDeque::new(),
+            runnable: VecDeque::new(),
+            rooms: hooks::Rooms::default(),
+        }
+    }
+
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+        hooks::set_clock(self);
+    }
+}

@@ -1,0 +1,96 @@
+//! Commands that wait for keys.
+//!
+//! A handler that found nothing blocks its client on keys and returns without a reply. When one
+//! of the keys is signalled, the clients that wait for it run their command again in the order in
+//! which they blocked, until the key serves no more; a command that still finds nothing keeps its
+//! place and its deadline. So a blocking handler has no second form, and the command can be
+//! carried to another node as it came, with the time that it has left.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::client::ClientId;
+use crate::resp::OwnedArgs;
+
+/// What a blocked client is answered when its time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTimeout {
+    Null,
+    NullArray,
+    /// The handler runs a last time with `cx.timed_out` set and writes the reply itself.
+    Rerun,
+}
+
+/// A command that waits.
+#[derive(Debug)]
+pub struct Blocked {
+    pub args: OwnedArgs,
+    pub db: u32,
+    pub keys: Vec<Box<[u8]>>,
+    /// On the monotonic clock; `None` waits without end.
+    pub deadline_ms: Option<u64>,
+    pub on_timeout: OnTimeout,
+}
+
+type WaitMap = HashMap<(u32, Box<[u8]>), VecDeque<ClientId>>;
+
+#[derive(Default)]
+pub struct Blocking {
+    waiting: WaitMap,
+    ready: VecDeque<(u32, Box<[u8]>)>,
+}
+
+impl Blocking {
+    /// Notes that a key may now serve those who wait for it; costs nothing when nobody waits.
+    #[inline]
+    pub fn signal(&mut self, db: usize, key: &[u8]) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let key = (db as u32, Box::from(key));
+        if self.waiting.contains_key(&key) && !self.ready.contains(&key) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Signals every key that someone waits for, after SWAPDB, FLUSHALL or a full resync.
+    pub fn signal_all(&mut self) {
+        for key in self.waiting.keys() {
+            if !self.ready.contains(key) {
+                self.ready.push_back(key.clone());
+            }
+        }
+    }
+
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn next_ready(&mut self) -> Option<(u32, Box<[u8]>)> {
+        self.ready.pop_front()
+    }
+
+    pub(super) fn waiters(&self, key: &(u32, Box<[u8]>)) -> Vec<ClientId> {
+        self.waiting.get(key).map(|queue| queue.iter().copied().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn add(&mut self, id: ClientId, blocked: &Blocked) {
+        for key in &blocked.keys {
+            let queue = self.waiting.entry((blocked.db, key.clone())).or_default();
+            if !queue.contains(&id) {
+                queue.push_back(id);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: ClientId, blocked: &Blocked) {
+        for key in &blocked.keys {
+            let key = (blocked.db, key.clone());
+            if let Some(queue) = self.waiting.get_mut(&key) {
+                queue.retain(|waiter| *waiter != id);
+                if queue.is_empty() {
+                    self.waiting.remove(&key);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! All clients by slot. The one whose command runs is taken out and put back afterwards, so that
+//! its handler may change the engine and the client at once.
+
+use crate::client::{Client, ClientId, Closing, Duty};
+
+#[derive(Default)]
+pub struct Clients {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    last_serial: u64,
+    count: usize,
+    /// Clients with output to write or an end to perform; drained by `net`.
+    pub flush: Vec<ClientId>,
+}
+
+struct Slot {
+    serial: u64,
+    client: Option<Box<Client>>,
+}
+
+impl Clients {
+    pub fn add(&mut self, duty: Duty, now_ms: u64) -> ClientId {
+        self.last_serial += 1;
+        self.count += 1;
+        let serial = self.last_serial;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { serial: 0, client: None });
+            self.slots.len() as u32 - 1
+        });
+        let id = ClientId { serial, slot };
+        self.slots[slot as usize] =
+            Slot { serial, client: Some(Box::new(Client::new(id, duty, now_ms))) };
+        id
+    }
+
+    pub fn remove(&mut self, id: ClientId) -> Option<Box<Client>> {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.serial == id.serial)?;
+        let client = slot.client.take();
+        slot.serial = 0;
+        self.free.push(id.slot);
+        self.count -= 1;
+        client
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn get(&self, id: ClientId) -> Option<&Client> {
+        let slot = self.slots.get(id.slot as usize).filter(|slot| slot.serial == id.serial)?;
+        slot.client.as_deref()
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.serial == id.serial)?;
+        slot.client.as_deref_mut()
+    }
+
+    /// Takes a client out to run it; `put_back` must follow.
+    #[inline]
+    pub fn take(&mut self, id: ClientId) -> Option<Box<Client>> {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.serial == id.serial)?;
+        slot.client.take()
+    }
+
+    #[inline]
+    pub fn put_back(&mut self, client: Box<Client>) {
+        let slot = &mut self.slots[client.id.slot as usize];
+        debug_assert_eq!(slot.serial, client.id.serial);
+        slot.client = Some(client);
+    }
+
+    /// Every client but the one that is running.
+    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.slots.iter().filter_map(|slot| slot.client.as_deref())
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.slots.iter_mut().filter_map(|slot| slot.client.as_deref_mut())
+    }
+
+    /// Queues a client for writing; called by whoever appended to the output of another client.
+    #[inline]
+    pub fn queue_flush(&mut self, id: ClientId) {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.serial == id.serial);
+        if let Some(client) = slot.and_then(|slot| slot.client.as_deref_mut())
+            && !client.flush_queued
+        {
+            client.flush_queued = true;
+            self.flush.push(id);
+        }
+    }
+
+    /// Ends a connection that is not the running one.
+    pub fn close(&mut self, id: ClientId, how: Closing) {
+        if let Some(client) = self.get_mut(id)
+            && client.closing != Closing::Now
+        {
+            client.closing = how;
+            self.queue_flush(id);
+        }
+    }
+}

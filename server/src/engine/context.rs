@@ -1,0 +1,116 @@
+//! What a handler is given.
+
+use crate::client::{Client, ClientId, Hold, User};
+use crate::command::Command;
+use crate::resp::{Args, Reply};
+
+use super::Engine;
+use super::blocking::{Blocked, OnTimeout};
+use super::effects::Timer;
+use super::propagate::Verbatim;
+
+/// The engine, the client and the arguments of the command that runs.
+pub struct Context<'a> {
+    pub engine: &'a mut Engine,
+    pub client: &'a mut Client,
+    pub args: Args<'a>,
+    pub row: &'static Command,
+    /// The command runs inside EXEC: it must not block.
+    pub in_exec: bool,
+    /// A blocked command runs again after its deadline, with [`OnTimeout::Rerun`].
+    pub timed_out: bool,
+    /// The command comes from the primary's stream: it is not refused and its reply is dropped.
+    pub from_primary: bool,
+}
+
+impl Context<'_> {
+    #[inline]
+    pub fn reply(&mut self) -> Reply<'_> {
+        self.client.reply()
+    }
+
+    /// Counts changes: the command is propagated as it came, unless the handler replaces it.
+    #[inline]
+    pub fn dirty(&mut self, changes: usize) {
+        self.engine.outbox.dirty += changes as u64;
+    }
+
+    /// Propagates this command instead of the one that came; may be called several times.
+    pub fn propagate(&mut self, parts: &[&[u8]]) {
+        self.engine.outbox.verbatim = Verbatim::Replaced;
+        if self.from_primary || !super::hooks::stream_is_open(self.engine) {
+            return;
+        }
+        self.engine.note_expired();
+        let db = self.client.db;
+        self.engine.outbox.push(db, parts.iter().copied());
+    }
+
+    /// The changes of this command do not go to the replicas.
+    pub fn propagate_nothing(&mut self) {
+        self.engine.outbox.verbatim = Verbatim::Replaced;
+    }
+
+    /// The command goes to the replicas though it changed no key (PUBLISH).
+    pub fn propagate_always(&mut self) {
+        self.engine.outbox.verbatim = Verbatim::Always;
+    }
+
+    /// Tells those who WATCH `key` in the client's database that it changed.
+    #[inline]
+    pub fn touch(&mut self, key: &[u8]) {
+        self.engine.touch(self.client, self.client.db, key);
+    }
+
+    /// Tells commands that wait for `key` that it may serve them now. Also call [`Self::touch`].
+    #[inline]
+    pub fn signal(&mut self, key: &[u8]) {
+        self.engine.blocking.signal(self.client.db, key);
+    }
+
+    /// Lets the client wait for `keys`; the handler returns without a reply. Inside EXEC a
+    /// command never waits: the answer for an expired deadline is written at once.
+    ///
+    /// `deadline_ms` is on the monotonic clock, `None` waits without end. When the command was
+    /// run again and blocks again, its first deadline stays.
+    pub fn block<'k>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+        deadline_ms: Option<u64>,
+        on_timeout: OnTimeout,
+    ) {
+        if self.in_exec || self.from_primary {
+            match on_timeout {
+                OnTimeout::Null => self.reply().null(),
+                OnTimeout::NullArray | OnTimeout::Rerun => self.reply().null_array(),
+            }
+            return;
+        }
+        self.client.hold = Hold::Blocked;
+        if self.client.blocked.is_some() {
+            return;
+        }
+        let blocked = Box::new(Blocked {
+            args: self.args.to_owned(),
+            db: self.client.db as u32,
+            keys: keys.into_iter().map(Box::from).collect(),
+            deadline_ms,
+            on_timeout,
+        });
+        self.engine.blocking.add(self.client.id, &blocked);
+        if let Some(deadline_ms) = deadline_ms {
+            self.engine.timers.at(deadline_ms, Timer::Blocked(self.client.id));
+        }
+        self.client.blocked = Some(blocked);
+    }
+
+    /// The reply of this command comes later, by [`Engine::answer`] with the id returned.
+    pub fn defer(&mut self) -> ClientId {
+        self.client.hold = Hold::Deferred;
+        self.client.id
+    }
+
+    pub fn is_internal(&self) -> bool {
+        self.client.user == User::Internal
+    }
+}

@@ -1,0 +1,224 @@
+//! The order of all gates, in one place.
+//!
+//! lookup → arity → authentication → redirect → loading and fencing → memory → read-only replica
+//! → pause → MULTI's queue → execute → propagate → serve blocked commands.
+
+use crate::client::{Client, Duty, Hold, ReplyMode, User};
+use crate::command::{Command, Flags, lookup, subcommand};
+use crate::resp::{Args, CommandError, Proto, errors};
+
+use super::hooks::{self, Redirected};
+use super::pause::Scope;
+use super::run::run_row;
+use super::{Context, Engine};
+
+/// What became of a command that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It is consumed.
+    Done,
+    /// It was not taken: it stays in the input and the client is held.
+    Held,
+}
+
+impl Engine {
+    /// Passes one command of a client through all gates and executes it.
+    pub(super) fn execute(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
+        if client.reply_mode != ReplyMode::On {
+            return self.execute_silently(client, args);
+        }
+        self.execute_gated(client, args)
+    }
+
+    /// As `execute`, for a client that asked for no replies.
+    fn execute_silently(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
+        if client.reply_mode == ReplyMode::SkipNext {
+            client.reply_mode = ReplyMode::Skipping;
+        }
+        let before = client.out.len();
+        let flow = self.execute_gated(client, args);
+        match client.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::SkipNext | ReplyMode::Off => client.out.truncate(before),
+            ReplyMode::Skipping => {
+                client.out.truncate(before);
+                if flow == Flow::Done {
+                    client.reply_mode = ReplyMode::On;
+                } else {
+                    client.reply_mode = ReplyMode::SkipNext;
+                }
+            }
+        }
+        flow
+    }
+
+    fn execute_gated(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
+        let row = match self.find(client, args) {
+            Ok(row) => row,
+            Err(error) => return self.refuse(client, &error),
+        };
+        if !row.is(Flags::LOCAL) {
+            match hooks::redirect(self, client, row, args) {
+                Redirected::No => {}
+                Redirected::Refused(error) => return self.refuse(client, &error),
+                Redirected::Relayed => return Flow::Done,
+                Redirected::Held => return Flow::Held,
+            }
+        }
+        if let Err(error) = self.admit(client, row) {
+            return self.refuse(client, &error);
+        }
+        if self.pause.scope().is_some() && self.pause_holds(client, row) {
+            client.hold = Hold::Paused;
+            self.held.push_back(client.id);
+            return Flow::Held;
+        }
+        if client.multi.is_some() && !row.is(Flags::IN_MULTI) {
+            return self.queue(client, row, args);
+        }
+        self.run_top_level(client, row, args);
+        Flow::Done
+    }
+
+    /// Lookup, arity and authentication.
+    #[inline]
+    fn find(&self, client: &Client, args: Args<'_>) -> Result<&'static Command, CommandError> {
+        let name = args.at(0);
+        let Some(row) = lookup(name) else {
+            return Err(if client.authenticated { unknown(args) } else { errors::NO_AUTH.into() });
+        };
+        let Some(row) = subcommand(row, args) else {
+            return Err(unknown_subcommand(row, args));
+        };
+        if !client.authenticated && !row.is(Flags::NO_AUTH) {
+            return Err(errors::NO_AUTH.into());
+        }
+        if !row.arity_fits(args.len()) {
+            return Err(errors::wrong_arity(&full_name(args, row)));
+        }
+        if row.is(Flags::INTERNAL) && client.user != User::Internal {
+            return Err(format!(
+                "NOPERM User default has no permissions to run the '{}' command",
+                full_name(args, row)
+            )
+            .into());
+        }
+        Ok(row)
+    }
+
+    /// Loading, fencing, memory, read-only replica and the bounds of a subscribed connection.
+    #[inline]
+    fn admit(&self, client: &Client, row: &'static Command) -> Result<(), CommandError> {
+        if client.subscriptions.is_some()
+            && client.proto == Proto::Resp2
+            && client.subscription_count() > 0
+            && !row.is(Flags::IN_SUBSCRIBE)
+        {
+            return Err(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+                 RESET are allowed in this context",
+                row.name
+            )
+            .into());
+        }
+        if let Some(error) = hooks::unavailable(self, client, row) {
+            return Err(error);
+        }
+        if row.is(Flags::WRITE) && client.duty == Duty::Commands && hooks::is_replica(self) {
+            return Err(errors::READ_ONLY.into());
+        }
+        Ok(())
+    }
+
+    fn pause_holds(&self, client: &Client, row: &Command) -> bool {
+        if client.duty != Duty::Commands || row.is(Flags::LOCAL) || row.is(Flags::INTERNAL) {
+            return false;
+        }
+        match self.pause.scope() {
+            None => false,
+            Some(Scope::All) => true,
+            Some(Scope::Writes) => {
+                let replicates = Flags::WRITE | Flags::MAY_REPLICATE;
+                row.is(replicates)
+                    || row.name == "exec" && client.multi.as_ref().is_some_and(|multi| multi.writes)
+            }
+        }
+    }
+
+    fn refuse(&mut self, client: &mut Client, error: &CommandError) -> Flow {
+        self.stats.errors += 1;
+        if let Some(multi) = &mut client.multi {
+            multi.broken = true;
+        }
+        client.reply().error(error);
+        Flow::Done
+    }
+
+    fn queue(&mut self, client: &mut Client, row: &'static Command, args: Args<'_>) -> Flow {
+        if row.is(Flags::NO_MULTI) {
+            let error = format!("ERR Command not allowed inside a transaction: {}", row.name);
+            return self.refuse(client, &error.into());
+        }
+        let multi = client.multi.as_mut().expect("the caller saw it");
+        multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE);
+        multi.queue.push(args.to_owned());
+        client.reply().simple("QUEUED");
+        Flow::Done
+    }
+
+    /// Executes a command that passed every gate, then propagates and serves who waits.
+    pub(super) fn run_top_level(
+        &mut self,
+        client: &mut Client,
+        row: &'static Command,
+        args: Args<'_>,
+    ) {
+        client.last_command = row.name;
+        client.commands += 1;
+        self.stats.commands += 1;
+        run_row(&mut Context {
+            engine: self,
+            client,
+            args,
+            row,
+            in_exec: false,
+            timed_out: false,
+            from_primary: false,
+        });
+        self.flush_outbox();
+        if self.blocking.has_ready() {
+            self.serve_blocked();
+        }
+    }
+}
+
+/// The name of a command as errors and COMMAND print it: `client|setname` for a subcommand.
+pub fn full_name(args: Args<'_>, row: &Command) -> String {
+    match lookup(args.at(0)) {
+        Some(parent) if !std::ptr::eq(parent, row) => format!("{}|{}", parent.name, row.name),
+        _ => row.name.to_owned(),
+    }
+}
+
+fn unknown(args: Args<'_>) -> CommandError {
+    let mut text = format!(
+        "ERR unknown command '{:.128}', with args beginning with: ",
+        String::from_utf8_lossy(args.at(0))
+    );
+    for arg in args.iter().skip(1) {
+        if text.len() > 256 {
+            break;
+        }
+        text.push_str(&format!("'{:.128}' ", String::from_utf8_lossy(arg)));
+    }
+    text.into()
+}
+
+fn unknown_subcommand(row: &Command, args: Args<'_>) -> CommandError {
+    format!(
+        "ERR unknown subcommand '{:.128}'. Try {} HELP.",
+        String::from_utf8_lossy(args.at(1)),
+        row.name.to_ascii_uppercase()
+    )
+    .into()
+}

@@ -1,0 +1,135 @@
+//! Where the other rooms are plugged into the engine. Each function is one hook; its room fills
+//! the body in and keeps its state in [`Rooms`].
+
+use crate::client::{Client, ClientId};
+use crate::command::Command;
+use crate::config::Config;
+use crate::resp::{Args, CommandError};
+use crate::store::Keyspace;
+
+use super::Engine;
+use super::effects::{LinkEvent, LinkOwner, Timer};
+
+/// State of the rooms around the core.
+#[derive(Default)]
+pub struct Rooms {}
+
+pub fn new_keyspace(config: &Config) -> Keyspace {
+    let _ = config;
+    Keyspace::default()
+}
+
+/// A wake-up's time, for expiry.
+pub fn set_clock(engine: &mut Engine) {
+    let _ = engine;
+}
+
+/// Keys that expired go into the stream as DEL.
+#[inline]
+pub fn drain_expired(engine: &mut Engine) {
+    let _ = engine;
+}
+
+/// Whether this node follows a primary; a replica refuses writes of ordinary clients.
+pub fn is_replica(engine: &Engine) -> bool {
+    let _ = engine;
+    false
+}
+
+/// A reason to refuse every data command now (`LOADING …`, `MASTERDOWN …`), if there is one.
+pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<CommandError> {
+    let _ = (engine, client, row);
+    None
+}
+
+/// What the redirect gate decided.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Redirected {
+    /// The command runs here.
+    No,
+    /// It is answered with this error (`REDIRECT …`, `MOVED …`).
+    Refused(CommandError),
+    /// The relay consumed it and answers later; `client.hold` says whether the next must wait.
+    Relayed,
+    /// It cannot be taken now: it stays unread and the client is held.
+    Held,
+}
+
+/// The redirect gate. Called for every command of a client but LOCAL ones, before the gates of
+/// loading, memory, read-only and pause, and so also for each command queued by MULTI.
+#[inline]
+pub fn redirect(
+    engine: &mut Engine,
+    client: &mut Client,
+    row: &'static Command,
+    args: Args<'_>,
+) -> Redirected {
+    let _ = (engine, client, row, args);
+    Redirected::No
+}
+
+/// Whether commands of this node go into a replication stream that somebody reads or may read.
+#[inline]
+pub fn stream_is_open(engine: &Engine) -> bool {
+    let _ = engine;
+    false
+}
+
+/// Takes what one command (or one EXEC) adds to the stream: `engine.outbox`, which the engine
+/// clears afterwards. Several entries are one transaction.
+pub fn feed_stream(engine: &mut Engine) {
+    let _ = engine;
+}
+
+/// Something happened on a connection that this server opened.
+pub fn link_event(
+    engine: &mut Engine,
+    client: &mut Client,
+    owner: LinkOwner,
+    event: LinkEvent<'_>,
+) {
+    let _ = (engine, client, owner, event);
+}
+
+/// A replica's output has room: up to `room` bytes of the backlog may be appended to
+/// `client.out`. Called at the end of each turn and whenever its socket took everything.
+pub fn fill_replica(engine: &mut Engine, client: &mut Client, room: usize) {
+    let _ = (engine, client, room);
+}
+
+/// A client's connection is gone; it is no longer in `engine.clients`.
+pub fn disconnected(engine: &mut Engine, client: &mut Client) {
+    let _ = (engine, client);
+}
+
+/// A timer of another room.
+pub fn timer(engine: &mut Engine, timer: Timer) {
+    let _ = (engine, timer);
+}
+
+/// Once per turn of the event loop: bounded steps of snapshots, acknowledgements and the like.
+/// True asks for another turn at once.
+pub fn turn(engine: &mut Engine) -> bool {
+    let _ = engine;
+    false
+}
+
+/// Ten times a second.
+pub fn cron(engine: &mut Engine) {
+    let _ = engine;
+}
+
+/// SIGTERM or SHUTDOWN without arguments.
+pub fn terminate(engine: &mut Engine) {
+    engine.effects.push(super::effects::Effect::Exit(0));
+}
+
+/// A pause ended (by its timer, UNPAUSE or the switch) and the held commands have been run.
+pub fn resumed(engine: &mut Engine) {
+    let _ = engine;
+}
+
+/// The client that the relay or the handover asked about; here so that they share one lookup.
+pub fn client_exists(engine: &Engine, id: ClientId) -> bool {
+    engine.clients.get(id).is_some()
+}

@@ -1,0 +1,147 @@
+//! Executing one row, propagating what it did, and WATCH.
+
+use std::collections::HashMap;
+
+use crate::client::{Client, ClientId, Duty};
+use crate::command::{Command, lookup, subcommand};
+use crate::resp::Args;
+
+use super::propagate::Verbatim;
+use super::{Context, Engine, hooks};
+
+/// Which clients watch which key of which database.
+#[derive(Default)]
+pub struct Watched {
+    pub(crate) keys: HashMap<(u32, Box<[u8]>), Vec<ClientId>>,
+}
+
+/// Runs one handler and collects what it propagates: for top-level commands, for each command of
+/// an EXEC and for commands of the primary's stream. The caller flushes the outbox.
+pub fn run_row(cx: &mut Context<'_>) {
+    cx.engine.outbox.dirty = 0;
+    cx.engine.outbox.verbatim = Verbatim::IfDirty;
+    let db = cx.client.db;
+    let before = cx.client.out.len();
+    if let Err(error) = (cx.row.handler)(cx) {
+        cx.engine.stats.errors += 1;
+        cx.client.out.truncate(before);
+        cx.client.reply().error(&error);
+    }
+    let dirty = cx.engine.outbox.dirty;
+    cx.engine.outbox.changes += dirty;
+    cx.engine.note_expired();
+    let verbatim = match cx.engine.outbox.verbatim {
+        Verbatim::IfDirty => dirty > 0,
+        Verbatim::Always => true,
+        Verbatim::Replaced => false,
+    };
+    if verbatim && !cx.from_primary && hooks::stream_is_open(cx.engine) {
+        cx.engine.outbox.push(db, cx.args.iter());
+    }
+}
+
+impl Engine {
+    /// Runs a command of the primary's stream on behalf of `client` (its link). Nothing is
+    /// refused, nothing is propagated (the replication room forwards the primary's own bytes)
+    /// and the reply is dropped. False for a command that this node does not know.
+    pub fn apply(&mut self, client: &mut Client, args: Args<'_>) -> bool {
+        let Some(row) = lookup(args.at(0)).and_then(|row| subcommand(row, args)) else {
+            return false;
+        };
+        let before = client.out.len();
+        run_row(&mut Context {
+            engine: self,
+            client,
+            args,
+            row,
+            in_exec: false,
+            timed_out: false,
+            from_primary: true,
+        });
+        client.out.truncate(before);
+        self.outbox.clear();
+        true
+    }
+
+    /// Runs `row` now for a client that is not the running one, for example a held command that
+    /// another room released. Propagates and serves who waits.
+    pub fn run_now(&mut self, client: &mut Client, row: &'static Command, args: Args<'_>) {
+        self.run_top_level(client, row, args);
+    }
+
+    /// Hands the outbox to the replication stream.
+    #[inline]
+    pub fn flush_outbox(&mut self) {
+        if !self.outbox.is_empty() {
+            hooks::feed_stream(self);
+            self.outbox.clear();
+        }
+    }
+
+    /// Keys that expired during the command go into the stream as DEL, before what follows.
+    #[inline]
+    pub fn note_expired(&mut self) {
+        hooks::drain_expired(self);
+    }
+
+    /// Breaks the WATCH of everybody who watches `key`. `client` is the running one.
+    #[inline]
+    pub fn touch(&mut self, client: &mut Client, db: usize, key: &[u8]) {
+        if !self.watched.keys.is_empty() {
+            self.touch_watched(client, db, key);
+        }
+    }
+
+    fn touch_watched(&mut self, client: &mut Client, db: usize, key: &[u8]) {
+        let Some(watchers) = self.watched.keys.get(&(db as u32, Box::from(key))) else { return };
+        for id in watchers {
+            if *id == client.id {
+                client.watch_broken = true;
+            } else if let Some(other) = self.clients.get_mut(*id) {
+                other.watch_broken = true;
+            }
+        }
+    }
+
+    /// Breaks every WATCH of a database (FLUSHDB, SWAPDB), or of all.
+    pub fn touch_all(&mut self, client: &mut Client, db: Option<usize>) {
+        for ((watched_db, _), watchers) in &self.watched.keys {
+            if db.is_some_and(|db| db as u32 != *watched_db) {
+                continue;
+            }
+            for id in watchers {
+                if *id == client.id {
+                    client.watch_broken = true;
+                } else if let Some(other) = self.clients.get_mut(*id) {
+                    other.watch_broken = true;
+                }
+            }
+        }
+    }
+
+    pub fn watch(&mut self, client: &mut Client, key: &[u8]) {
+        let name = (client.db as u32, Box::from(key));
+        if client.watching.contains(&name) {
+            return;
+        }
+        self.watched.keys.entry(name.clone()).or_default().push(client.id);
+        client.watching.push(name);
+    }
+
+    pub fn unwatch(&mut self, client: &mut Client) {
+        for name in client.watching.drain(..) {
+            if let Some(watchers) = self.watched.keys.get_mut(&name) {
+                watchers.retain(|id| *id != client.id);
+                if watchers.is_empty() {
+                    self.watched.keys.remove(&name);
+                }
+            }
+        }
+        client.watch_broken = false;
+    }
+
+    /// Whether `client` is the link or a replica, to which the rules for clients do not apply.
+    pub fn is_node(client: &Client) -> bool {
+        client.duty != Duty::Commands
+    }
+}

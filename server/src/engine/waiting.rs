@@ -1,0 +1,308 @@
+//! Bytes in, held clients and blocked commands going on, and what is due by time.
+
+use std::mem;
+
+use crate::client::{Client, ClientId, Closing, Duty, Hold};
+use crate::command::lookup;
+use crate::resp::{Args, CommandError, Limits, OwnedArgs, Parsed};
+
+use super::blocking::{Blocked, OnTimeout};
+use super::effects::{LinkEvent, LinkOwner, Timer};
+use super::run::run_row;
+use super::{Context, Engine, Flow, hooks};
+
+/// Unread input that a client which may not run keeps before it is read no further, in bytes.
+pub const HELD_INPUT_BYTES: usize = 256 * 1024;
+
+impl Engine {
+    /// A connection was accepted.
+    pub fn accepted(&mut self, peer: Option<std::net::SocketAddr>) -> ClientId {
+        let id = self.clients.add(Duty::Commands, self.now.mono_ms());
+        self.stats.connections += 1;
+        let authenticated = self.config.requirepass.is_empty();
+        let client = self.clients.get_mut(id).expect("it was just added");
+        client.peer = peer;
+        client.authenticated = authenticated;
+        id
+    }
+
+    /// Makes a link to `host:port` for `owner`; it begins to connect after this turn.
+    pub fn open_link(&mut self, owner: LinkOwner, host: &str, port: u16) -> ClientId {
+        let link = self.clients.add(Duty::Link(owner), self.now.mono_ms());
+        self.effects.push(super::effects::Effect::Connect { link, host: host.to_owned(), port });
+        link
+    }
+
+    /// Bytes arrived on a connection.
+    pub fn receive(&mut self, id: ClientId, bytes: &[u8]) {
+        let Some(mut client) = self.clients.take(id) else { return };
+        client.active_ms = self.now.mono_ms();
+        client.bytes_in += bytes.len() as u64;
+        self.stats.bytes_in += bytes.len() as u64;
+        if let Duty::Link(owner) = client.duty {
+            hooks::link_event(self, &mut client, owner, LinkEvent::Data(bytes));
+        } else if client.input.is_empty() {
+            let used = self.process(&mut client, bytes);
+            if client.closing == Closing::No {
+                client.input.extend_from_slice(&bytes[used..]);
+            }
+        } else {
+            client.input.extend_from_slice(bytes);
+            self.process_input(&mut client);
+        }
+        self.settle(client);
+    }
+
+    /// A link was established, failed or ended.
+    pub fn link_event(&mut self, id: ClientId, event: LinkEvent<'_>) {
+        let Some(mut client) = self.clients.take(id) else { return };
+        let Duty::Link(owner) = client.duty else { return self.settle(client) };
+        let gone = matches!(event, LinkEvent::Closed | LinkEvent::Failed(_));
+        hooks::link_event(self, &mut client, owner, event);
+        self.settle(client);
+        if gone {
+            self.clients.remove(id);
+        }
+    }
+
+    /// Puts the running client back and queues what it has to write.
+    #[inline]
+    fn settle(&mut self, mut client: Box<Client>) {
+        let wants = !client.out.is_empty()
+            || client.closing != Closing::No
+            || (client.read_stopped && Self::wants_read(&client));
+        if wants && !client.flush_queued {
+            client.flush_queued = true;
+            self.clients.flush.push(client.id);
+        }
+        self.clients.put_back(client);
+    }
+
+    /// Whether more of a client's bytes may be read.
+    pub fn wants_read(client: &Client) -> bool {
+        client.closing == Closing::No
+            && (client.hold == Hold::None || client.input.len() < HELD_INPUT_BYTES)
+    }
+
+    fn process_input(&mut self, client: &mut Client) {
+        let mut input = mem::take(&mut client.input);
+        let used = self.process(client, &input);
+        if client.closing != Closing::No || used == input.len() {
+            input.clear();
+            input.shrink_to(4096);
+        } else {
+            input.drain(..used);
+        }
+        client.input = input;
+    }
+
+    /// Executes the whole commands at the start of `buf`; returns how many bytes they took.
+    fn process(&mut self, client: &mut Client, buf: &[u8]) -> usize {
+        let mut at = 0;
+        while at < buf.len() && client.may_run() {
+            let limits = if client.authenticated {
+                Limits::authenticated(self.config.proto_max_bulk_len)
+            } else {
+                Limits::UNAUTHENTICATED
+            };
+            let len = match client.parser.parse(&buf[at..], &limits) {
+                Ok(Parsed::Command { len }) => len,
+                Ok(Parsed::Incomplete) => break,
+                Err(error) => {
+                    client.reply().error(&CommandError::from(error.to_string()));
+                    client.closing = Closing::AfterOutput;
+                    return buf.len();
+                }
+            };
+            if client.parser.spans.is_empty() {
+                at += len;
+                continue;
+            }
+            let spans = mem::take(&mut client.parser.spans);
+            let text = client.parser.inline_args();
+            let source = text.as_deref().unwrap_or(&buf[at..at + len]);
+            let flow = self.execute(client, Args::new(source, &spans));
+            client.parser.spans = spans;
+            if flow == Flow::Held {
+                client.parser.reset();
+                break;
+            }
+            at += len;
+        }
+        at
+    }
+
+    /// Lets a client go on whose hold another room has ended.
+    pub fn resume(&mut self, id: ClientId) {
+        self.runnable.push_back(id);
+    }
+
+    /// Writes the reply of a command that was deferred, and lets its client go on.
+    pub fn answer(&mut self, id: ClientId, write: impl FnOnce(&mut Client)) {
+        if let Some(client) = self.clients.get_mut(id)
+            && client.hold == Hold::Deferred
+        {
+            write(client);
+            client.hold = Hold::None;
+            self.clients.queue_flush(id);
+            self.runnable.push_back(id);
+        }
+    }
+
+    /// Runs what held clients have to say, in order of arrival; called when a pause has ended.
+    pub fn resume_held(&mut self) {
+        for id in mem::take(&mut self.held) {
+            let Some(mut client) = self.clients.take(id) else { continue };
+            if client.hold == Hold::Paused {
+                client.hold = Hold::None;
+                self.process_input(&mut client);
+            }
+            self.settle(client);
+        }
+        hooks::resumed(self);
+    }
+
+    /// Goes on with clients that were resumed, until there is none.
+    pub fn run_resumed(&mut self) {
+        while let Some(id) = self.runnable.pop_front() {
+            let Some(mut client) = self.clients.take(id) else { continue };
+            if client.may_run() && matches!(client.duty, Duty::Commands | Duty::Replica) {
+                self.process_input(&mut client);
+            }
+            self.settle(client);
+        }
+    }
+
+    /// Runs the commands again that wait for the keys which were signalled.
+    pub(super) fn serve_blocked(&mut self) {
+        while let Some(key) = self.blocking.next_ready() {
+            if hooks::is_replica(self) {
+                continue;
+            }
+            for id in self.blocking.waiters(&key) {
+                self.rerun(id, false);
+            }
+        }
+    }
+
+    fn rerun(&mut self, id: ClientId, timed_out: bool) {
+        let Some(mut client) = self.clients.take(id) else { return };
+        if client.hold != Hold::Blocked || client.blocked.is_none() {
+            return self.settle(client);
+        }
+        let args = mem::take(&mut client.blocked.as_mut().expect("checked above").args);
+        client.hold = Hold::None;
+        self.run_again(&mut client, &args, timed_out);
+        if client.hold == Hold::Blocked && !timed_out {
+            client.blocked.as_mut().expect("it blocked again").args = args;
+        } else {
+            client.hold = Hold::None;
+            self.forget_blocked(&mut client);
+            self.runnable.push_back(id);
+        }
+        self.settle(client);
+    }
+
+    fn run_again(&mut self, client: &mut Client, args: &OwnedArgs, timed_out: bool) {
+        let args = args.args();
+        let Some(row) = lookup(args.at(0)) else { return };
+        run_row(&mut Context {
+            engine: self,
+            client,
+            args,
+            row,
+            in_exec: false,
+            timed_out,
+            from_primary: false,
+        });
+        self.flush_outbox();
+    }
+
+    fn forget_blocked(&mut self, client: &mut Client) -> Option<Box<Blocked>> {
+        let blocked = client.blocked.take()?;
+        self.blocking.forget(client.id, &blocked);
+        Some(blocked)
+    }
+
+    /// Takes a blocked command away from its client, which stays held as `hold`: for UNBLOCK, and
+    /// for the relay, which carries it to another node.
+    pub fn take_blocked(&mut self, id: ClientId, hold: Hold) -> Option<Box<Blocked>> {
+        let mut client = self.clients.take(id)?;
+        let blocked = self.forget_blocked(&mut client);
+        if blocked.is_some() {
+            client.hold = hold;
+        }
+        self.clients.put_back(client);
+        blocked
+    }
+
+    /// Ends a blocked command with its answer for an expired deadline, or with an error.
+    pub fn unblock(&mut self, id: ClientId, error: Option<&CommandError>) -> bool {
+        let Some(client) = self.clients.get_mut(id) else { return false };
+        let Some(blocked) = client.blocked.as_ref().filter(|_| client.hold == Hold::Blocked) else {
+            return false;
+        };
+        match (error, blocked.on_timeout) {
+            (Some(error), _) => client.reply().error(error),
+            (None, OnTimeout::Null) => client.reply().null(),
+            (None, OnTimeout::NullArray) => client.reply().null_array(),
+            (None, OnTimeout::Rerun) => {
+                self.rerun(id, true);
+                return true;
+            }
+        }
+        self.take_blocked(id, Hold::None);
+        self.clients.queue_flush(id);
+        self.runnable.push_back(id);
+        true
+    }
+
+    /// Performs what is due; `net` calls it at each wake-up, before it reads.
+    pub fn tick(&mut self) {
+        while let Some(timer) = self.timers.due(self.now.mono_ms()) {
+            match timer {
+                Timer::Blocked(id) => self.blocked_due(id),
+                Timer::Pause => {
+                    if self.pause.expire(self.now.mono_ms()) {
+                        self.resume_held();
+                    }
+                }
+                other => hooks::timer(self, other),
+            }
+        }
+    }
+
+    fn blocked_due(&mut self, id: ClientId) {
+        let now_ms = self.now.mono_ms();
+        let due =
+            self.clients.get(id).and_then(|client| client.blocked.as_ref()).is_some_and(
+                |blocked| blocked.deadline_ms.is_some_and(|deadline| deadline <= now_ms),
+            );
+        if due {
+            self.unblock(id, None);
+        }
+    }
+
+    /// The end of a turn, after everything that had arrived was executed. True asks for another
+    /// turn at once, without waiting for events.
+    pub fn turn_end(&mut self) -> bool {
+        self.run_resumed();
+        let again = hooks::turn(self);
+        self.run_resumed();
+        again
+    }
+
+    /// A connection is gone: forgets all that the client was part of.
+    pub fn disconnected(&mut self, id: ClientId) {
+        if self.clients.get(id).is_some_and(|client| matches!(client.duty, Duty::Link(_))) {
+            return self.link_event(id, LinkEvent::Closed);
+        }
+        let Some(mut client) = self.clients.take(id) else { return };
+        self.forget_blocked(&mut client);
+        self.unwatch(&mut client);
+        crate::command::pubsub::forget(self, &mut client);
+        self.held.retain(|held| *held != id);
+        self.clients.remove(id);
+        hooks::disconnected(self, &mut client);
+    }
+}

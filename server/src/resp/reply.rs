@@ -1,0 +1,165 @@
+//! The writer of replies, aware of the dialect that a client speaks.
+
+use super::errors::CommandError;
+use super::num::format_f64;
+
+/// The dialect of replies, chosen by HELLO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proto {
+    #[default]
+    Resp2,
+    Resp3,
+}
+
+/// Appends replies to a client's output. Aggregates are written by their header (`array`, `map`,
+/// `set`, `push`) followed by exactly that many elements.
+pub struct Reply<'a> {
+    out: &'a mut Vec<u8>,
+    proto: Proto,
+}
+
+impl<'a> Reply<'a> {
+    pub fn new(out: &'a mut Vec<u8>, proto: Proto) -> Self {
+        Self { out, proto }
+    }
+
+    pub fn proto(&self) -> Proto {
+        self.proto
+    }
+
+    pub fn is_resp3(&self) -> bool {
+        self.proto == Proto::Resp3
+    }
+
+    fn header(&mut self, kind: u8, count: i64) {
+        self.out.push(kind);
+        let mut digits = itoa::Buffer::new();
+        self.out.extend_from_slice(digits.format(count).as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    #[inline]
+    pub fn ok(&mut self) {
+        self.out.extend_from_slice(b"+OK\r\n");
+    }
+
+    pub fn simple(&mut self, text: &str) {
+        self.out.push(b'+');
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    pub fn error(&mut self, error: &CommandError) {
+        self.out.push(b'-');
+        let start = self.out.len();
+        self.out.extend_from_slice(error.0.as_bytes());
+        for byte in &mut self.out[start..] {
+            if matches!(byte, b'\r' | b'\n') {
+                *byte = b' ';
+            }
+        }
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    #[inline]
+    pub fn int(&mut self, number: i64) {
+        match number {
+            0 => self.out.extend_from_slice(b":0\r\n"),
+            1 => self.out.extend_from_slice(b":1\r\n"),
+            _ => self.header(b':', number),
+        }
+    }
+
+    #[inline]
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        self.header(b'$', bytes.len() as i64);
+        self.out.extend_from_slice(bytes);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer as a bulk string.
+    pub fn bulk_int(&mut self, number: i64) {
+        let mut digits = itoa::Buffer::new();
+        self.bulk(digits.format(number).as_bytes());
+    }
+
+    /// A missing value where a bulk string was asked for.
+    pub fn null(&mut self) {
+        self.out.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
+    }
+
+    /// A missing value where an array was asked for.
+    pub fn null_array(&mut self) {
+        self.out.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
+    }
+
+    pub fn array(&mut self, count: usize) {
+        self.header(b'*', count as i64);
+    }
+
+    /// A map of `pairs` pairs; a flat array of twice as many elements in RESP2.
+    pub fn map(&mut self, pairs: usize) {
+        if self.is_resp3() {
+            self.header(b'%', pairs as i64);
+        } else {
+            self.header(b'*', pairs as i64 * 2);
+        }
+    }
+
+    pub fn set(&mut self, count: usize) {
+        let kind = if self.is_resp3() { b'~' } else { b'*' };
+        self.header(kind, count as i64);
+    }
+
+    /// An out-of-band message; an ordinary array in RESP2.
+    pub fn push(&mut self, count: usize) {
+        let kind = if self.is_resp3() { b'>' } else { b'*' };
+        self.header(kind, count as i64);
+    }
+
+    pub fn double(&mut self, number: f64) {
+        let text = format_f64(number);
+        if self.is_resp3() {
+            self.out.push(b',');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.extend_from_slice(b"\r\n");
+        } else {
+            self.bulk(text.as_bytes());
+        }
+    }
+
+    pub fn bool(&mut self, value: bool) {
+        if self.is_resp3() {
+            self.out.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" });
+        } else {
+            self.int(i64::from(value));
+        }
+    }
+
+    /// Text with a format tag of three letters (`txt`, `mkd`); a bulk string in RESP2.
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
+        if self.is_resp3() {
+            self.header(b'=', text.len() as i64 + 4);
+            self.out.extend_from_slice(format.as_bytes());
+            self.out.push(b':');
+            self.out.extend_from_slice(text);
+            self.out.extend_from_slice(b"\r\n");
+        } else {
+            self.bulk(text);
+        }
+    }
+
+    /// Bytes that already are a reply in this dialect, for example relayed ones.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Bytes written so far to this output, to cut a reply back with [`Reply::truncate`].
+    pub fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    pub fn truncate(&mut self, position: usize) {
+        self.out.truncate(position);
+    }
+}

@@ -1,0 +1,4 @@
+//! The keyspace.
+
+#[derive(Default)]
+pub struct Keyspace {}
