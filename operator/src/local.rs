@@ -1,13 +1,167 @@
 //! Three servers on this machine, switched by the same executor that runs in a cluster.
+//!
+//! `redisha local` starts servers, a front door and an executor; its other commands act on a
+//! running one through the files in its folder. Ctrl-C ends everything that was started.
 
+pub mod arbiter;
+pub mod control;
+pub mod directory;
+mod fleet;
+mod front;
+pub mod layout;
+mod process;
+pub mod world;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use directory::Tell;
+use layout::Layout;
+use process::Recipe;
+use world::{Options, World};
 
 /// Arguments of `redisha local`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The port of the front door on 127.0.0.1, which always leads to the primary.
+    #[arg(long, default_value_t = 6379, global = true)]
+    port: u16,
+    /// A folder that keeps the data; without it they go when the environment ends.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+    /// The server program; without it the one beside this program.
+    #[arg(long, env = "REDISHA_SERVER_BIN")]
+    server: Option<PathBuf>,
+    /// For tests: leave the switching to `redisha local execute`.
+    #[arg(long, hide = true)]
+    no_executor: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
 
-/// Runs the servers until Ctrl-C.
-pub async fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    std::future::ready(()).await;
-    anyhow::bail!("the local environment is not part of this build")
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Show the servers of a running environment.
+    Status,
+    /// Move the primary.
+    Switchover {
+        /// The server that shall become primary; without it the best one.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Kill a server outright, the primary if none is named; it comes back by itself.
+    Kill {
+        /// The server's name.
+        name: Option<String>,
+    },
+    /// For tests: run an executor, and nothing else, over a running environment.
+    #[command(hide = true)]
+    Execute,
+}
+
+/// Runs the servers until Ctrl-C, or acts on servers that run already.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let root = args.dir.clone().unwrap_or_else(|| Layout::default_root(args.port));
+    let layout = Layout::at(&root);
+    let Some(action) = &args.action else { return serve(args, root).await };
+    layout.must_run()?;
+    match action {
+        Action::Status => println!("{}", control::table(&layout).await?),
+        Action::Switchover { to } => {
+            let id = control::request(&layout, to.as_deref())?;
+            let last = control::answer(&layout, &id).await?;
+            println!("{}", control::sentence(&last));
+            if last.outcome == switchover::Outcome::Aborted {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Action::Kill { name } => println!("Killed {}.", control::kill(&layout, name.as_deref())?),
+        Action::Execute => execute(&layout).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: Args, root: PathBuf) -> anyhow::Result<ExitCode> {
+    let mut end = Box::pin(told_to_end()?);
+    let temporary = args.dir.is_none();
+    let options = Options {
+        root,
+        temporary,
+        port: args.port,
+        program: server_program(args.server)?,
+        executor: !args.no_executor,
+        tell: to_stderr(),
+    };
+    // Started in a task of its own: a Ctrl-C meanwhile must not leave half of it behind.
+    let starting = tokio::spawn(World::start(options));
+    let world = starting.await.context("the start panicked")??;
+    println!("{}", welcome(&world, temporary));
+    end.as_mut().await;
+    eprintln!("redisha: ending the servers");
+    world.end().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn execute(layout: &Layout) -> anyhow::Result<()> {
+    let recipe = Recipe {
+        program: PathBuf::new(),
+        uid: layout.uid()?,
+        secret: layout.secret()?,
+        layout: layout.clone(),
+        directives: Vec::new(),
+    };
+    let (handle, executor) = world::execute(&recipe, to_stderr());
+    let watch = tokio::spawn(world::watch_requests(layout.clone(), handle));
+    told_to_end()?.await;
+    executor.abort();
+    watch.abort();
+    Ok(())
+}
+
+fn to_stderr() -> Tell {
+    Box::new(|line| eprintln!("redisha: {line}"))
+}
+
+/// Resolves at Ctrl-C, SIGTERM or a hang-up; counts from the call, not from the first poll.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+/// The server to start: the named one, else the one beside this program.
+pub fn server_program(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell where this program is")?;
+    let program = named.unwrap_or_else(|| own.with_file_name("redisha-server"));
+    if !program.is_file() {
+        bail!("there is no server at {}: name one with --server PATH", program.display());
+    }
+    Ok(program)
+}
+
+fn welcome(world: &World, temporary: bool) -> String {
+    let (port, root) = (world.port, world.layout.root().display());
+    let own = if temporary { format!(" --port {port}") } else { format!(" --dir {root}") };
+    let kept = if temporary { "go when this ends; --dir keeps them" } else { "are kept" };
+    format!(
+        "\
+Three servers run; 127.0.0.1:{port} always leads to the primary.
+
+  redis-cli -p {port} SET greeting hello      any client works, unchanged
+  redisha local{own} status           who is what
+  redisha local{own} switchover       move the primary: no client notices
+  redisha local{own} kill             kill the primary: another takes over in seconds
+
+Files are in {root} and {kept}. Ctrl-C ends it all."
+    )
 }

@@ -165,9 +165,8 @@ impl Client {
 /// The text of a reply that is a string of any kind or a number.
 pub fn text(value: &Value) -> Option<String> {
     match value {
-        Value::SimpleString(text) => Some(text.clone()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.clone()),
         Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::VerbatimString { text, .. } => Some(text.clone()),
         Value::Int(number) => Some(number.to_string()),
         Value::Okay => Some("OK".to_owned()),
         _ => None,

@@ -10,7 +10,7 @@ use super::wire;
 
 /// How long a member may take to answer STATUS; an executing thread that is busy for longer is as
 /// good as silent to the decision, which has a longer bound of its own before it acts on that.
-const STATUS_TIMEOUT: Duration = Duration::from_millis(1_000);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One member's own word; the error is a clause for people.
 pub async fn status_of(client: &Client) -> Result<Status, String> {
