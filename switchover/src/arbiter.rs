@@ -60,6 +60,34 @@ impl Arbiter {
     }
 }
 
+/// One line, for logs and for the tests' expectations.
+impl fmt::Display for Arbiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{} term {}", self.version, self.term)?;
+        match &self.primary {
+            Some(primary) => write!(f, " primary {}@{}", primary.member, self.epoch)?,
+            None => write!(f, " primary none")?,
+        }
+        let ids: Vec<&str> = self.config.members.iter().map(|m| m.member.as_str()).collect();
+        write!(f, " config v{} {}/{}", self.config.v, ids.join(","), self.config.w)?;
+        if let Some(Election { term, winner, empty }) = &self.election {
+            let winner = winner.as_ref().map_or("undecided", |winner| &winner.member);
+            write!(f, " election {term} {winner}{}", if *empty { " empty" } else { "" })?;
+        }
+        if let Some(intent) = &self.switchover {
+            write!(f, " intent {} to {}", intent.action_id(), intent.to.member)?;
+        }
+        if let Some(last) = &self.last_switchover {
+            let outcome = if last.outcome == Outcome::Completed { "completed" } else { "aborted" };
+            write!(f, " last {} {outcome}", last.id)?;
+        }
+        match self.data_loss_possible {
+            Some(term) => write!(f, " data-loss-possible {term}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The members whose word counts, and how many of them hold a write (`w`, the primary included).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -123,8 +123,8 @@ pub enum Why {
     HandoverPending {
         name: String,
     },
-    /// A member belongs to another cluster.
-    ForeignMember {
+    /// The primary does not answer the operator, but a replica's link to it is up.
+    PrimaryCutOff {
         name: String,
     },
 }
@@ -147,7 +147,61 @@ impl fmt::Display for Why {
             Self::HandoverPending { name } => {
                 write!(f, "{name} has handed over and waits for the target's answer")
             }
-            Self::ForeignMember { name } => write!(f, "{name} belongs to another cluster"),
+            Self::PrimaryCutOff { name } => {
+                write!(f, "{name} does not answer here, but its replicas hear it")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bootstrapped { primary } => write!(f, "{primary} is the first primary"),
+            Self::SwitchoverStarted { intent } => {
+                let Intent { id, from, to, reason, .. } = intent;
+                write!(f, "switching from {} to {} ({reason}, {id})", from.name, to.name)
+            }
+            Self::SwitchoverCompleted { id, from, to, reason, epoch, pause_ms } => {
+                write!(f, "switched from {from} to {to} at epoch {epoch} ({reason}, {id})")?;
+                match pause_ms {
+                    Some(ms) => write!(f, ", writes paused for {ms} ms"),
+                    None => Ok(()),
+                }
+            }
+            Self::SwitchoverAborted { id, from, to, reason, why } => {
+                write!(f, "switch from {from} to {to} aborted ({reason}, {id}): {why}")
+            }
+            Self::FailoverStarted { lost, term } => {
+                write!(f, "electing a primary for term {term}: {lost} is lost")
+            }
+            Self::FailoverCompleted { from, to, epoch } => {
+                write!(f, "{to} replaces {from} at epoch {epoch}")
+            }
+            Self::Held { request, why } => {
+                write!(f, "no switch yet ({}, {}): {why}", request.reason, request.id)
+            }
+            Self::Waiting { why } => write!(f, "waiting: {why}"),
+        }
+    }
+}
+
+/// One line, for logs and for the tests' expectations; wire words as they are sent, but for the
+/// cluster's UID.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Observe { .. } => f.write_str("observe"),
+            Self::Publish { arbiter, .. } => write!(f, "publish {arbiter}"),
+            Self::Command { to, command, .. } => {
+                write!(f, "{}: {}", to.name, command.name())?;
+                command.words("", to)[6..].iter().try_for_each(|word| write!(f, " {word}"))
+            }
+            Self::Label { name, label, .. } => {
+                write!(f, "label {name} {}", label.as_str().unwrap_or("none"))
+            }
+            Self::SetTimer { after_ms, .. } => write!(f, "timer {after_ms}"),
+            Self::Notify(notice) => write!(f, "notify {notice}"),
         }
     }
 }

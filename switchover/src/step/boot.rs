@@ -1,0 +1,46 @@
+//! The first primary of all, and a status that was lost.
+
+use crate::{Config, Election, Role, Then, Why};
+
+use super::turn::{Answer, Turn};
+
+impl Turn {
+    /// The arbiter knows of no data. Either there is none, or the status was lost: only the word of
+    /// every ordinal can tell, so one silent ordinal stops both.
+    pub fn boot(&mut self) {
+        let silent = self.silent_names();
+        if !silent.is_empty() || self.state.members.is_empty() {
+            return self.wait(Why::Silent { names: silent });
+        }
+        let fresh = |answer: Answer<'_>| answer.status.role == Role::Fenced && answer.status.empty;
+        if self.answers().all(fresh) {
+            self.bootstrap();
+        } else {
+            self.rebuild();
+        }
+    }
+
+    fn bootstrap(&mut self) {
+        let Some(first) = self.answers().next().map(|answer| answer.member()) else { return };
+        let term = self.greatest_term() + 1;
+        self.publish(Then::Promote, |arbiter| {
+            arbiter.initialised = true;
+            arbiter.term = term;
+            arbiter.config = Config { v: 1, term, members: vec![first.clone()], w: 1 };
+            arbiter.election = Some(Election { term, winner: Some(first), empty: true });
+        });
+    }
+
+    /// Every member with data goes into the new configuration with W = 1, so that an election
+    /// needs the word of all of them; a living primary is adopted by the next look.
+    fn rebuild(&mut self) {
+        let term = self.greatest_term() + 1;
+        let holders = self.answers().filter(|answer| !answer.status.empty);
+        let members = holders.map(|answer| answer.member()).collect();
+        self.publish(Then::Tell(Vec::new()), |arbiter| {
+            arbiter.initialised = true;
+            arbiter.term = term;
+            arbiter.config = Config { v: 1, term, members, w: 1 };
+        });
+    }
+}

@@ -1,0 +1,152 @@
+//! An election: claim a term, seal, decide, promote. Any doubt leads to a new term.
+
+use crate::{
+    Command, Config, Election, Epoch, LastSwitchover, Member, Notice, Outcome, Phase, Refusal,
+    Reply, Role, Sealed, Then, Why,
+};
+
+use super::turn::Turn;
+
+impl Turn {
+    /// Claims the next term, if enough members answer for the election to have a chance.
+    pub fn claim(&mut self) {
+        let arbiter = &self.state.arbiter;
+        let answering = self.answers().filter(|answer| arbiter.config.holds(&answer.member()));
+        let (answering, needed) = (answering.count(), arbiter.config.seals_needed());
+        if answering < needed && !self.silent_names().is_empty() {
+            return self.wait(Why::TooFewSealed { sealed: answering, needed });
+        }
+        let term = self.greatest_term() + 1;
+        self.publish(Then::Seal, |arbiter| {
+            arbiter.term = term;
+            arbiter.election = Some(Election { term, winner: None, empty: false });
+            if let Some(intent) = arbiter.switchover.take() {
+                arbiter.last_switchover = Some(LastSwitchover {
+                    id: intent.id,
+                    from: intent.from.name,
+                    to: intent.to.name,
+                    reason: intent.reason,
+                    outcome: Outcome::Aborted,
+                    pause_ms: None,
+                    why: Some(Why::PrimaryLost.to_string()),
+                });
+            }
+        });
+    }
+
+    /// The claim is published: no member may acknowledge in an older term once it is sealed.
+    pub fn seal(&mut self) {
+        let term = self.state.arbiter.term;
+        if let Some(primary) = &self.state.arbiter.primary {
+            let lost = primary.name.clone();
+            self.effects.push(crate::Effect::Notify(Notice::FailoverStarted { lost, term }));
+        }
+        let asked: Vec<Member> = self.answers().map(|answer| answer.member()).collect();
+        let phase = Phase::Sealing { asked: asked.clone(), sealed: Vec::new() };
+        let tag = self.enter(phase, self.state.settings.seal_timeout_ms);
+        for member in &asked {
+            self.command(tag, member, Command::Seal { term });
+        }
+    }
+
+    pub fn seal_answered(
+        &mut self,
+        mut asked: Vec<Member>,
+        mut sealed: Vec<Sealed>,
+        name: String,
+        result: Result<Reply, Refusal>,
+    ) {
+        match result {
+            Ok(Reply::Sealed { member, data_epoch, offset, empty }) => {
+                let member = Member { name, member };
+                let counted = sealed.iter().any(|one| one.member == member);
+                if asked.contains(&member) && !counted {
+                    sealed.push(Sealed { member, data_epoch, offset, empty });
+                }
+            }
+            _ => asked.retain(|member| member.name != name),
+        }
+        if sealed.len() == asked.len() {
+            return self.tally(&sealed);
+        }
+        self.state.phase = Phase::Sealing { asked, sealed };
+    }
+
+    /// Decides among the sealed, or waits. The winner holds the greatest (epoch of the last record,
+    /// applied offset) of those whose word counts; an empty one wins only when nobody has anything.
+    pub fn tally(&mut self, sealed: &[Sealed]) {
+        let config = self.state.arbiter.config.clone();
+        let term = self.state.arbiter.term;
+        let needed = config.seals_needed();
+        let counted: Vec<&Sealed> = sealed.iter().filter(|one| config.holds(&one.member)).collect();
+        let names = self.state.members.iter();
+        let everyone = !sealed.is_empty()
+            && names.clone().all(|seen| sealed.iter().any(|one| one.member.name == seen.name));
+        let enough = counted.len() >= needed;
+        let pool = if enough { counted.clone() } else { sealed.iter().collect() };
+        let few = Why::TooFewSealed { sealed: counted.len(), needed };
+        if !enough && !everyone {
+            return self.wait(few);
+        }
+        // Of equals the first ordinal wins, so that a repeated election decides alike.
+        let order = |one: &Sealed| {
+            let place = names.clone().position(|seen| seen.name == one.member.name);
+            (!one.empty, one.data_epoch, one.offset, std::cmp::Reverse(place))
+        };
+        let Some(winner) = pool.into_iter().max_by_key(|one| order(one)) else {
+            return self.wait(few);
+        };
+        if winner.empty && !everyone {
+            return self.wait(Why::Silent { names: self.silent_names() });
+        }
+        let (member, empty) = (winner.member.clone(), winner.empty);
+        self.publish(Then::Promote, |arbiter| {
+            let (members, w) =
+                if enough { (config.members, config.w) } else { (vec![member.clone()], 1) };
+            arbiter.config = Config { v: config.v + 1, term, members, w };
+            arbiter.election = Some(Election { term, winner: Some(member), empty });
+            if !enough && arbiter.primary.is_some() {
+                arbiter.data_loss_possible = Some(term);
+            }
+        });
+    }
+
+    /// The decision is published: the winner is told.
+    pub fn promote(&mut self) {
+        let Some(Election { term, winner: Some(winner), empty }) =
+            self.state.arbiter.election.clone()
+        else {
+            return self.observe(None);
+        };
+        let phase = Phase::Promoting { winner: winner.clone() };
+        let tag = self.enter(phase, self.state.settings.answer_timeout_ms);
+        let command = if empty { Command::Bootstrap { term } } else { Command::Promote { term } };
+        self.command(tag, &winner, command);
+    }
+
+    pub fn promotion_answered(&mut self, result: &Result<Reply, Refusal>) {
+        match result {
+            Ok(_) => self.observe(None),
+            // Looks again in a while: the winner may be another life by now.
+            Err(_) => self.idle(),
+        }
+    }
+
+    /// An election is open, and nobody is primary of its term yet.
+    pub fn resume_election(&mut self, election: Election, silent: Option<&Member>) {
+        let Some(winner) = election.winner else { return self.claim() };
+        if self.await_handover() {
+            return;
+        }
+        let Some(answer) = self.by_name(&winner.name) else {
+            return self.suspect(winner, silent);
+        };
+        let status = answer.status;
+        let at = Epoch::new(election.term, 0);
+        let ready = status.role == Role::Fenced
+            && status.member == winner.member
+            && status.empty == election.empty
+            && (status.promised == at || election.empty && status.promised <= at);
+        if ready { self.promote() } else { self.claim() }
+    }
+}
