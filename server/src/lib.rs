@@ -1,10 +1,10 @@
 //! The database: the data path, replication and the member’s side of a switchover.
 
-pub mod handover;
 pub mod client;
 pub mod command;
 pub mod config;
 pub mod engine;
+pub mod handover;
 pub mod maintenance;
 pub mod relay;
 pub mod resp;

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `$len CRLF bytes CRLF` | reply bytes, to be passed on to the client as they are |
 //! | `:count CRLF` | that many more commands are answered; all bytes sent before belong to them |
-//! | `+protocol db multi CRLF` | the session's RESP version and database changed, or a MULTI opened or ended (1, 0) |
+//! | `+protocol db multi watching CRLF` | the session's RESP version, database, open MULTI (1, 0) or watched keys (1, 0) changed |
 //! | `=len CRLF bytes CRLF` | the session moves on: nothing after the counted commands was executed; the bytes are [`super::session::Session::to_args`] as one RESP array |
 //! | `-text CRLF` | the session was refused, and nothing was executed |
 
@@ -28,6 +28,8 @@ pub struct SessionState {
     pub protocol: u8,
     pub db: usize,
     pub in_multi: bool,
+    /// Keys are watched there, which another node cannot know of.
+    pub watching: bool,
 }
 
 /// The other node does not speak this protocol; the connection is of no use any more.
@@ -51,8 +53,9 @@ pub fn put_answered(out: &mut Vec<u8>, count: u64) {
 
 /// Appends the session's new state.
 pub fn put_state(out: &mut Vec<u8>, state: SessionState) {
-    let SessionState { protocol, db, in_multi } = state;
-    out.extend_from_slice(format!("+{protocol} {db} {}\r\n", u8::from(in_multi)).as_bytes());
+    let SessionState { protocol, db, in_multi, watching } = state;
+    let (multi, watching) = (u8::from(in_multi), u8::from(watching));
+    out.extend_from_slice(format!("+{protocol} {db} {multi} {watching}\r\n").as_bytes());
 }
 
 /// Appends the last frame of a session that moves on.
@@ -101,7 +104,8 @@ fn state(line: &str) -> Option<SessionState> {
     let protocol = words.next()?.parse().ok()?;
     let db = words.next()?.parse().ok()?;
     let in_multi = words.next()? == "1";
-    Some(SessionState { protocol, db, in_multi })
+    let watching = words.next()? == "1";
+    Some(SessionState { protocol, db, in_multi, watching })
 }
 
 #[cfg(test)]
@@ -127,14 +131,14 @@ mod tests {
         let mut out = Vec::new();
         put_reply(&mut out, b"+OK\r\n:1\r\n");
         put_answered(&mut out, 2);
-        put_state(&mut out, SessionState { protocol: 3, db: 4, in_multi: true });
+        put_state(&mut out, SessionState { protocol: 3, db: 4, in_multi: true, watching: true });
         put_moved_on(&mut out, b"*0\r\n");
         check(
             &out,
             &[
                 Frame::Reply(b"+OK\r\n:1\r\n".to_vec()),
                 Frame::Answered(2),
-                Frame::State(SessionState { protocol: 3, db: 4, in_multi: true }),
+                Frame::State(SessionState { protocol: 3, db: 4, in_multi: true, watching: true }),
                 Frame::MovedOn(b"*0\r\n".to_vec()),
             ],
         );

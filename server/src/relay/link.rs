@@ -84,6 +84,7 @@ impl Link {
             protocol: session.protocol,
             db: session.db,
             in_multi: session.multi.is_some(),
+            watching: session.watched,
         };
         let mut in_flight = VecDeque::new();
         if let Some(pending) = &session.pending {
@@ -115,7 +116,7 @@ impl Link {
 
     /// Whether the other side holds nothing that a new session could not be opened without.
     pub fn is_between_commands(&self) -> bool {
-        self.in_flight.is_empty() && !self.state.in_multi
+        self.in_flight.is_empty() && !self.state.in_multi && !self.state.watching
     }
 
     /// Whether a transaction is open on the other side.
@@ -274,7 +275,7 @@ mod tests {
         }
         let session = Session {
             protocol: 2,
-            pending: Some(Pending { argv: argv("BLPOP q 7"), waited_ms: 5 }),
+            pending: Some(Pending { argv: argv("BLPOP q 7"), wait: None }),
             ..Session::default()
         };
         let mut bytes = Vec::new();
@@ -305,7 +306,8 @@ mod tests {
 
         let (mut link, _) = opened(&Session::default());
         let mut bytes = Vec::new();
-        envelope::put_state(&mut bytes, SessionState { protocol: 2, db: 0, in_multi: true });
+        let state = SessionState { protocol: 2, in_multi: true, ..SessionState::default() };
+        envelope::put_state(&mut bytes, state);
         link.receive(&bytes, &mut out);
         assert_eq!(link.lost(), Fate::Unknown, "a transaction was lost");
 
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_pending_command_goes_with_the_session_and_is_sent_once() {
-        let pending = Pending { argv: argv("BLPOP q 0"), waited_ms: 9 };
+        let pending = Pending { argv: argv("BLPOP q 0"), wait: None };
         let session = Session { pending: Some(pending), ..Session::default() };
         let (mut link, _) = Link::open(None, &session);
         let mut out = Vec::new();

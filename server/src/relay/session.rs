@@ -45,9 +45,18 @@ pub struct Multi {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     pub argv: Argv,
-    /// How long it has been blocked, in milliseconds: its timeout goes on from there, and so does
-    /// its place among the others that wait for the same key.
-    pub waited_ms: u64,
+    /// `None` when it has not begun to run.
+    pub wait: Option<Wait>,
+}
+
+/// How a blocked command stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// How long it has been blocked, in milliseconds: its place among the others that wait for the
+    /// same key.
+    pub since_ms: u64,
+    /// How long it still waits, in milliseconds; `None` waits without end.
+    pub left_ms: Option<u64>,
 }
 
 /// Why the arguments of `REDISHA SESSION` were refused.
@@ -88,7 +97,10 @@ impl Session {
             }
         }
         if let Some(pending) = &self.pending {
-            put("waited-ms", pending.waited_ms.to_string().as_bytes());
+            if let Some(wait) = pending.wait {
+                let left = wait.left_ms.map_or("-".to_owned(), |left| left.to_string());
+                put("wait-ms", format!("{} {left}", wait.since_ms).as_bytes());
+            }
             put("pending", &encode(&pending.argv));
         }
         args
@@ -97,7 +109,7 @@ impl Session {
     /// Reads what [`Session::to_args`] wrote.
     pub fn from_args(args: &[&[u8]]) -> Result<Self, SessionError> {
         let mut session = Self { protocol: 2, ..Self::default() };
-        let mut waited_ms = 0;
+        let mut wait = None;
         for pair in args.chunks(2) {
             let [field, value] = *pair else { return Err(SessionError::OddFields) };
             match field {
@@ -115,10 +127,12 @@ impl Session {
                     let multi = session.multi.as_mut().ok_or(SessionError::BadValue("queued"))?;
                     multi.queue.push(decode(value).ok_or(SessionError::BadValue("queued"))?);
                 }
-                b"waited-ms" => waited_ms = number(value, "waited-ms")?,
+                b"wait-ms" => {
+                    wait = Some(read_wait(value).ok_or(SessionError::BadValue("wait-ms"))?)
+                }
                 b"pending" => {
                     let argv = decode(value).ok_or(SessionError::BadValue("pending"))?;
-                    session.pending = Some(Pending { argv, waited_ms });
+                    session.pending = Some(Pending { argv, wait });
                 }
                 other => {
                     let name = String::from_utf8_lossy(other).into_owned();
@@ -128,6 +142,12 @@ impl Session {
         }
         Ok(session)
     }
+}
+
+fn read_wait(value: &[u8]) -> Option<Wait> {
+    let (since, left) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let left_ms = if left == "-" { None } else { Some(left.parse().ok()?) };
+    Some(Wait { since_ms: since.parse().ok()?, left_ms })
 }
 
 fn number<T: std::str::FromStr>(value: &[u8], field: &'static str) -> Result<T, SessionError> {
@@ -193,7 +213,18 @@ mod tests {
                 queue: vec![vec![b"SET".to_vec(), b"k".to_vec(), b"\r\n\0".to_vec()]],
             }),
             watched: true,
-            pending: Some(Pending { argv: vec![b"BLPOP".to_vec(), b"k".to_vec()], waited_ms: 17 }),
+            pending: Some(Pending {
+                argv: vec![b"BLPOP".to_vec(), b"k".to_vec()],
+                wait: Some(Wait { since_ms: 17, left_ms: Some(4) }),
+            }),
+        });
+        check(&Session {
+            protocol: 3,
+            pending: Some(Pending {
+                argv: vec![b"BLPOP".to_vec()],
+                wait: Some(Wait { since_ms: 0, left_ms: None }),
+            }),
+            ..Session::default()
         });
     }
 
@@ -203,6 +234,7 @@ mod tests {
         check(&[b"db"], SessionError::OddFields);
         check(&[b"colour", b"blue"], SessionError::UnknownField("colour".into()));
         check(&[b"db", b"x"], SessionError::BadValue("db"));
+        check(&[b"wait-ms", b"5"], SessionError::BadValue("wait-ms"));
         check(&[b"queued", b"*0\r\n"], SessionError::BadValue("queued"));
         check(&[b"pending", b"*1\r\n$9\r\nab\r\n"], SessionError::BadValue("pending"));
     }
