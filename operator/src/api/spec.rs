@@ -1,0 +1,220 @@
+//! What a person asks for.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::RedisHAStatus;
+
+/// A primary and its replicas behind one address, whose primary moves without an error.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "redisha.dev",
+    version = "v1alpha1",
+    kind = "RedisHA",
+    plural = "redishas",
+    singular = "redisha",
+    shortname = "rha",
+    category = "all",
+    namespaced,
+    status = "RedisHAStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "A Redis-compatible primary and its replicas behind one address, whose primary moves without an error.",
+    validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name: must start with a letter, hold only lower-case letters, digits and '-', and have at most 40 characters (Services and pods take their names from it)"),
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready",
+        description = "Pods in sync, of all pods"),
+    printcolumn(name = "Primary", type_ = "string", json_path = ".status.primary",
+        description = "The pod that takes writes"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase",
+        description = "What is happening now"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
+        .message("spec.storage: cannot be added or removed later; create another RedisHA and move the data"),
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedisHASpec {
+    /// Pods in all, the primary included. With one pod there is nobody to switch to, and each
+    /// update interrupts service.
+    #[serde(default = "default_replicas")]
+    #[schemars(range(min = 1, max = 9))]
+    pub replicas: i32,
+
+    /// Image of the server. When absent, the operator's default at creation is taken once and
+    /// stays in `status.image`, so that an upgrade of the operator rolls nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+
+    /// Directives of redis.conf by name, for example `maxmemory: 1gb`. A change is rolled out, the
+    /// replicas first. What the operator itself decides (ports, replication, identity, folders,
+    /// passwords) is refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "config_schema")]
+    #[x_kube(
+        validation = Rule::new("self.all(k, k.matches('^[a-z][a-z0-9-]*$'))")
+            .message("spec.config: a directive's name holds lower-case letters, digits and '-'"),
+        validation = Rule::new("self.all(k, !(k in ['port', 'tls-port', 'bind', 'unixsocket', 'dir', 'include', 'daemonize', 'pidfile', 'supervised', 'protected-mode', 'replicaof', 'slaveof', 'requirepass', 'masterauth', 'masteruser', 'primaryauth', 'primaryuser', 'replica-announce-ip', 'replica-announce-port', 'announce-hostname', 'cluster-uid', 'cluster-enabled', 'member-name', 'internal-secret-file', 'health-port', 'readonly-port', 'shutdown-timeout', 'takeover-timeout']))")
+            .message("spec.config: ports, bind, dir, replication, passwords and identity are the operator's to set; leave them out"),
+        validation = Rule::new("self.all(k, !self[k].contains('\\n') && !self[k].contains('\\r'))")
+            .message("spec.config: a value is one line")
+    )]
+    pub config: BTreeMap<String, String>,
+
+    /// Requests and limits of each server pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources_schema")]
+    pub resources: Option<ResourceRequirements>,
+
+    /// A volume of its own for each pod. When absent, data lives in an emptyDir: it outlives a
+    /// container, not a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("spec.storage: cannot be changed later (volumes keep the size that they were made with)"))]
+    pub storage: Option<Storage>,
+
+    /// When a write is answered. This version knows `async` only: at once, as Redis does. A
+    /// planned switch loses nothing; a crash can lose what had not reached a replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == 'async'")
+        .message("spec.durability: this version offers 'async' only; leave the field out or set it to 'async'"))]
+    pub durability: Option<Durability>,
+
+    /// How the primary moves.
+    #[serde(default)]
+    pub switchover: Switchover,
+
+    /// What a pod gets to hand over and to let its clients go, in seconds.
+    #[serde(default = "default_grace")]
+    #[schemars(range(min = 10, max = 3600))]
+    pub termination_grace_period_seconds: i64,
+
+    /// What drains and autoscalers may do.
+    #[serde(default)]
+    pub disruption: Disruption,
+}
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When W members hold it.
+    Replicated,
+    /// At once.
+    Async,
+    /// When W members have it on disk.
+    Disk,
+}
+
+/// A volume for each pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Storage {
+    /// Size of each pod's volume, for example `10Gi`.
+    #[schemars(schema_with = "quantity_schema")]
+    pub size: k8s_openapi::apimachinery::pkg::api::resource::Quantity,
+    /// Storage class; the cluster's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class_name: Option<String>,
+}
+
+/// How the primary moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Switchover {
+    /// The longest time for which a switch may hold writes, for example `2s`. When the target is
+    /// not level by then, writes go on at the old primary and the attempt is over.
+    #[serde(default = "default_pause")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1m')")
+        .message("spec.switchover.pauseTimeout: must be from 100ms to 1m"))]
+    pub pause_timeout: String,
+    /// For how long the eviction of a primary is held when no replica is in sync, for example
+    /// `5m`. After that the eviction goes through. `0s` holds nothing.
+    #[serde(default = "default_hold")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('24h')")
+        .message("spec.switchover.drainHold: must be at most 24h"))]
+    pub drain_hold: String,
+}
+
+impl Default for Switchover {
+    fn default() -> Self {
+        Self { pause_timeout: default_pause(), drain_hold: default_hold() }
+    }
+}
+
+/// What drains and autoscalers may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Disruption {
+    /// Adds a PodDisruptionBudget on the primary alone, for autoscalers that look at budgets
+    /// before they choose a node. Evictions of the primary still start a switch.
+    #[serde(default)]
+    pub primary_floor: bool,
+}
+
+fn default_replicas() -> i32 {
+    3
+}
+
+fn default_grace() -> i64 {
+    60
+}
+
+fn default_pause() -> String {
+    "2s".to_owned()
+}
+
+fn default_hold() -> String {
+    "5m".to_owned()
+}
+
+/// Kubernetes's own pattern of quantities, so that the API server names the field that is wrong.
+const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+
+fn quantity_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [{ "type": "integer" }, { "type": "string" }],
+        "pattern": QUANTITY,
+        "x-kubernetes-int-or-string": true,
+    })
+}
+
+fn config_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 1024 },
+    })
+}
+
+fn resources_schema(generator: &mut SchemaGenerator) -> Schema {
+    let quantity = quantity_schema(generator);
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "requests": {
+                "description": "What the scheduler keeps free for the pod.",
+                "type": "object",
+                "additionalProperties": quantity.clone(),
+            },
+            "limits": {
+                "description": "What the pod may use at most.",
+                "type": "object",
+                "additionalProperties": quantity,
+            },
+        },
+    })
+}
