@@ -1,5 +1,8 @@
 //! The operator in a cluster: observe → validate → build → apply → status.
 
+pub mod build;
+pub mod validate;
+
 use std::process::ExitCode;
 
 /// Arguments of `redisha operator`.

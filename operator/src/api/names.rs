@@ -45,7 +45,7 @@ pub const CONF_KEY: &str = "redisha.conf";
 /// The names of one `RedisHA`'s resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// Name of the `RedisHA`, its StatefulSet, its ConfigMap, its PDB and its primary's Service.
+    /// Name of the `RedisHA`, its `StatefulSet`, its `ConfigMap`, its PDB and its primary's Service.
     pub name: String,
     /// Namespace of everything.
     pub namespace: String,
@@ -90,7 +90,7 @@ impl Names {
         format!("{}-{ordinal}", self.name)
     }
 
-    /// Ordinal of a pod of this StatefulSet, `None` for any other name.
+    /// Ordinal of a pod of this `StatefulSet`, `None` for any other name.
     pub fn ordinal(&self, pod: &str) -> Option<i32> {
         let digits = pod.strip_prefix(&self.name)?.strip_prefix('-')?;
         if digits.len() > 1 && digits.starts_with('0') {

@@ -84,8 +84,7 @@ pub struct RedisHASpec {
         .message("spec.storage: cannot be changed later (volumes keep the size that they were made with)"))]
     pub storage: Option<Storage>,
 
-    /// When a write is answered. This version knows `async` only: at once, as Redis does. A
-    /// planned switch loses nothing; a crash can lose what had not reached a replica.
+    /// When a write is answered; `async` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == 'async'")
         .message("spec.durability: this version offers 'async' only; leave the field out or set it to 'async'"))]
@@ -105,7 +104,8 @@ pub struct RedisHASpec {
     pub disruption: Disruption,
 }
 
-/// When a write is answered.
+/// When a write is answered. This version knows `async` only: at once, as Redis does. A planned
+/// switch loses nothing; a crash can lose what had not reached a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
@@ -159,7 +159,7 @@ impl Default for Switchover {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Disruption {
-    /// Adds a PodDisruptionBudget on the primary alone, for autoscalers that look at budgets
+    /// Adds a `PodDisruptionBudget` on the primary alone, for autoscalers that look at budgets
     /// before they choose a node. Evictions of the primary still start a switch.
     #[serde(default)]
     pub primary_floor: bool,
@@ -186,7 +186,6 @@ const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[n
 
 fn quantity_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "anyOf": [{ "type": "integer" }, { "type": "string" }],
         "pattern": QUANTITY,
         "x-kubernetes-int-or-string": true,
     })
