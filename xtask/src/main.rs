@@ -4,8 +4,12 @@
 //! `command`, `commit` and `ok`. Exit codes: 0 bars met, 1 missed, 2 could not run, 64 usage.
 
 mod check;
+mod cluster;
 mod compile;
+mod digest;
 mod drill;
+mod golang;
+mod image;
 mod local;
 mod paths;
 mod report;
@@ -36,6 +40,10 @@ enum Command {
     Drill(drill::Args),
     /// Format, lints, unit tests and a short simulation: before every commit.
     Check,
+    /// OCI archives of operator and server.
+    Image,
+    /// A three-node Kubernetes in network namespaces of this machine; needs root.
+    Cluster(cluster::Args),
 }
 
 impl Command {
@@ -44,6 +52,8 @@ impl Command {
             Self::Local(_) => "local",
             Self::Drill(_) => "drill",
             Self::Check => "check",
+            Self::Image => "image",
+            Self::Cluster(_) => "cluster",
         }
     }
 
@@ -52,6 +62,8 @@ impl Command {
             Self::Local(args) => local::run(args),
             Self::Drill(args) => drill::run(args),
             Self::Check => check::run(),
+            Self::Image => image::run(),
+            Self::Cluster(args) => cluster::run(args),
         }
     }
 }

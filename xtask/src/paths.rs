@@ -21,3 +21,15 @@ pub fn target() -> PathBuf {
 pub fn program(name: &str) -> PathBuf {
     target().join("release").join(name)
 }
+
+/// What outlives a checkout: `redisha` in the user's cache folder.
+pub fn cache() -> PathBuf {
+    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+    let base = env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty());
+    base.map_or_else(|| home().join(".cache"), PathBuf::from).join("redisha")
+}
+
+/// Where `cargo xtask image` puts its archives.
+pub fn images() -> PathBuf {
+    root().join("images")
+}
