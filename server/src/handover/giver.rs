@@ -127,7 +127,8 @@ impl Member {
 
     /// None: the answer comes as soon as the target is level or the pause has ended.
     pub(super) fn level(&mut self, env: Env, token: u64, id: &str, to: &str) -> Option<Reply> {
-        let level = self.is_level(env);
+        // Once handed over, the log holds the record too; it was level before that.
+        let level = self.is_level(env) || matches!(self.role, Role::Limbo(_));
         match &mut self.pause {
             Some(pause) if pause.id == id && pause.to == to => {
                 if level {

@@ -346,6 +346,10 @@ impl Member {
             handover_to: attempt.to.member,
             handover_outcome: attempt.outcome,
             handover_epoch: attempt.epoch,
+            handover_record: match &self.role {
+                Role::Limbo(limbo) => limbo.blob.clone(),
+                _ => String::new(),
+            },
             pause_us: self.measure.last_us,
             draining: self.drain.is_some(),
         }

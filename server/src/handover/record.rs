@@ -188,8 +188,8 @@ fn unescape(value: &str) -> Result<String, RecordError> {
     while let Some((&byte, tail)) = rest.split_first() {
         if byte == b'%' {
             let (digits, tail) = tail.split_at_checked(2).ok_or(RecordError::Encoding)?;
-            let digits = std::str::from_utf8(digits).map_err(|_| RecordError::Encoding)?;
-            bytes.push(u8::from_str_radix(digits, 16).map_err(|_| RecordError::Encoding)?);
+            let digit = |at: usize| (digits[at] as char).to_digit(16).ok_or(RecordError::Encoding);
+            bytes.push((digit(0)? * 16 + digit(1)?) as u8);
             rest = tail;
         } else {
             bytes.push(byte);

@@ -48,6 +48,8 @@ pub struct Status {
     pub handover_to: String,
     pub handover_outcome: Outcome,
     pub handover_epoch: Epoch,
+    /// The record while its outcome is pending, so that others can carry it; else empty.
+    pub handover_record: String,
     pub pause_us: u64,
     pub draining: bool,
 }
