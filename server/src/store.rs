@@ -1,4 +1,228 @@
-//! The keyspace.
+//! The keyspace: databases of keys, values of all types, expiry, scans and snapshots.
+//!
+//! Takes time and random numbers as arguments; does no I/O. Everything that changes a value goes
+//! through [`Db`]'s own methods, which is what lets a snapshot be taken while commands write.
+//!
+//! | Type | Small | Beyond |
+//! |---|---|---|
+//! | string | one allocation with its key; integers as eight bytes | beside its key |
+//! | list | one packed chunk | a deque of packed chunks |
+//! | hash | packed fields and values | table |
+//! | set | sorted integers, packed members | table |
+//! | sorted set | packed, in order | table and B+tree with counts |
 
-#[derive(Default)]
-pub struct Keyspace {}
+// Iterators of collections are asked for by name.
+#![allow(clippy::iter_without_into_iter)]
+
+mod body;
+mod db;
+mod hash;
+mod limits;
+mod list;
+mod pack;
+mod seed;
+mod set;
+mod snapshot;
+mod string;
+mod table;
+mod value;
+mod zset;
+
+pub use db::Db;
+pub use hash::{Hash, HashIter};
+pub use limits::Limits;
+pub use list::{End, List};
+pub use pack::{Pack, PackIter};
+pub use seed::Seed;
+pub use set::Set;
+pub use snapshot::SnapshotSink;
+pub use string::{IntBuf, Str, StrRef, format_int, parse_int};
+pub use value::{Kind, Value, ValueRef, WrongType};
+pub use zset::{Change, Elements, ZSet};
+
+use snapshot::{SharedSink, Walk};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// All databases of a server.
+#[derive(Debug)]
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    seed: Seed,
+    /// The running snapshot's sink.
+    snapshot: Option<SharedSink>,
+    /// Set when a database has queued an expired key, so that the question after each command
+    /// does not visit them all.
+    expired: Arc<AtomicBool>,
+}
+
+impl Keyspace {
+    /// An empty keyspace of this many databases.
+    pub fn new(databases: usize, seed: Seed) -> Self {
+        let limits = Limits { seed, ..Limits::default() };
+        let expired = Arc::new(AtomicBool::new(false));
+        let new = |index| Db::new(index, limits, Arc::clone(&expired));
+        let dbs = (0..databases as u32).map(new).collect();
+        Self { dbs, seed, snapshot: None, expired }
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// The database of this index, which is below [`Self::databases`].
+    pub fn db(&self, index: usize) -> &Db {
+        &self.dbs[index]
+    }
+
+    pub fn db_mut(&mut self, index: usize) -> &mut Db {
+        &mut self.dbs[index]
+    }
+
+    /// Two different databases at once, for MOVE and COPY.
+    pub fn two(&mut self, from: usize, to: usize) -> Option<(&mut Db, &mut Db)> {
+        let [from, to] = self.dbs.get_disjoint_mut([from, to]).ok()?;
+        Some((from, to))
+    }
+
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Takes over another seed, as a replica does from its primary. The keyspace must be empty,
+    /// because every key lies by its hash.
+    pub fn set_seed(&mut self, seed: Seed) {
+        assert_eq!(self.len(), 0, "only an empty keyspace changes its seed");
+        self.seed = seed;
+        for db in &mut self.dbs {
+            db.limits.seed = seed;
+            db.clear();
+        }
+    }
+
+    /// Sets the bounds of the compact forms; the seed in it is ignored.
+    pub fn set_limits(&mut self, limits: Limits) {
+        for db in &mut self.dbs {
+            db.limits = Limits { seed: self.seed, ..limits };
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.dbs.first().map_or_else(Limits::default, |db| db.limits)
+    }
+
+    /// The time that expiry goes by from now on, Unix time in milliseconds.
+    pub fn set_clock(&mut self, now_ms: i64) {
+        for db in &mut self.dbs {
+            db.now_ms = now_ms;
+        }
+    }
+
+    /// Whether this node removes keys whose time has come (a primary), or only hides them until its
+    /// primary's DEL arrives (a replica).
+    pub fn set_may_expire(&mut self, may: bool) {
+        for db in &mut self.dbs {
+            db.may_expire = may;
+        }
+    }
+
+    /// Keys in all databases.
+    pub fn len(&self) -> usize {
+        self.dbs.iter().map(Db::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys that were removed because their time had come since the last call, with their
+    /// database: each goes into the replication stream as a DEL before whatever follows.
+    pub fn take_expired(&mut self) -> Vec<(usize, Vec<u8>)> {
+        let mut all = Vec::new();
+        if !self.expired.load(Ordering::Relaxed) {
+            return all;
+        }
+        self.expired.store(false, Ordering::Relaxed);
+        for db in self.dbs.iter_mut().filter(|db| !db.expired.is_empty()) {
+            let index = db.index as usize;
+            all.extend(db.expired.drain(..).map(|key| (index, key)));
+        }
+        all
+    }
+
+    /// One bounded part of the active expiry cycle in every database; see [`Db::expire_step`].
+    pub fn expire_step(&mut self, segments: usize) -> usize {
+        self.dbs.iter_mut().map(|db| db.expire_step(segments)).sum()
+    }
+
+    /// Removes every key of a database; returns how many there were.
+    pub fn flush_db(&mut self, index: usize) -> usize {
+        self.finish_snapshot();
+        let removed = self.dbs[index].len();
+        self.dbs[index].clear();
+        removed
+    }
+
+    /// Removes every key.
+    pub fn flush_all(&mut self) -> usize {
+        (0..self.dbs.len()).map(|index| self.flush_db(index)).sum()
+    }
+
+    /// Exchanges the contents of two databases.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        self.finish_snapshot();
+        self.dbs.swap(a, b);
+        self.dbs[a].index = a as u32;
+        self.dbs[b].index = b as u32;
+    }
+
+    /// Begins a snapshot of what the keyspace holds at this moment.
+    ///
+    /// # Panics
+    /// When one is running already: there is one at a time.
+    pub fn snapshot_begin(&mut self, sink: Box<dyn SnapshotSink>) {
+        assert!(self.snapshot.is_none(), "one snapshot at a time");
+        let sink = SharedSink::new(sink);
+        for db in &mut self.dbs {
+            db.walk = Some(Walk { cursor: 0, sink: sink.clone() });
+        }
+        self.snapshot = Some(sink);
+    }
+
+    pub fn snapshot_running(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Hands the sink about this many more entries. `true` when it has them all.
+    pub fn snapshot_step(&mut self, entries: usize) -> bool {
+        let mut budget = entries;
+        for db in &mut self.dbs {
+            if db.snapshot_step(&mut budget) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Gives the sink to `f`, for instance to drain what it has gathered so far.
+    pub fn snapshot_sink<R>(&self, f: impl FnOnce(&mut dyn SnapshotSink) -> R) -> Option<R> {
+        self.snapshot.as_ref().and_then(|sink| sink.with(|sink| sink.map(|s| f(s.as_mut()))))
+    }
+
+    /// Ends the snapshot, whole or not, and gives the sink back.
+    pub fn snapshot_end(&mut self) -> Option<Box<dyn SnapshotSink>> {
+        let sink = self.snapshot.take()?.take();
+        // Without its sink the walk only clears the marks that it left on entries.
+        while !self.snapshot_step(usize::MAX) {}
+        self.dbs.iter_mut().for_each(|db| db.walk = None);
+        sink
+    }
+
+    /// Before keys disappear in bulk or change their database, the snapshot takes what it still needs.
+    fn finish_snapshot(&mut self) {
+        if self.snapshot.is_some() {
+            while !self.snapshot_step(usize::MAX) {}
+        }
+    }
+}

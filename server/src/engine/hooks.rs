@@ -1,11 +1,13 @@
 //! Where the other rooms are plugged into the engine. Each function is one hook; its room fills
 //! the body in and keeps its state in [`Rooms`].
 
+use std::hash::BuildHasher;
+
 use crate::client::{Client, ClientId};
 use crate::command::Command;
 use crate::config::Config;
 use crate::resp::{Args, CommandError};
-use crate::store::Keyspace;
+use crate::store::{Keyspace, Seed};
 
 use super::Engine;
 use super::effects::{LinkEvent, LinkOwner, Timer};
@@ -15,19 +17,25 @@ use super::effects::{LinkEvent, LinkOwner, Timer};
 pub struct Rooms {}
 
 pub fn new_keyspace(config: &Config) -> Keyspace {
-    let _ = config;
-    Keyspace::default()
+    // The standard library's own source of randomness for hash keys.
+    let word = |salt: u8| std::hash::RandomState::new().hash_one(salt);
+    Keyspace::new(config.databases, Seed([word(0), word(1)]))
 }
 
 /// A wake-up's time, for expiry.
 pub fn set_clock(engine: &mut Engine) {
-    let _ = engine;
+    engine.keyspace.set_clock(engine.now.unix_ms());
 }
 
 /// Keys that expired go into the stream as DEL.
 #[inline]
 pub fn drain_expired(engine: &mut Engine) {
-    let _ = engine;
+    for (db, key) in engine.keyspace.take_expired() {
+        engine.stats.expired_keys += 1;
+        if stream_is_open(engine) {
+            engine.outbox.push(db, [b"DEL".as_slice(), &key]);
+        }
+    }
 }
 
 /// Whether this node follows a primary; a replica refuses writes of ordinary clients.

@@ -1,0 +1,372 @@
+//! One database: keys with values and expiry times.
+
+use super::body::Body;
+use super::limits::Limits;
+use super::snapshot::Walk;
+use super::string::parse_int;
+use super::table::{HASH_END, Keyed, Place, SAVED, Slot, Table, VOLATILE};
+use super::value::{Kind, Value, ValueRef, WrongType};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// See the module's text. A key whose time has come is hidden from every reader; where this node
+/// may expire keys it is also removed, and its name is queued for the replication stream.
+#[derive(Debug)]
+pub struct Db {
+    pub(super) index: u32,
+    pub(super) table: Table<Body>,
+    pub(super) now_ms: i64,
+    pub(super) may_expire: bool,
+    pub(super) limits: Limits,
+    pub(super) expired: Vec<Vec<u8>>,
+    expired_flag: Arc<AtomicBool>,
+    pub(super) walk: Option<Walk>,
+    volatile: usize,
+    expire_cursor: u64,
+}
+
+impl Db {
+    pub(super) fn new(index: u32, limits: Limits, expired_flag: Arc<AtomicBool>) -> Self {
+        Self {
+            index,
+            table: Table::new(limits.seed),
+            now_ms: 0,
+            may_expire: true,
+            limits,
+            expired: Vec::new(),
+            expired_flag,
+            walk: None,
+            volatile: 0,
+            expire_cursor: 0,
+        }
+    }
+
+    /// Number of keys, those included whose time has come but which are not removed yet.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of keys with an expiry time.
+    pub fn volatile(&self) -> usize {
+        self.volatile
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The clock that the keyspace was last given, Unix time in milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Bytes of the table and of keys and strings, without the collections' own.
+    pub fn overhead(&self) -> usize {
+        self.table.memory() + self.table.iter().map(|s| s.entry.overhead()).sum::<usize>()
+    }
+
+    fn gone(&self, slot: &Slot<Body>) -> bool {
+        slot.has(VOLATILE) && slot.entry.expiry_ms().is_some_and(|at| at <= self.now_ms)
+    }
+
+    /// Where the key's entry lies, if it is there and its time has not come. Expires it otherwise.
+    #[inline]
+    fn live(&mut self, key: &[u8]) -> Option<Place> {
+        let position = self.table.position(key);
+        let place = self.table.locate(position, |e| e.key() == key)?;
+        if self.gone(self.table.at(place)) {
+            self.expire(key);
+            return None;
+        }
+        Some(place)
+    }
+
+    /// Removes a key whose time has come, where this node may.
+    fn expire(&mut self, key: &[u8]) {
+        if self.may_expire {
+            self.expired.push(key.to_vec());
+            self.expired_flag.store(true, Ordering::Relaxed);
+            self.remove(key);
+        }
+    }
+
+    /// The value of a key; several may be held at once. Changes nothing.
+    pub fn peek(&self, key: &[u8]) -> Option<ValueRef<'_>> {
+        let slot = self.table.get(key)?;
+        (!self.gone(slot)).then(|| slot.entry.view())
+    }
+
+    /// The value of a key; removes it if its time has come.
+    #[inline]
+    pub fn lookup(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        let place = self.live(key)?;
+        Some(self.table.at(place).entry.view())
+    }
+
+    pub fn contains(&mut self, key: &[u8]) -> bool {
+        self.live(key).is_some()
+    }
+
+    /// The value of a key, to change in place. The caller removes a collection that it emptied.
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
+        let place = self.live(key)?;
+        self.before_write(place);
+        Some(self.table.at_mut(place).entry.value_mut())
+    }
+
+    /// As [`Self::get_mut`]; adds the value that `make` builds when the key is absent.
+    pub fn get_or_insert_with(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> &mut Value {
+        if let Some(place) = self.live_for_new(key) {
+            self.before_write(place);
+            return self.table.at_mut(place).entry.value_mut();
+        }
+        self.add(key, Body::new(key, make(), None)).entry.value_mut()
+    }
+
+    /// The collection at a key.
+    pub fn typed<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, WrongType> {
+        self.lookup(key).map(|value| T::of(value).ok_or(WrongType)).transpose()
+    }
+
+    /// As [`Self::typed`], several at once: see [`Self::peek`].
+    pub fn peek_typed<T: Kind>(&self, key: &[u8]) -> Result<Option<&T>, WrongType> {
+        self.peek(key).map(|value| T::of(value).ok_or(WrongType)).transpose()
+    }
+
+    /// The collection at a key, to change in place. The caller removes it once it is empty.
+    pub fn typed_mut<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&mut T>, WrongType> {
+        let Some(place) = self.live(key) else { return Ok(None) };
+        T::of(self.table.at(place).entry.view()).ok_or(WrongType)?;
+        self.before_write(place);
+        T::of_mut(self.table.at_mut(place).entry.value_mut()).ok_or(WrongType).map(Some)
+    }
+
+    /// The collection at a key, to change in place, made empty when the key is absent. The caller
+    /// adds to it, or removes it.
+    pub fn typed_or_new<T: Kind>(&mut self, key: &[u8]) -> Result<&mut T, WrongType> {
+        if let Some(place) = self.live_for_new(key) {
+            T::of(self.table.at(place).entry.view()).ok_or(WrongType)?;
+            self.before_write(place);
+            return T::of_mut(self.table.at_mut(place).entry.value_mut()).ok_or(WrongType);
+        }
+        let body = Body::new(key, T::default().into_value(), None);
+        T::of_mut(self.add(key, body).entry.value_mut()).ok_or(WrongType)
+    }
+
+    /// As `live`, but a key whose time has come is removed even where this node may only hide it:
+    /// the write that follows replaces it.
+    fn live_for_new(&mut self, key: &[u8]) -> Option<Place> {
+        let place = self.live(key);
+        if place.is_none() && !self.may_expire {
+            self.remove(key);
+        }
+        place
+    }
+
+    /// Puts a value at a key, without an expiry time. `true` when the key is new.
+    pub fn insert(&mut self, key: &[u8], value: Value) -> bool {
+        self.restore(key, value, None)
+    }
+
+    /// Puts a value at a key with this expiry time. `true` when the key is new.
+    pub fn restore(&mut self, key: &[u8], value: Value, expiry_ms: Option<i64>) -> bool {
+        self.put(key, expiry_ms, |_| false, || Body::new(key, value, expiry_ms))
+    }
+
+    /// Puts a string at a key, as an integer if it spells one. `true` when the key is new.
+    #[inline]
+    pub fn set_str(&mut self, key: &[u8], value: &[u8], keep_ttl: bool) -> bool {
+        if let Some(n) = parse_int(value) {
+            return self.set_int(key, n, keep_ttl);
+        }
+        let expiry = if keep_ttl { self.expiry(key) } else { None };
+        self.put(key, expiry, |b| b.overwrite(value, expiry), || Body::bytes(key, value, expiry))
+    }
+
+    /// Puts an integer at a key. `true` when the key is new.
+    pub fn set_int(&mut self, key: &[u8], n: i64, keep_ttl: bool) -> bool {
+        let expiry = if keep_ttl { self.expiry(key) } else { None };
+        self.put(key, expiry, |b| b.overwrite_int(n, expiry), || Body::int(key, n, expiry))
+    }
+
+    /// Replaces or adds an entry; `overwrite` may reuse the old one's allocation.
+    #[inline]
+    fn put(
+        &mut self,
+        key: &[u8],
+        expiry_ms: Option<i64>,
+        overwrite: impl FnOnce(&mut Body) -> bool,
+        make: impl FnOnce() -> Body,
+    ) -> bool {
+        let Some(place) = self.live_for_new(key) else {
+            self.volatile += usize::from(expiry_ms.is_some());
+            self.add(key, make()).set(VOLATILE, expiry_ms.is_some());
+            return true;
+        };
+        self.before_write(place);
+        let slot = self.table.at_mut(place);
+        self.volatile -= usize::from(slot.has(VOLATILE));
+        self.volatile += usize::from(expiry_ms.is_some());
+        slot.set(VOLATILE, expiry_ms.is_some());
+        if !overwrite(&mut slot.entry) {
+            slot.entry = make();
+        }
+        false
+    }
+
+    /// Adds an entry for a key that is known to be absent.
+    fn add(&mut self, key: &[u8], body: Body) -> &mut Slot<Body> {
+        let position = self.table.position(key);
+        let ahead = self.walk.as_ref().is_some_and(|walk| position >= walk.cursor);
+        let slot = self.table.insert_new(position, body);
+        slot.set(SAVED, ahead);
+        slot
+    }
+
+    /// Hands an entry that the running snapshot has not reached to its sink, before it changes.
+    #[inline]
+    fn before_write(&mut self, place: Place) {
+        if let Some(walk) = &self.walk {
+            let slot = self.table.at_mut(place);
+            if slot.position() >= walk.cursor && !slot.has(SAVED) {
+                let body = &slot.entry;
+                walk.sink.entry(self.index, body.key(), body.view(), body.expiry_ms());
+                slot.set(SAVED, true);
+            }
+        }
+    }
+
+    /// Removes a key; `false` when it was absent or its time had come.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        self.take(key).is_some()
+    }
+
+    /// Removes a key and returns its value and expiry time.
+    pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
+        let position = self.table.position(key);
+        let place = self.table.locate(position, |e| e.key() == key)?;
+        let gone = self.gone(self.table.at(place));
+        self.before_write(place);
+        let slot = self.table.remove(key)?;
+        self.volatile -= usize::from(slot.has(VOLATILE));
+        let expiry_ms = slot.entry.expiry_ms();
+        (!gone).then(|| (slot.entry.into_value(), expiry_ms))
+    }
+
+    /// The key's expiry time, Unix time in milliseconds.
+    pub fn expiry(&self, key: &[u8]) -> Option<i64> {
+        if self.volatile == 0 {
+            return None;
+        }
+        let slot = self.table.get(key)?;
+        if self.gone(slot) { None } else { slot.entry.expiry_ms() }
+    }
+
+    /// Sets the key's expiry time, even one that has passed; `false` when there is no such key.
+    pub fn expire_at(&mut self, key: &[u8], at_ms: i64) -> bool {
+        self.set_expiry(key, Some(at_ms))
+    }
+
+    /// Takes the expiry time away; `false` when there is no such key, or it has none.
+    pub fn persist(&mut self, key: &[u8]) -> bool {
+        self.expiry(key).is_some() && self.set_expiry(key, None)
+    }
+
+    fn set_expiry(&mut self, key: &[u8], expiry_ms: Option<i64>) -> bool {
+        let Some(place) = self.live(key) else { return false };
+        self.before_write(place);
+        let slot = self.table.at_mut(place);
+        self.volatile -= usize::from(slot.has(VOLATILE));
+        self.volatile += usize::from(expiry_ms.is_some());
+        slot.set(VOLATILE, expiry_ms.is_some());
+        slot.entry.set_expiry_ms(expiry_ms);
+        true
+    }
+
+    /// One step of SCAN: calls `f` for about `count` keys, returns the next cursor, 0 at the end.
+    /// See [`Table::scan`] for what it promises.
+    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], ValueRef<'_>)) -> u64 {
+        self.table.scan(cursor, count, |slot| {
+            if !self.gone(slot) {
+                f(slot.entry.key(), slot.entry.view());
+            }
+        })
+    }
+
+    /// Calls `f` for every key that is not hidden, with its expiry time.
+    pub fn each(&self, mut f: impl FnMut(&[u8], ValueRef<'_>, Option<i64>)) {
+        for slot in self.table.iter().filter(|slot| !self.gone(slot)) {
+            f(slot.entry.key(), slot.entry.view(), slot.entry.expiry_ms());
+        }
+    }
+
+    /// A key picked by a source of random numbers.
+    pub fn random_key(&self, mut next: impl FnMut() -> u64) -> Option<Vec<u8>> {
+        for _ in 0..100 {
+            let slot = self.table.random(&mut next)?;
+            if !self.gone(slot) {
+                return Some(slot.entry.key().to_vec());
+            }
+        }
+        self.table.iter().find(|slot| !self.gone(slot)).map(|slot| slot.entry.key().to_vec())
+    }
+
+    /// Removes the keys whose time has come from the next `segments` parts of the table. Returns
+    /// how many there were. Does nothing where this node may not expire keys.
+    pub fn expire_step(&mut self, segments: usize) -> usize {
+        let mut found = Vec::new();
+        for _ in 0..segments {
+            if self.volatile == 0 || !self.may_expire {
+                break;
+            }
+            let due = self.table.segment_iter(self.expire_cursor).filter(|slot| self.gone(slot));
+            found.extend(due.map(|slot| slot.entry.key().to_vec()));
+            let end = self.table.segment_end(self.expire_cursor);
+            self.expire_cursor = if end >= HASH_END { 0 } else { end };
+        }
+        for key in &found {
+            self.expire(key);
+        }
+        found.len()
+    }
+
+    /// Hands the snapshot's sink the next segment. `false` when this database is done.
+    pub(super) fn snapshot_step(&mut self, budget: &mut usize) -> bool {
+        let index = self.index;
+        let Some(walk) = &mut self.walk else { return false };
+        while *budget > 0 && walk.cursor < HASH_END {
+            let cursor = walk.cursor;
+            let mut visited = 0;
+            walk.sink.with(|mut sink| {
+                self.table.visit_segment(cursor, |slot| {
+                    if slot.position() < cursor {
+                        return;
+                    }
+                    if slot.has(SAVED) {
+                        slot.set(SAVED, false);
+                        return;
+                    }
+                    visited += 1;
+                    if let Some(sink) = sink.as_deref_mut() {
+                        let body = &slot.entry;
+                        sink.entry(index, body.key(), body.view(), body.expiry_ms());
+                    }
+                });
+            });
+            *budget = budget.saturating_sub(visited.max(1));
+            walk.cursor = self.table.segment_end(cursor);
+        }
+        walk.cursor < HASH_END
+    }
+
+    /// Removes every key at once, unseen by the queue of expired ones.
+    pub(super) fn clear(&mut self) {
+        self.table = Table::new(self.limits.seed);
+        self.volatile = 0;
+        self.expire_cursor = 0;
+    }
+}
