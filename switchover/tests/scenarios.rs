@@ -2,6 +2,8 @@
 //! event the effects that must follow (two spaces deep; `REDISHA_UPDATE=1` writes them anew).
 //! A first line `# …` says what it shows. `crash` forgets the state, as a new operator would.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails by a panic with its place is clear")]
+
 #[path = "support/snapshot.rs"]
 mod snapshot;
 #[path = "support/world.rs"]

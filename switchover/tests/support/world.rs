@@ -2,7 +2,8 @@
 //!
 //! Lines that describe: `member NAME [silent|fenced|primary T.H|follower ID T.H|limbo T.H to ID]`
 //! followed by `key=value` words (`id`, `promised`, `data`, `offset`, `link`, `label`, `eligible`,
-//! `empty`, `pause`, `handover=ID:OUTCOME:TO`, `record`, `pause-us`, `draining`, `replicas=id,id`, `lag`, `uid`);
+//! `empty`, `pause`, `handover=ID:OUTCOME:TO`, `record`, `pause-us`, `draining`,
+//! `replicas=id,id`, `lag`, `uid`);
 //! `arbiter key=value…`; `request ID REASON [POD]`; `request none`.
 //! All other lines are events.
 
@@ -223,7 +224,8 @@ fn publication(word: &str) -> Publication {
     }
 }
 
-/// `NAME ok | paused | level | accepted T.H | declined T.H | abdicated | lost | sealed [ID] T.H N [empty]`
+/// `NAME ok | paused | level | accepted T.H | declined T.H | abdicated | lost`,
+/// `NAME sealed ID T.H N [empty]`,
 /// or `NAME CODE text…` for an error reply.
 fn reply(words: &[&str]) -> Result<Reply, Refusal> {
     let text = words[1..].join(" ");
