@@ -126,7 +126,7 @@ fn to_stderr() -> Tell {
 }
 
 /// Resolves at Ctrl-C, SIGTERM or a hang-up; counts from the call, not from the first poll.
-fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+pub fn told_to_end() -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
