@@ -12,6 +12,7 @@ mod golang;
 mod image;
 mod local;
 mod paths;
+mod peers;
 mod report;
 mod run;
 
@@ -42,6 +43,8 @@ enum Command {
     Check,
     /// OCI archives of operator and server.
     Image,
+    /// Valkey and Redis to compare with; or paths in `REDISHA_VALKEY`, `REDISHA_REDIS`.
+    Peers,
     /// A three-node Kubernetes in network namespaces of this machine; needs root.
     Cluster(cluster::Args),
 }
@@ -53,6 +56,7 @@ impl Command {
             Self::Drill(_) => "drill",
             Self::Check => "check",
             Self::Image => "image",
+            Self::Peers => "peers",
             Self::Cluster(_) => "cluster",
         }
     }
@@ -63,6 +67,7 @@ impl Command {
             Self::Drill(args) => drill::run(args),
             Self::Check => check::run(),
             Self::Image => image::run(),
+            Self::Peers => peers::run(),
             Self::Cluster(args) => cluster::run(args),
         }
     }
