@@ -6,6 +6,8 @@ pub mod config;
 pub mod engine;
 pub mod handover;
 pub mod maintenance;
+pub mod persistence;
 pub mod relay;
+pub mod replication;
 pub mod resp;
 pub mod store;

@@ -226,6 +226,3 @@ impl Keyspace {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -415,6 +415,3 @@ impl<E: Keyed> Table<E> {
         self.remove_at(self.position(key), |e| e.key() == key)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -416,6 +416,3 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl ExactSizeIterator for Elements<'_> {}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,160 @@
+//! From an RDB stream to a keyspace. Pure.
+
+use super::rdb::{Item, RdbError, Reader, aux_field};
+use crate::store::{Keyspace, Limits, Seed};
+
+/// The shape of the keyspace that is to be built.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    pub databases: usize,
+    /// Used unless the data names the seed that it is to lie by.
+    pub seed: Seed,
+    pub limits: Limits,
+    /// Keys whose time came before this (Unix time) are left out; none keeps them all, as a
+    /// replica must, since its primary says when they go.
+    pub expired_before_ms: Option<i64>,
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self {
+            databases: 16,
+            seed: Seed::default(),
+            limits: Limits::default(),
+            expired_before_ms: None,
+        }
+    }
+}
+
+/// Data with what its file said about it.
+#[derive(Debug)]
+pub struct Data {
+    pub keyspace: Keyspace,
+    /// The database that the replication stream goes on in after this data.
+    pub stream_db: u32,
+    /// The replication history that the data is a point of, as the file has it.
+    pub repl_id: Option<String>,
+    pub repl_offset: Option<u64>,
+    /// The data epoch of a member, `term.hop`.
+    pub epoch: Option<String>,
+    /// Sentences on what was left out.
+    pub skipped: Vec<String>,
+}
+
+/// Builds a keyspace from chunks of an RDB stream.
+#[derive(Debug)]
+pub struct DataLoader {
+    template: Template,
+    reader: Option<Reader>,
+    consumed: u64,
+    rest: Vec<u8>,
+    data: Data,
+}
+
+/// How many sentences about what was left out are kept.
+const SKIPPED_MAX: usize = 20;
+
+impl DataLoader {
+    pub fn new(template: Template) -> Self {
+        let data = Data {
+            keyspace: new_keyspace(template, template.seed),
+            stream_db: 0,
+            repl_id: None,
+            repl_offset: None,
+            epoch: None,
+            skipped: Vec::new(),
+        };
+        let reader = Some(Reader::new(data.keyspace.limits()));
+        Self { template, reader, consumed: 0, rest: Vec::new(), data }
+    }
+
+    /// Takes a chunk; true once the data is complete.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<bool, RdbError> {
+        let Some(mut reader) = self.reader.take() else {
+            self.rest.extend_from_slice(chunk);
+            return Ok(true);
+        };
+        reader.feed(chunk);
+        while let Some(item) = reader.next_item()? {
+            match item {
+                Item::Aux { name, value } => self.aux(&mut reader, &name, &value)?,
+                Item::Entry { db, key, value, expiry_ms } => {
+                    if db as usize >= self.template.databases {
+                        return Err(RdbError::Unsupported("a database beyond `databases`"));
+                    }
+                    let over = expiry_ms.zip(self.template.expired_before_ms);
+                    if over.is_some_and(|(at, before)| at <= before) {
+                        continue;
+                    }
+                    let db = self.data.keyspace.db_mut(db as usize);
+                    if !db.restore(&key, value, expiry_ms) {
+                        return Err(RdbError::Corrupt("a key occurs twice"));
+                    }
+                }
+                Item::Skipped(what) => {
+                    if self.data.skipped.len() < SKIPPED_MAX {
+                        self.data.skipped.push(what);
+                    }
+                }
+                Item::End => {
+                    self.consumed = reader.consumed();
+                    self.rest = reader.into_rest();
+                    return Ok(true);
+                }
+            }
+        }
+        self.reader = Some(reader);
+        Ok(false)
+    }
+
+    fn aux(&mut self, reader: &mut Reader, name: &[u8], value: &[u8]) -> Result<(), RdbError> {
+        let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
+            return Ok(());
+        };
+        match name {
+            aux_field::HASH_SEED => {
+                let seed = Seed::parse(value).ok_or(RdbError::Corrupt("a hash seed"))?;
+                if !self.data.keyspace.is_empty() {
+                    return Err(RdbError::Corrupt("a hash seed after the first key"));
+                }
+                self.data.keyspace = new_keyspace(self.template, seed);
+                reader.set_limits(self.data.keyspace.limits());
+            }
+            aux_field::EPOCH => self.data.epoch = Some(value.to_owned()),
+            aux_field::REPL_ID => self.data.repl_id = Some(value.to_owned()),
+            aux_field::REPL_OFFSET => self.data.repl_offset = value.parse().ok(),
+            aux_field::STREAM_DB => self.data.stream_db = value.parse().unwrap_or(0),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Bytes that the data itself took, once it is complete.
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Takes what was fed beyond the end.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// Takes the data; to be called once, after it is complete.
+    pub fn finish(&mut self) -> Data {
+        let empty = Data {
+            keyspace: Keyspace::new(0, self.template.seed),
+            stream_db: 0,
+            repl_id: None,
+            repl_offset: None,
+            epoch: None,
+            skipped: Vec::new(),
+        };
+        std::mem::replace(&mut self.data, empty)
+    }
+}
+
+fn new_keyspace(template: Template, seed: Seed) -> Keyspace {
+    let mut keyspace = Keyspace::new(template.databases, seed);
+    keyspace.set_limits(template.limits);
+    keyspace
+}

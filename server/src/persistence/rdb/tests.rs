@@ -1,0 +1,276 @@
+//! Round trips, foreign encodings put together by hand, and bytes that are wrong.
+
+use super::{Aux, Item, RdbError, Reader, Writer, dump};
+use crate::persistence::load::{Data, DataLoader, Template};
+use crate::store::{Hash, Limits, List, Set, Str, Value, ZSet};
+
+/// A generator of bytes that depend on the seed alone.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn bytes(&mut self, len: u64) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+fn value(random: &mut Random, size: u64) -> Value {
+    let limits = Limits::default();
+    match random.below(6) {
+        0 => {
+            let len = random.below(20_000);
+            Value::Str(Str::new(&random.bytes(len)))
+        }
+        1 => Value::Str(Str::Int((random.next() as i64) << random.below(33))),
+        2 => {
+            let mut list = List::new();
+            (0..size).for_each(|_| list.push_back(&random.bytes(3), &limits));
+            list.into()
+        }
+        3 => {
+            let mut set = Set::new();
+            for i in 0..size {
+                set.add(
+                    if size.is_multiple_of(2) { i.to_string() } else { format!("m{i}") }.as_bytes(),
+                    &limits,
+                );
+            }
+            set.into()
+        }
+        4 => {
+            let mut hash = Hash::new();
+            for i in 0..size {
+                hash.set(&i.to_le_bytes(), &random.bytes(9), &limits);
+            }
+            hash.into()
+        }
+        _ => {
+            let mut zset = ZSet::new();
+            let scores = [f64::INFINITY, -0.5, 1e300, f64::NEG_INFINITY, 3.0];
+            for i in 0..size {
+                zset.set(&i.to_be_bytes(), scores[i as usize % 5], &limits);
+            }
+            zset.into()
+        }
+    }
+}
+
+fn load(bytes: &[u8], piece: usize) -> Result<Option<Data>, RdbError> {
+    let mut loader = DataLoader::new(Template::default());
+    for part in bytes.chunks(piece) {
+        if loader.feed(part)? {
+            return Ok(Some(loader.finish()));
+        }
+    }
+    Ok(None)
+}
+
+/// Database, key, canonical value, expiry.
+type Want = (u32, Vec<u8>, Vec<u8>, Option<i64>);
+
+/// A file of every type, some with expiry times, in two databases.
+fn sample(seed: u64) -> (Vec<u8>, Vec<Want>) {
+    let mut random = Random(seed);
+    let mut writer = Writer::new(&Aux {
+        hash_seed: Some("00112233445566778899aabbccddeeff".into()),
+        replication: Some(("ab".repeat(20), 12345, 1)),
+        epoch: Some("4.2".into()),
+        ..Aux::default()
+    });
+    let mut want = Vec::new();
+    let mut out = Vec::new();
+    for i in 0..60u64 {
+        let size = [1, 5, 100, 700][random.below(4) as usize];
+        let value = value(&mut random, size);
+        let db = u32::from(i % 3 == 0);
+        let expiry = (i % 4 == 0).then_some(1_900_000_000_000 + i as i64);
+        let key = format!("key:{i}").into_bytes();
+        writer.entry(db, &key, value.view(), expiry);
+        want.push((db, key, canonical(&value), expiry));
+        if i % 7 == 0 {
+            out.extend(writer.take());
+        }
+    }
+    writer.finish();
+    out.extend(writer.take());
+    (out, want)
+}
+
+/// Bytes that are equal for equal values, however a collection without order lies in memory.
+fn canonical(value: &Value) -> Vec<u8> {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    match value {
+        Value::Str(s) => parts.push(s.view().bytes(&mut Default::default()).to_vec()),
+        Value::List(list) => parts.extend(list.iter().map(<[u8]>::to_vec)),
+        Value::Set(set) => set.each(|m| parts.push(m.to_vec())),
+        Value::Hash(hash) => parts.extend(hash.iter().map(|(f, v)| [f, b"=", v].concat())),
+        Value::ZSet(zset) => {
+            parts.extend(zset.iter().map(|(m, s)| [m, &s.to_le_bytes()].concat()));
+        }
+    }
+    if matches!(value, Value::Set(_) | Value::Hash(_)) {
+        parts.sort();
+    }
+    format!("{} {parts:?}", value.view().type_name()).into_bytes()
+}
+
+#[test]
+fn what_is_written_is_read_back_however_it_is_cut() {
+    let (bytes, want) = sample(7);
+    for piece in [1, 13, 4096, bytes.len()] {
+        let data = load(&bytes, piece).expect("valid").expect("complete");
+        assert_eq!(data.keyspace.len(), want.len(), "in pieces of {piece}");
+        assert_eq!(data.keyspace.seed().to_string(), "00112233445566778899aabbccddeeff");
+        assert_eq!(
+            (data.repl_offset, data.stream_db, data.epoch.as_deref()),
+            (Some(12345), 1, Some("4.2"))
+        );
+        for (db, key, value, expiry) in &want {
+            let db = data.keyspace.db(*db as usize);
+            let got = db.peek(key).expect("the key is there").to_owned();
+            assert_eq!(&canonical(&got), value, "{}", key.escape_ascii());
+            assert_eq!(db.expiry(key), *expiry);
+        }
+    }
+}
+
+#[test]
+fn any_changed_byte_is_noticed() {
+    let (bytes, _) = sample(8);
+    let mut random = Random(99);
+    for _ in 0..60 {
+        let mut bad = bytes.clone();
+        let at = random.below(bad.len() as u64) as usize;
+        bad[at] ^= 1 << random.below(8);
+        let sum_off = bad[bad.len() - 8..] == [0; 8];
+        let whole = load(&bad, 1 << 20);
+        assert!(sum_off || !matches!(whole, Ok(Some(_))), "a flipped bit at {at} went unseen");
+    }
+}
+
+#[test]
+fn no_bytes_make_the_reader_panic() {
+    let (bytes, _) = sample(9);
+    let mut random = Random(5);
+    for round in 0..1500u64 {
+        let from = random.below(bytes.len() as u64) as usize;
+        let mut bad = bytes[from..].to_vec();
+        bad.truncate(random.below(2000) as usize);
+        for _ in 0..random.below(8) {
+            if let Some(byte) = bad.len().checked_sub(1).map(|n| random.below(n as u64 + 1)) {
+                bad[byte as usize] = random.next() as u8;
+            }
+        }
+        let mut with_head = b"REDIS0011".to_vec();
+        with_head.extend(&bad);
+        let piece = 1 + random.below(300) as usize;
+        drop(load(&with_head, piece));
+        drop(load(&bad, piece));
+        // As a RESTORE payload of each type, without the checksum's protection.
+        let mut payload = vec![(round % 26) as u8];
+        payload.extend(&bad);
+        payload.extend([0; 10]);
+        drop(dump::restore(&payload, Limits::default()));
+    }
+}
+
+#[test]
+fn a_declared_length_allocates_nothing() {
+    // A list of 2^60 elements, and a string of 2^40 bytes, of which none arrives.
+    let list = [b"REDIS0011".as_slice(), &[1, 1, b'k', 0x81, 0x10, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let string = [b"REDIS0011".as_slice(), &[0, 1, b'k', 0x81, 0, 0, 1, 0, 0, 0, 0, 0]].concat();
+    let packed =
+        [b"REDIS0011".as_slice(), &[0, 1, b'k', 0xc3, 2, 0x81, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0, b'x']];
+    assert!(matches!(load(&list, 100), Ok(None)));
+    assert!(matches!(load(&string, 100), Ok(None)));
+    assert!(load(&packed.concat(), 100).is_err(), "one byte is not 2^62");
+}
+
+fn refusal(body: &[u8]) -> String {
+    load(body, 1000).expect_err("refused").to_string()
+}
+
+#[test]
+fn what_this_server_does_not_have_is_refused_by_name() {
+    let with = |magic: &str, body: &[u8]| refusal(&[magic.as_bytes(), body].concat());
+    assert!(with("REDIS0011", &[15, 1, b'k']).contains("a stream"));
+    assert!(with("REDIS0012", &[25, 1, b'k']).contains("a hash whose fields expire"));
+    assert!(with("VALKEY080", &[22, 1, b'k']).contains("a hash whose fields expire"));
+    assert!(with("REDIS0011", &[7, 1, b'k']).contains("a module"));
+    assert!(with("REDIS0011", &[0xf5, 1, b'k']).contains("a function library"));
+    assert!(with("REDIS0011", &[99, 1, b'k']).contains("unknown type 99"));
+    assert!(with("REDIS0013", &[]).contains("13 under the REDIS magic"));
+    assert!(with("VALKEY099", &[]).contains("99 under the VALKEY magic"));
+    assert!(with("HELLO0011", &[]).contains("does not start with"));
+}
+
+#[test]
+fn old_encodings_and_opcodes_are_understood() {
+    let mut body = b"REDIS0009".to_vec();
+    // Module data: id, when, then a string and the end; then slot info, idle, freq, expiry in s.
+    body.extend([0xf7, 0x05, 2, 1, 5, 2, b'h', b'i', 0, 0xf4, 1, 1, 0, 0xf8, 9, 0xf9, 3]);
+    body.extend([0xfd, 0, 0, 0, 0x70]);
+    // A sorted set with its score in digits.
+    body.extend([3, 1, b'z', 1, 1, b'm', 3, b'2', b'.', b'5']);
+    // A hash as a zipmap, a set as an intset, a list as nodes, one of them plain.
+    body.extend([9, 1, b'h', 9, 1, 1, b'k', 2, 1, b'v', b'w', 0, 0xff]);
+    body.extend([11, 1, b's', 12, 2, 0, 0, 0, 2, 0, 0, 0, 0xfe, 0xff, 7, 0]);
+    body.extend([18, 1, b'l', 2, 1, 1, b'A', 2, 10, 10, 0, 0, 0, 1, 0, 0x81, b'B', 2, 0xff]);
+    body.extend([0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let data = load(&body, 3).expect("valid").expect("complete");
+    assert_eq!(data.skipped.len(), 1);
+    assert!(data.skipped[0].contains("module"));
+    let db = data.keyspace.db(0);
+    let text = |key: &str| {
+        let value = db.peek(key.as_bytes()).expect("there").to_owned();
+        String::from_utf8(canonical(&value)).expect("text")
+    };
+    assert!(text("z").starts_with("zset"), "{}", text("z"));
+    assert_eq!(db.expiry(b"z"), Some(0x7000_0000 * 1000));
+    assert_eq!(text("l"), format!("list {:?}", [b"A", b"B"]));
+    assert_eq!(text("s"), format!("set {:?}", [b"-2".to_vec(), b"7".to_vec()]));
+    assert_eq!(text("h"), format!("hash {:?}", [b"k=vw"]));
+}
+
+#[test]
+fn dump_and_restore_are_inverse_and_guarded() {
+    let mut random = Random(3);
+    for size in [1, 50, 600] {
+        for _ in 0..12 {
+            let value = value(&mut random, size);
+            let payload = dump::dump(value.view());
+            assert!(dump::verify(&payload));
+            let back =
+                dump::restore(&payload, Limits::default()).expect("valid").expect("not empty");
+            assert_eq!(canonical(&back), canonical(&value));
+            let mut bad = payload.clone();
+            bad[0] ^= 0x40;
+            assert!(!dump::verify(&bad), "the checksum covers the type");
+        }
+    }
+    assert!(!dump::verify(b"short"));
+}
+
+#[test]
+fn an_end_without_its_checksum_is_not_the_end() {
+    let (bytes, _) = sample(10);
+    let mut reader = Reader::new(Limits::default());
+    reader.feed(&bytes[..bytes.len() - 1]);
+    while let Some(item) = reader.next_item().expect("valid so far") {
+        assert!(!matches!(item, Item::End));
+    }
+    reader.feed(&bytes[bytes.len() - 1..]);
+    reader.feed(b"after");
+    assert!(matches!(reader.next_item(), Ok(Some(Item::End))));
+    assert_eq!(reader.consumed(), bytes.len() as u64);
+    assert_eq!(reader.into_rest(), b"after");
+}

@@ -1,0 +1,149 @@
+//! Reading one value, element by element, so that a collection of any size needs each byte once
+//! however the chunks are cut. Pure.
+
+use super::RdbError;
+use super::building::{Building, Kind};
+use super::cursor::{Cursor, Stop};
+use super::packed::{Form, Packed};
+use crate::store::{Limits, Value};
+
+/// How the elements of a value are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// One string, which is the value.
+    Single,
+    /// A count, then as many strings.
+    Strings,
+    /// A count, then as many pairs of strings.
+    Pairs,
+    /// A count, then as many members with a score in digits.
+    ScoresText,
+    /// A count, then as many members with a binary score.
+    ScoresBinary,
+    /// One packed blob.
+    Blob(Form),
+    /// A count, then as many packed blobs.
+    Blobs(Form),
+    /// A count, then as many nodes: a mark, and a listpack or one plain element.
+    Nodes,
+}
+
+/// A value in the course of being read.
+#[derive(Debug)]
+pub struct ValueReader {
+    layout: Layout,
+    /// Elements (or blobs, or nodes) still to come; none until the count has been read.
+    left: Option<u64>,
+    building: Building,
+}
+
+impl ValueReader {
+    /// Starts on a value of the type with this number; names the types that are refused.
+    pub fn new(type_id: u8, limits: Limits) -> Result<Self, RdbError> {
+        let (kind, layout) = match type_id {
+            0 => (Kind::Str, Layout::Single),
+            1 => (Kind::List, Layout::Strings),
+            2 => (Kind::Set, Layout::Strings),
+            3 => (Kind::ZSet, Layout::ScoresText),
+            4 => (Kind::Hash, Layout::Pairs),
+            5 => (Kind::ZSet, Layout::ScoresBinary),
+            6 | 7 => return Err(RdbError::Unsupported("a module's value")),
+            9 => (Kind::Hash, Layout::Blob(Form::Zipmap)),
+            10 => (Kind::List, Layout::Blob(Form::Ziplist)),
+            11 => (Kind::Set, Layout::Blob(Form::Intset)),
+            12 => (Kind::ZSet, Layout::Blob(Form::Ziplist)),
+            13 => (Kind::Hash, Layout::Blob(Form::Ziplist)),
+            14 => (Kind::List, Layout::Blobs(Form::Ziplist)),
+            15 | 19 | 21 => return Err(RdbError::Unsupported("a stream")),
+            16 => (Kind::Hash, Layout::Blob(Form::Listpack)),
+            17 => (Kind::ZSet, Layout::Blob(Form::Listpack)),
+            18 => (Kind::List, Layout::Nodes),
+            20 => (Kind::Set, Layout::Blob(Form::Listpack)),
+            22..=25 => return Err(RdbError::Unsupported("a hash whose fields expire")),
+            other => return Err(RdbError::UnknownType(other)),
+        };
+        Ok(Self { layout, left: None, building: Building::new(kind, limits) })
+    }
+
+    /// Reads on; done once this answers Ok. On `Stop::More` the cursor stands at the first byte
+    /// not used, and the call is to be repeated from there with more bytes.
+    pub fn advance(&mut self, cur: &mut Cursor<'_>) -> Result<(), Stop> {
+        if self.left.is_none() {
+            let single = matches!(self.layout, Layout::Single | Layout::Blob(_));
+            self.left = Some(if single { 1 } else { committed(cur, Cursor::length)? });
+        }
+        while let Some(left) = self.left.filter(|n| *n > 0) {
+            committed(cur, |cur| self.element(cur))?;
+            self.left = Some(left - 1);
+        }
+        Ok(())
+    }
+
+    /// The value; none if it is an empty collection, which no server keeps.
+    pub fn finish(self) -> Option<Value> {
+        self.building.finish()
+    }
+
+    fn element(&mut self, cur: &mut Cursor<'_>) -> Result<(), Stop> {
+        match self.layout {
+            Layout::Single => self.building.string(&cur.string()?),
+            Layout::Strings => self.building.one(&cur.string()?)?,
+            Layout::Pairs => {
+                let field = cur.string()?;
+                self.building.field(&field, &cur.string()?)?;
+            }
+            Layout::ScoresText => {
+                let member = cur.string()?;
+                self.building.member(&member, cur.f64_text()?)?;
+            }
+            Layout::ScoresBinary => {
+                let member = cur.string()?;
+                self.building.member(&member, cur.f64_le()?)?;
+            }
+            Layout::Blob(form) | Layout::Blobs(form) => self.blob(form, &cur.string()?)?,
+            Layout::Nodes => match cur.length()? {
+                1 => self.building.one(&cur.string()?)?,
+                2 => self.blob(Form::Listpack, &cur.string()?)?,
+                _ => return Err(RdbError::Corrupt("a list node has an unknown form").into()),
+            },
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, form: Form, blob: &[u8]) -> Result<(), RdbError> {
+        let mut walk = Packed::new(form, blob)?;
+        match self.building.kind() {
+            Kind::Str => unreachable!("no string is packed"),
+            Kind::List | Kind::Set => {
+                while let Some(elem) = walk.advance()? {
+                    elem.with_bytes(|b| self.building.one(b))?;
+                }
+            }
+            Kind::Hash => {
+                while let Some((field, value)) = walk.advance_pair()? {
+                    field.with_bytes(|f| value.with_bytes(|v| self.building.field(f, v)))?;
+                }
+            }
+            Kind::ZSet => {
+                while let Some((member, score)) = walk.advance_pair()? {
+                    let score = score.score()?;
+                    member.with_bytes(|m| self.building.member(m, score))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs `read`; if the bytes do not suffice, puts the cursor back to where it stood.
+pub fn committed<'a, T>(
+    cur: &mut Cursor<'a>,
+    read: impl FnOnce(&mut Cursor<'a>) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    let start = cur.pos;
+    let result = read(cur);
+    if result.is_err() {
+        cur.pos = start;
+    }
+    result
+}

@@ -1,0 +1,173 @@
+//! The writer of RDB 11. Appends to a buffer that the caller empties as it goes; never does I/O.
+//!
+//! Collections are written in the plain forms that every version reads; a reader packs them by its
+//! own limits.
+
+use super::{VERSION, aux_field, crc64, op};
+use crate::store::{StrRef, ValueRef};
+
+/// What goes into the head of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Aux {
+    /// Unix time of writing.
+    pub created_s: u64,
+    pub used_memory: u64,
+    /// 32 hex digits; see [`crate::store::Seed`].
+    pub hash_seed: Option<String>,
+    /// The replication history that this data is a point of: its id, the offset and the
+    /// database that the stream is in.
+    pub replication: Option<(String, u64, u32)>,
+    /// The data epoch of a member, `term.hop`.
+    pub epoch: Option<String>,
+}
+
+/// Writes one RDB stream: [`Writer::new`], entries, [`Writer::finish`]; [`Writer::take`] at any time.
+#[derive(Debug)]
+pub struct Writer {
+    out: Vec<u8>,
+    /// The checksum over all that has been taken already.
+    crc: u64,
+    db: Option<u32>,
+}
+
+impl Writer {
+    pub fn new(aux: &Aux) -> Self {
+        let mut out = format!("REDIS{VERSION:04}").into_bytes();
+        let mut field = |name: &str, value: &str| {
+            out.push(op::AUX);
+            string(&mut out, name.as_bytes());
+            string(&mut out, value.as_bytes());
+        };
+        field("redis-ver", "7.2.4");
+        field("redis-bits", "64");
+        field("ctime", &aux.created_s.to_string());
+        field("used-mem", &aux.used_memory.to_string());
+        if let Some((id, offset, stream_db)) = &aux.replication {
+            field(aux_field::STREAM_DB, &stream_db.to_string());
+            field(aux_field::REPL_ID, id);
+            field(aux_field::REPL_OFFSET, &offset.to_string());
+        }
+        field("aof-base", "0");
+        if let Some(seed) = &aux.hash_seed {
+            field(aux_field::HASH_SEED, seed);
+        }
+        if let Some(epoch) = &aux.epoch {
+            field(aux_field::EPOCH, epoch);
+        }
+        Self { out, crc: 0, db: None }
+    }
+
+    /// Appends one key; entries may come in any order of databases.
+    pub fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) {
+        if self.db != Some(db) {
+            self.db = Some(db);
+            self.out.push(op::SELECT_DB);
+            length(&mut self.out, u64::from(db));
+        }
+        if let Some(ms) = expiry_ms {
+            self.out.push(op::EXPIRE_MS);
+            self.out.extend_from_slice(&ms.to_le_bytes());
+        }
+        self.out.push(type_id(value));
+        string(&mut self.out, key);
+        body(&mut self.out, value);
+    }
+
+    /// Appends the end mark and the checksum. Nothing may follow.
+    pub fn finish(&mut self) {
+        self.out.push(op::EOF);
+        let sum = crc64::update(self.crc, &self.out);
+        self.out.extend_from_slice(&sum.to_le_bytes());
+    }
+
+    /// Bytes written and not taken yet.
+    pub fn pending(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes what has been written since the last call.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.crc = crc64::update(self.crc, &self.out);
+        std::mem::take(&mut self.out)
+    }
+}
+
+/// Appends a value as it stands in a DUMP payload: its type, then its body.
+pub fn write_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
+    out.push(type_id(value));
+    body(out, value);
+}
+
+fn type_id(value: ValueRef<'_>) -> u8 {
+    match value {
+        ValueRef::Str(_) => 0,
+        ValueRef::List(_) => 1,
+        ValueRef::Set(_) => 2,
+        ValueRef::Hash(_) => 4,
+        ValueRef::ZSet(_) => 5,
+    }
+}
+
+fn body(out: &mut Vec<u8>, value: ValueRef<'_>) {
+    match value {
+        ValueRef::Str(StrRef::Bytes(bytes)) => string(out, bytes),
+        ValueRef::Str(StrRef::Int(n)) => integer(out, n),
+        ValueRef::List(list) => {
+            length(out, list.len() as u64);
+            list.iter().for_each(|element| string(out, element));
+        }
+        ValueRef::Set(set) => {
+            length(out, set.len() as u64);
+            set.each(|member| string(out, member));
+        }
+        ValueRef::Hash(hash) => {
+            length(out, hash.len() as u64);
+            hash.iter().for_each(|(field, value)| {
+                string(out, field);
+                string(out, value);
+            });
+        }
+        ValueRef::ZSet(zset) => {
+            length(out, zset.len() as u64);
+            zset.iter().for_each(|(member, score)| {
+                string(out, member);
+                out.extend_from_slice(&score.to_le_bytes());
+            });
+        }
+    }
+}
+
+fn length(out: &mut Vec<u8>, n: u64) {
+    if n < 1 << 6 {
+        out.push(n as u8);
+    } else if n < 1 << 14 {
+        out.extend_from_slice(&((n as u16) | 0x4000).to_be_bytes());
+    } else if let Ok(n) = u32::try_from(n) {
+        out.push(0x80);
+        out.extend_from_slice(&n.to_be_bytes());
+    } else {
+        out.push(0x81);
+        out.extend_from_slice(&n.to_be_bytes());
+    }
+}
+
+fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+    length(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// A string that is an integer takes the short form where there is one.
+fn integer(out: &mut Vec<u8>, n: i64) {
+    if let Ok(n) = i8::try_from(n) {
+        out.push(0xc0);
+        out.push(n.cast_unsigned());
+    } else if let Ok(n) = i16::try_from(n) {
+        out.push(0xc1);
+        out.extend_from_slice(&n.to_le_bytes());
+    } else if let Ok(n) = i32::try_from(n) {
+        out.push(0xc2);
+        out.extend_from_slice(&n.to_le_bytes());
+    } else {
+        string(out, n.to_string().as_bytes());
+    }
+}

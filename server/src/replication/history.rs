@@ -1,0 +1,88 @@
+//! Names of replication histories and where one continues another. Pure.
+
+use std::fmt;
+
+/// A replication id: 40 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReplId([u8; 40]);
+
+impl ReplId {
+    /// The id that these random bytes spell.
+    pub fn from_random(random: [u8; 20]) -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut id = [0; 40];
+        for (pair, byte) in id.chunks_exact_mut(2).zip(random) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        Self(id)
+    }
+
+    /// Any 40 letters or digits, since other servers choose their own.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let id: [u8; 40] = text.try_into().ok()?;
+        id.iter().all(u8::is_ascii_alphanumeric).then_some(Self(id))
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("only ASCII is accepted")
+    }
+}
+
+impl fmt::Display for ReplId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ReplId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The present history and the one that it continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    pub id: ReplId,
+    /// The former id, and the offset up to which both are the same.
+    pub former: Option<(ReplId, u64)>,
+}
+
+impl History {
+    pub fn new(id: ReplId) -> Self {
+        Self { id, former: None }
+    }
+
+    /// Goes on under a new id from this offset: promotion, or a primary that changed its id.
+    pub fn shift(&mut self, id: ReplId, offset: u64) {
+        if id != self.id {
+            self.former = Some((self.id, offset));
+            self.id = id;
+        }
+    }
+
+    /// Whether someone who has `offset` bytes under `id` has a prefix of this history.
+    pub fn continues(&self, id: ReplId, offset: u64) -> bool {
+        id == self.id || self.former.is_some_and(|(former, end)| id == former && offset <= end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{History, ReplId};
+
+    #[test]
+    fn a_former_id_counts_up_to_the_shift_only() {
+        let (a, b) = (ReplId::from_random([1; 20]), ReplId::from_random([0xab; 20]));
+        assert_eq!(b.as_str(), "ab".repeat(20));
+        assert_eq!(ReplId::parse(b.as_str().as_bytes()), Some(b));
+        assert_eq!(ReplId::parse(b"?"), None);
+        let mut history = History::new(a);
+        history.shift(b, 100);
+        assert!(history.continues(a, 100) && history.continues(b, 5000));
+        assert!(!history.continues(a, 101), "written by the old primary after the shift");
+        history.shift(b, 300);
+        assert_eq!(history.former, Some((a, 100)), "the same id is no shift");
+    }
+}

@@ -1,0 +1,99 @@
+//! A full resync in progress: one snapshot, sent to all who waited for it. Pure.
+
+use super::backlog::Backlog;
+use super::replicas::{Replicas, Stage};
+use crate::client::ClientId;
+
+/// Bytes of the snapshot that may wait for the slowest receiver before the walk pauses.
+const AHEAD_MAX: u64 = 1024 * 1024;
+
+/// The snapshot as it is being made. Its receivers hold positions in it.
+///
+/// Receivers that do not understand an end mark must be told the length first, so if there is one
+/// among them the whole snapshot is kept until it is complete; else only what is not sent yet.
+#[derive(Debug)]
+pub struct Transfer {
+    /// Offset of the stream that the data stands at.
+    pub offset: u64,
+    /// The end mark: 40 letters that do not occur in the data but by a chance of 2^-160.
+    mark: [u8; 40],
+    bytes: Backlog,
+    /// Bytes of the snapshot alone, once it is complete.
+    length: Option<u64>,
+    keep_all: bool,
+}
+
+impl Transfer {
+    pub fn new(offset: u64, mark: [u8; 40], keep_all: bool) -> Self {
+        Self { offset, mark, bytes: Backlog::new(0), length: None, keep_all }
+    }
+
+    /// Takes the next part of the snapshot.
+    pub fn push(&mut self, part: &[u8]) {
+        self.bytes.append(part);
+    }
+
+    /// The snapshot is complete.
+    pub fn finish(&mut self) {
+        self.length = Some(self.bytes.end());
+        self.bytes.append(&self.mark);
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.length.is_some()
+    }
+
+    /// Whether more of the snapshot may be made now.
+    pub fn has_room(&self, replicas: &Replicas) -> bool {
+        let slowest = positions(replicas).min().unwrap_or(self.bytes.end());
+        self.keep_all || self.bytes.end() - slowest < AHEAD_MAX
+    }
+
+    /// Frees what all receivers have been sent.
+    pub fn trim(&mut self, replicas: &Replicas) {
+        if !self.keep_all {
+            self.bytes.trim(positions(replicas).min().unwrap_or(self.bytes.end()));
+        }
+    }
+
+    /// Whether nobody is left to be sent anything.
+    pub fn is_over(&self, replicas: &Replicas) -> bool {
+        positions(replicas).next().is_none()
+    }
+
+    /// What precedes the bytes for a receiver with an end mark, right after `+FULLRESYNC`.
+    pub fn eof_head(&self) -> Vec<u8> {
+        [b"$EOF:", self.mark.as_slice(), b"\r\n"].concat()
+    }
+
+    /// Appends up to `room` bytes for one receiver to its output.
+    pub fn fill(&self, replicas: &mut Replicas, client: ClientId, room: usize, out: &mut Vec<u8>) {
+        let Some(replica) = replicas.get_mut(client) else { return };
+        let Stage::Payload { at } = replica.stage else { return };
+        let (limit, after) = match (replica.eof, self.length) {
+            (true, _) => (u64::MAX, Stage::Loading),
+            (false, Some(length)) => {
+                if at == 0 {
+                    out.extend_from_slice(format!("${length}\r\n").as_bytes());
+                }
+                (length, Stage::Online)
+            }
+            (false, None) => return,
+        };
+        let room = room.min(usize::try_from(limit - at).unwrap_or(usize::MAX));
+        let at = self.bytes.copy(at, room, out).expect("nothing is freed before it was sent");
+        let all = self.length.is_some() && at == limit.min(self.bytes.end());
+        replica.stage = match (all, replica.rdb_only) {
+            (false, _) => Stage::Payload { at },
+            (true, true) => Stage::Done,
+            (true, false) => after,
+        };
+    }
+}
+
+fn positions(replicas: &Replicas) -> impl Iterator<Item = u64> {
+    replicas.iter().filter_map(|r| match r.stage {
+        Stage::Payload { at } => Some(at),
+        _ => None,
+    })
+}

@@ -1,0 +1,231 @@
+//! The node's own stream, and serving it to replicas. Pure.
+
+use super::backlog::Backlog;
+use super::history::{History, ReplId};
+use super::replicas::{Replicas, Stage};
+use super::{BACKLOG_HARD_LIMIT, Link};
+use crate::client::ClientId;
+
+/// How a replica's PSYNC is to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// It goes on from what it has; the answer is `+CONTINUE` with this id.
+    Continue(ReplId),
+    /// It needs a snapshot.
+    Full,
+}
+
+/// The replication state of a node, primary or replica.
+#[derive(Debug)]
+pub struct Replication {
+    pub history: History,
+    backlog: Backlog,
+    /// Whether the stream is recorded. A lone unmanaged server with no replica saves the work.
+    active: bool,
+    /// The database that the last SELECT of the stream named.
+    stream_db: Option<u32>,
+    pub replicas: Replicas,
+    /// What `repl-backlog-size` asks to be kept for replicas that come back.
+    pub backlog_size: u64,
+    /// The connection to the primary, on a replica.
+    pub link: Option<Box<Link>>,
+    pub partial_ok: u64,
+    pub partial_err: u64,
+    pub full: u64,
+}
+
+impl Replication {
+    pub fn new(id: ReplId) -> Self {
+        Self {
+            history: History::new(id),
+            backlog: Backlog::new(0),
+            active: false,
+            stream_db: None,
+            replicas: Replicas::default(),
+            backlog_size: 10 * 1024 * 1024,
+            link: None,
+            partial_ok: 0,
+            partial_err: 0,
+            full: 0,
+        }
+    }
+
+    /// Bytes of the stream so far: written on a primary, applied on a replica.
+    pub fn offset(&self) -> u64 {
+        self.backlog.end()
+    }
+
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    pub fn is_replica(&self) -> bool {
+        self.link.is_some()
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Whether the commands of this node go into its stream: not on a replica, which copies its
+    /// primary's.
+    #[inline]
+    pub fn records(&self) -> bool {
+        self.active && self.link.is_none()
+    }
+
+    /// Begins to record. What was done before is in no backlog, so it gets an id of its own.
+    pub fn activate(&mut self, id: ReplId) {
+        if !self.active {
+            self.active = true;
+            self.history = History::new(id);
+            self.stream_db = None;
+        }
+    }
+
+    /// Takes up the point of a history that the data stands at: after a full resync, or from the
+    /// RDB that was loaded at start.
+    pub fn adopt(&mut self, id: ReplId, offset: u64, stream_db: u32) {
+        self.active = true;
+        self.history = History::new(id);
+        self.backlog = Backlog::new(offset);
+        self.stream_db = Some(stream_db);
+    }
+
+    /// After a restart, a node that goes on writing by itself does so under an id of its own.
+    pub fn shift(&mut self, id: ReplId) {
+        self.history.shift(id, self.offset());
+        self.stream_db = None;
+    }
+
+    /// Becomes a primary that continues its history under a new id, so that all who followed the
+    /// old primary no further than this node can go on by a partial resync. The caller disconnects
+    /// its replicas, which learn the new id as they come back.
+    pub fn promote(&mut self, id: ReplId) {
+        self.link = None;
+        self.shift(id);
+    }
+
+    /// The database that a reader of the stream is in at this point, for `repl-stream-db`.
+    pub fn stream_db(&self) -> u32 {
+        self.stream_db.unwrap_or(0)
+    }
+
+    /// Notes the database that the applied stream is in.
+    pub fn set_stream_db(&mut self, db: u32) {
+        self.stream_db = Some(db);
+    }
+
+    /// Appends one encoded command that changed database `db`.
+    pub fn feed(&mut self, db: u32, command: &[u8]) {
+        self.select(db);
+        self.backlog.append(command);
+    }
+
+    /// Appends commands that replicas must apply together.
+    pub fn feed_transaction<'a>(&mut self, commands: impl Iterator<Item = (u32, &'a [u8])>) {
+        let mut begun = false;
+        for (db, command) in commands {
+            if !begun {
+                self.select(db);
+                self.backlog.append(b"*1\r\n$5\r\nMULTI\r\n");
+                begun = true;
+            }
+            self.select(db);
+            self.backlog.append(command);
+        }
+        if begun {
+            self.backlog.append(b"*1\r\n$4\r\nEXEC\r\n");
+        }
+    }
+
+    /// Appends bytes as they are: what a replica has applied, or a command that belongs to no
+    /// database (PING, GETACK).
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.backlog.append(bytes);
+    }
+
+    fn select(&mut self, db: u32) {
+        if self.stream_db != Some(db) {
+            self.stream_db = Some(db);
+            let digits = db.to_string();
+            let select = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{digits}\r\n", digits.len());
+            self.backlog.append(select.as_bytes());
+        }
+    }
+
+    /// Decides on `PSYNC id offset`, where `next` is the offset as the protocol counts it: one
+    /// more than the bytes that the replica has.
+    pub fn decide(&mut self, id: &[u8], next: i64) -> Sync {
+        let have = u64::try_from(next).ok().and_then(|next| next.checked_sub(1));
+        let (Some(id), Some(have)) = (ReplId::parse(id), have) else { return Sync::Full };
+        if self.active && self.history.continues(id, have) && self.backlog.holds(have) {
+            self.partial_ok += 1;
+            Sync::Continue(self.history.id)
+        } else {
+            self.partial_err += 1;
+            Sync::Full
+        }
+    }
+
+    /// Puts a replica online that has `have` bytes of the stream.
+    pub fn go_on(&mut self, client: ClientId, have: u64, now_ms: u64) {
+        let replica = self.replicas.entry(client, now_ms);
+        replica.stage = Stage::Online;
+        replica.sent = have;
+        replica.acked = have;
+        replica.acked_at_ms = now_ms;
+    }
+
+    /// A snapshot of the data at this very moment is about to be taken for those who wait: they
+    /// will go on from the offset that is answered. The stream names its database anew after it.
+    pub fn snapshot_point(&mut self) -> u64 {
+        if self.link.is_none() {
+            self.stream_db = None;
+        }
+        self.full += 1;
+        self.offset()
+    }
+
+    /// Appends up to `room` bytes of the stream to an online replica's output. False if what it
+    /// needs is gone, so that its connection must be closed.
+    pub fn fill(&mut self, client: ClientId, room: usize, out: &mut Vec<u8>) -> bool {
+        let Some(replica) = self.replicas.get_mut(client) else { return false };
+        if replica.stage != Stage::Online {
+            return true;
+        }
+        match self.backlog.copy(replica.sent, room, out) {
+            Some(sent) => {
+                replica.sent = sent;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes an acknowledgement; true if it brought news. One that comes while the replica loads
+    /// says that it has loaded.
+    pub fn acknowledge(&mut self, client: ClientId, offset: u64, now_ms: u64) -> bool {
+        let Some(replica) = self.replicas.get_mut(client) else { return false };
+        replica.acked_at_ms = now_ms;
+        if replica.stage == Stage::Loading {
+            replica.stage = Stage::Online;
+        }
+        // A replica cannot have applied what this node has not written.
+        let news = offset > replica.acked && offset <= self.backlog.end();
+        if news {
+            replica.acked = offset;
+        }
+        news
+    }
+
+    /// Drops what neither the configured size nor a connected replica asks for. A replica that is
+    /// too slow for the hard limit loses its place, and [`Self::fill`] says so.
+    pub fn trim(&mut self) {
+        let end = self.backlog.end();
+        let wanted = end.saturating_sub(self.backlog_size.max(1));
+        let hard = end.saturating_sub(BACKLOG_HARD_LIMIT.max(self.backlog_size));
+        let needed = self.replicas.oldest_needed().unwrap_or(u64::MAX);
+        self.backlog.trim(wanted.min(needed).max(hard));
+    }
+}
