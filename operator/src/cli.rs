@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// Exit code for an invocation that cannot be understood (`EX_USAGE`).
 pub const USAGE: u8 = 64;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    log(&cli.command);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -65,6 +67,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(COULD_NOT_RUN)
         }
     }
+}
+
+/// What the program does goes to stderr: JSON lines of the operator, else only what went wrong.
+/// `REDISHA_LOG` says how much, in the form of `RUST_LOG`.
+fn log(command: &Command) {
+    let in_cluster = matches!(command, Command::Operator(_));
+    let usual = if in_cluster { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("REDISHA_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if in_cluster { log.json().init() } else { log.init() }
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {

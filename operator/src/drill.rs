@@ -1,12 +1,13 @@
 //! Switchovers under load, and what clients saw of them.
 //!
-//! Starts an environment of its own on free ports, lets plain clients write all the while with an
+//! Starts an environment of its own on free ports (or takes a `RedisHA` in a cluster), lets plain clients write all the while with an
 //! account of every acknowledged reply, moves the primary from server to server, and compares the
 //! accounts with what is stored in the end.
 
 mod client;
 mod figures;
 mod ledger;
+mod place;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -20,14 +21,13 @@ use switchover::Outcome;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::executor::status_of;
-use crate::local::control;
-use crate::local::directory::Labels;
-use crate::local::layout::{Layout, random_hex};
+use crate::local::control::sentence;
+use crate::local::layout::random_hex;
 use crate::local::world::{Options, World};
 use client::{Shared, Writer};
 use figures::{Figures, Quantiles};
 use ledger::Faults;
+use place::{Cluster, Place};
 
 /// All replicas must be in sync again by then after a switchover.
 const IN_SYNC_WITHIN: Duration = Duration::from_secs(30);
@@ -49,6 +49,12 @@ pub struct Args {
     /// Print one JSON object as the last line.
     #[arg(long)]
     json: bool,
+    /// A `RedisHA` in a cluster to drill, instead of an environment of its own.
+    #[arg(long)]
+    name: Option<String>,
+    /// Its namespace; without it the one of the current context.
+    #[arg(long, requires = "name")]
+    namespace: Option<String>,
     /// The server program; without it the one beside this program.
     #[arg(long, env = "REDISHA_SERVER_BIN")]
     server: Option<std::path::PathBuf>,
@@ -66,21 +72,12 @@ struct Course {
 /// Runs the drill; 0 when every bar was met, 1 when one was missed.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let interrupted = crate::local::told_to_end()?;
-    let root = std::env::temp_dir().join(format!("redisha-drill-{}", random_hex(6)?));
-    let world = World::start(Options {
-        root,
-        temporary: true,
-        port: 0,
-        program: crate::local::server_program(args.server.clone())?,
-        executor: true,
-        tell: Box::new(|line| tracing::info!("{line}")),
-    })
-    .await?;
+    let place = place(&args).await?;
     let result = tokio::select! {
-        result = drill(&args, &world) => result,
+        result = drill(&args, &place) => result,
         () = interrupted => Err(anyhow::anyhow!("interrupted")),
     };
-    world.end().await;
+    place.end().await;
     let mut figures = result?;
     let missed = figures.missed(args.switchovers);
     figures.ok = missed.is_empty();
@@ -95,15 +92,32 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if figures.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn drill(args: &Args, world: &World) -> anyhow::Result<Figures> {
-    let address = format!("redis://127.0.0.1:{}/", world.port);
-    let client = redis::Client::open(address).context("the front door's address")?;
+/// The named `RedisHA`, else an environment that lives as long as the drill.
+async fn place(args: &Args) -> anyhow::Result<Place> {
+    if let Some(name) = &args.name {
+        let cluster = Cluster::find(name, args.namespace.as_deref()).await?;
+        return Ok(Place::Cluster(Box::new(cluster)));
+    }
+    let root = std::env::temp_dir().join(format!("redisha-drill-{}", random_hex(6)?));
+    let options = Options {
+        root,
+        temporary: true,
+        port: 0,
+        program: crate::local::server_program(args.server.clone())?,
+        executor: true,
+        tell: Box::new(|line| tracing::info!("{line}")),
+    };
+    Ok(Place::Local(Box::new(World::start(options).await?)))
+}
+
+async fn drill(args: &Args, place: &Place) -> anyhow::Result<Figures> {
+    let client = place.client()?;
     let shared = Arc::new(Shared::default());
     let mut writers = JoinSet::new();
     for index in 0..args.clients {
         writers.spawn(Writer::new(client.clone(), index, Arc::clone(&shared)).run());
     }
-    let course = switch_all(args, world, &shared).await;
+    let course = switch_all(args, place, &shared).await;
     shared.stop.store(true, Ordering::Relaxed);
     let mut finished = Vec::new();
     let mut first_error = None;
@@ -137,16 +151,16 @@ async fn drill(args: &Args, world: &World) -> anyhow::Result<Figures> {
 
 /// Moves the primary from server to server; a switch that is called off is tried again, up to as
 /// often as there were switches to make.
-async fn switch_all(args: &Args, world: &World, shared: &Shared) -> anyhow::Result<Course> {
+async fn switch_all(args: &Args, place: &Place, shared: &Shared) -> anyhow::Result<Course> {
     let bar = progress(args.switchovers);
     let mut course = Course::default();
     for _ in 0..args.switchovers.saturating_mul(2) {
         if course.switchovers == args.switchovers {
             break;
         }
-        world.ready(IN_SYNC_WITHIN).await.map_err(anyhow::Error::msg)?;
+        place.ready(IN_SYNC_WITHIN).await?;
         sleep(Duration::from_millis(args.settle_ms)).await;
-        switch_once(world, shared, &mut course).await?;
+        switch_once(place, shared, &mut course).await?;
         sleep(Duration::from_millis(args.settle_ms)).await;
         if let Some(gap) = course.gaps_us.last_mut() {
             *gap = (*gap).max(shared.longest_us.load(Ordering::Relaxed));
@@ -157,26 +171,17 @@ async fn switch_all(args: &Args, world: &World, shared: &Shared) -> anyhow::Resu
     Ok(course)
 }
 
-async fn switch_once(world: &World, shared: &Shared, course: &mut Course) -> anyhow::Result<()> {
-    let layout = &world.layout;
-    let from = Labels::read(layout).address.context("there is no primary")?;
-    let names = Layout::names();
-    let at = names.iter().position(|name| *name == from).context("an unknown primary")?;
-    let to = &names[(at + 1) % names.len()];
+async fn switch_once(place: &Place, shared: &Shared, course: &mut Course) -> anyhow::Result<()> {
     shared.longest_us.store(0, Ordering::Relaxed);
-    let id = control::request(layout, Some(to))?;
-    world.nudge();
-    let last = control::answer(layout, &id).await?;
-    if last.outcome == Outcome::Aborted || last.to != *to {
-        course.not_switched = Some(control::sentence(&last));
+    let (last, pause_us) = place.switch().await?;
+    if last.outcome == Outcome::Aborted {
+        course.not_switched = Some(sentence(&last));
         return Ok(());
     }
-    let old = status_of(&world.recipe().client(&from)).await;
-    let old = old.map_err(|why| anyhow::anyhow!("the old primary's figures: {why}"))?;
-    if old.pause_us == 0 {
-        bail!("{from} has switched and shows no pause");
+    if pause_us == 0 {
+        bail!("{} has switched and shows no pause", last.from);
     }
-    course.pauses_us.push(old.pause_us);
+    course.pauses_us.push(pause_us);
     course.gaps_us.push(shared.longest_us.load(Ordering::Relaxed));
     course.switchovers += 1;
     Ok(())
