@@ -21,7 +21,7 @@ use archive::Image;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The image of the pod sandboxes of the test cluster.
-pub const PAUSE: &str = "redisha.dev/pause:1";
+pub const PAUSE: &str = "redisha-pause:1";
 
 /// The archives in the order in which they are loaded.
 pub fn run() -> Result<Report> {
@@ -43,7 +43,7 @@ pub fn both() -> Result<Vec<PathBuf>> {
         let mut layer = contents::base();
         contents::program(&mut layer, &paths::program(program))?;
         let image = Image {
-            name: format!("redisha.dev/{image}:{VERSION}"),
+            name: format!("redisha-{image}:{VERSION}"),
             entrypoint: format!("/usr/local/bin/{program}"),
             workdir: workdir.to_owned(),
             layer,
@@ -84,7 +84,7 @@ fn write(image: &Image, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// `redisha.dev/server:0.1.0` becomes `server.tar`.
+/// `redisha-server:0.1.0` becomes `redisha-server.tar`.
 fn file_name(name: &str) -> String {
     let last = Path::new(name).file_name().unwrap_or_default().to_string_lossy();
     let base = last.split(':').next().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! Progress goes to stderr. With `--json` the last line of stdout is one object with `schema`,
 //! `command`, `commit` and `ok`. Exit codes: 0 bars met, 1 missed, 2 could not run, 64 usage.
 
+mod bench;
 mod check;
 mod cluster;
 mod compile;
@@ -41,6 +42,8 @@ enum Command {
     Drill(drill::Args),
     /// Format, lints, unit tests and a short simulation: before every commit.
     Check,
+    /// The server's processor time per command, beside Valkey's.
+    Bench(bench::Args),
     /// OCI archives of operator and server.
     Image,
     /// Valkey and Redis to compare with; or paths in `REDISHA_VALKEY`, `REDISHA_REDIS`.
@@ -55,6 +58,7 @@ impl Command {
             Self::Local(_) => "local",
             Self::Drill(_) => "drill",
             Self::Check => "check",
+            Self::Bench(_) => "bench",
             Self::Image => "image",
             Self::Peers => "peers",
             Self::Cluster(_) => "cluster",
@@ -66,6 +70,7 @@ impl Command {
             Self::Local(args) => local::run(args),
             Self::Drill(args) => drill::run(args),
             Self::Check => check::run(),
+            Self::Bench(args) => bench::run(args),
             Self::Image => image::run(),
             Self::Peers => peers::run(),
             Self::Cluster(args) => cluster::run(args),

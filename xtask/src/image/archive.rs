@@ -13,7 +13,7 @@ use crate::digest::sha256;
 /// An image of one program.
 #[derive(Debug)]
 pub struct Image {
-    /// With its tag, for example `redisha.dev/server:0.1.0`.
+    /// With its tag, for example `redisha-server:0.1.0`.
     pub name: String,
     /// The program that runs.
     pub entrypoint: String,
@@ -46,6 +46,11 @@ impl Image {
         tar.into_inner().context("end the archive")
     }
 
+    /// As container runtimes complete a name that has no registry, and as pods find it.
+    fn full_name(&self) -> String {
+        format!("docker.io/library/{}", self.name)
+    }
+
     fn config(&self, layer: &[u8]) -> Value {
         json!({
             "architecture": architecture(),
@@ -67,7 +72,7 @@ impl Image {
         let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", manifest);
         entry["platform"] = json!({"architecture": architecture(), "os": "linux"});
         entry["annotations"] = json!({
-            "io.containerd.image.name": self.name,
+            "io.containerd.image.name": self.full_name(),
             "org.opencontainers.image.ref.name": tag,
         });
         json!({
@@ -149,7 +154,7 @@ mod tests {
         let program = Entry::File { mode: 0o755, bytes: b"program".to_vec() };
         layer.insert("usr/local/bin/x".into(), program);
         Image {
-            name: "redisha.dev/x:1".into(),
+            name: "x:1".into(),
             entrypoint: "/usr/local/bin/x".into(),
             workdir: "/data".into(),
             layer,
