@@ -14,12 +14,13 @@ mod state;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::report::Report;
-use crate::{golang, image};
+use crate::{golang, image, paths, run};
 pub use state::State;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ enum What {
     Env,
 }
 
-pub fn run(args: &Args) -> Result<Report> {
+pub fn command(args: &Args) -> Result<Report> {
     match &args.what {
         What::Up => {
             let cluster = up()?;
@@ -84,6 +85,25 @@ impl Cluster {
     /// Imports archives into every node.
     pub fn load_images(&self, archives: &[PathBuf]) -> Result<()> {
         node::load_images(&self.state, archives)
+    }
+
+    /// Copies the logs of the cluster's programs and pods to where they outlive it.
+    pub fn keep_logs(&self) {
+        let kept = paths::target().join("cluster-logs");
+        let _ = std::fs::remove_dir_all(&kept);
+        let mut sources = vec![self.state.data("logs")];
+        sources
+            .extend((1..=network::NODES).map(|n| self.state.data(&network::node(n)).join("logs")));
+        for (number, source) in sources.iter().enumerate() {
+            let into = kept.join(number.to_string());
+            let made = state::create_dir(&into);
+            let mut copy = Command::new("cp");
+            copy.arg("--recursive").arg(source).arg(&into);
+            if made.and_then(|()| run::must(&mut copy)).is_err() {
+                eprintln!("the logs in {} could not be kept", source.display());
+            }
+        }
+        eprintln!("the cluster's logs are in {}", kept.display());
     }
 
     /// Ends it and removes everything it made.

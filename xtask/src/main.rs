@@ -16,6 +16,8 @@ mod paths;
 mod peers;
 mod report;
 mod run;
+mod soak;
+mod test;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,10 @@ enum Command {
     Drill(drill::Args),
     /// Format, lints, unit tests and a short simulation: before every commit.
     Check,
+    /// Everything, with real processes, libraries and a real Kubernetes; what CI runs.
+    Test(test::Args),
+    /// The long forms of tests.
+    Soak(soak::Args),
     /// The server's processor time per command, beside Valkey's.
     Bench(bench::Args),
     /// OCI archives of operator and server.
@@ -58,6 +64,8 @@ impl Command {
             Self::Local(_) => "local",
             Self::Drill(_) => "drill",
             Self::Check => "check",
+            Self::Test(_) => "test",
+            Self::Soak(_) => "soak",
             Self::Bench(_) => "bench",
             Self::Image => "image",
             Self::Peers => "peers",
@@ -70,10 +78,12 @@ impl Command {
             Self::Local(args) => local::run(args),
             Self::Drill(args) => drill::run(args),
             Self::Check => check::run(),
+            Self::Test(args) => test::run(args),
+            Self::Soak(args) => soak::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Image => image::run(),
             Self::Peers => peers::run(),
-            Self::Cluster(args) => cluster::run(args),
+            Self::Cluster(args) => cluster::command(args),
         }
     }
 }

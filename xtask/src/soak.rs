@@ -1,0 +1,43 @@
+//! `cargo xtask soak`: the long forms of tests, for a quiet machine and a patient person.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::report::Report;
+use crate::test::{self, Counts, Suite, Tally};
+use crate::{compile, drill};
+
+/// How often the scenarios of the cluster run.
+const ROUNDS: u32 = 10;
+/// The switchovers and clients of the long drill.
+const DRILL: (u32, u32) = (1000, 50);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this part.
+    #[arg(long, value_parser = ["drill", "cluster"])]
+    part: Option<String>,
+}
+
+pub fn run(args: &Args) -> Result<Report> {
+    let wanted = |name: &str| args.part.as_deref().is_none_or(|part| part == name);
+    let mut tally = Tally::default();
+    if wanted("drill") {
+        tally.part("drill", long_drill);
+    }
+    if wanted("cluster") {
+        let suite = Suite::build()?;
+        for round in 1..=ROUNDS {
+            tally.part(&format!("cluster {round}"), || test::in_cluster(&suite, &[]));
+        }
+    }
+    Ok(tally.end())
+}
+
+fn long_drill() -> Result<Counts> {
+    compile::programs()?;
+    let (switchovers, clients) = DRILL;
+    let report = drill::measure(switchovers, clients, &[], drill::Bars::All)?;
+    eprintln!("{}", Value::Object(report.fields.clone()));
+    Ok(Counts::one(report.ok))
+}

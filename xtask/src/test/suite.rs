@@ -1,0 +1,215 @@
+//! The workspace's test programs: compiled once, then run by package.
+//!
+//! Cargo would unify features anew for every selection of packages, and so compile dependencies
+//! again for each part; here it compiles all of them in one go and names the programs it made.
+
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{compile, paths, run};
+
+/// The package whose tests need more than one process.
+const PROCESSES: &str = "tests";
+/// Its program of scenarios in a cluster.
+const SCENARIOS: &str = "cluster";
+
+/// How many tests passed, failed and were skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub passed: u64,
+    pub failed: u64,
+    pub skipped: u64,
+}
+
+impl Counts {
+    /// A single check.
+    pub fn one(passed: bool) -> Self {
+        Self { passed: u64::from(passed), failed: u64::from(!passed), skipped: 0 }
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn parse(line: &str) -> Option<Self> {
+        let rest = line.strip_prefix("test result: ")?;
+        let count = |word: &str| -> Option<u64> {
+            let part = rest.split([';', '.']).find(|part| part.trim().ends_with(word))?;
+            part.split_whitespace().next()?.parse().ok()
+        };
+        Some(Self {
+            passed: count("passed")?,
+            failed: count("failed")?,
+            skipped: count("ignored")?,
+        })
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// Compiled test programs.
+#[derive(Debug)]
+pub struct Suite {
+    programs: Vec<Program>,
+}
+
+#[derive(Debug)]
+struct Program {
+    /// The folder of its package, in which its tests expect to run.
+    package: PathBuf,
+    name: String,
+    path: PathBuf,
+}
+
+/// The suite, compiled when first asked for.
+pub fn built(suite: &mut Option<Suite>) -> Result<&Suite> {
+    if suite.is_none() {
+        *suite = Some(Suite::build()?);
+    }
+    Ok(suite.as_ref().expect("just built"))
+}
+
+impl Suite {
+    /// Compiles the programs and their tests.
+    pub fn build() -> Result<Self> {
+        compile::programs()?;
+        let arguments = ["test", "--release", "--workspace", "--no-run", "--message-format=json"];
+        let mut cargo = compile::cargo(&arguments);
+        eprintln!("+ {}", run::line(&cargo));
+        let output = cargo.stderr(Stdio::inherit()).output().context("start cargo")?;
+        if !output.status.success() {
+            bail!("the tests do not compile");
+        }
+        let text = String::from_utf8(output.stdout).context("cargo prints no text")?;
+        let messages = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        Ok(Self { programs: messages.filter_map(|message| program(&message)).collect() })
+    }
+
+    /// Tests that need nothing but their own process, those in the documentation included.
+    pub fn run_unit(&self) -> Result<Counts> {
+        let mut counts = self.run(|program| !program.is_of(PROCESSES))?;
+        let mut docs = compile::cargo(&["test", "--release", "--workspace", "--doc", "--quiet"]);
+        counts.add(run_counted(&mut docs)?);
+        Ok(counts)
+    }
+
+    /// Tests that start servers and clients.
+    pub fn run_processes(&self) -> Result<Counts> {
+        self.run(|program| program.is_of(PROCESSES) && program.name != SCENARIOS)
+    }
+
+    /// The scenarios, with the cluster's tools from `bin`.
+    pub fn run_scenarios(&self, bin: &Path, only: &[String]) -> Result<Counts> {
+        let mut programs = self.programs.iter();
+        let scenarios =
+            programs.find(|program| program.is_of(PROCESSES) && program.name == SCENARIOS);
+        let mut command = scenarios.context("there is no program of scenarios")?.command();
+        run_counted(command.args(only).env("REDISHA_CLUSTER_BIN", bin))
+    }
+
+    fn run(&self, wanted: impl Fn(&Program) -> bool) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for program in self.programs.iter().filter(|program| wanted(program)) {
+            counts.add(run_counted(program.command().arg("--quiet"))?);
+        }
+        Ok(counts)
+    }
+}
+
+impl Program {
+    fn is_of(&self, package: &str) -> bool {
+        self.package.file_name().is_some_and(|name| name == package)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.package);
+        command.env("CARGO_MANIFEST_DIR", &self.package);
+        command.env("REDISHA_BIN", paths::program("redisha"));
+        command.env("REDISHA_SERVER_BIN", paths::program("redisha-server"));
+        command
+    }
+}
+
+/// A test program that one of cargo's messages tells of.
+fn program(message: &Value) -> Option<Program> {
+    let is_test = message["profile"]["test"].as_bool()?;
+    let path = message["executable"].as_str().filter(|_| is_test)?;
+    let manifest = Path::new(message["manifest_path"].as_str()?);
+    Some(Program {
+        package: manifest.parent()?.to_owned(),
+        name: message["target"]["name"].as_str()?.to_owned(),
+        path: path.into(),
+    })
+}
+
+/// Runs a program, passes on what it says, and adds up its results.
+fn run_counted(command: &mut Command) -> Result<Counts> {
+    eprintln!("+ {}", run::line(command));
+    let mut child = command.stdout(Stdio::piped()).spawn().context("start a test program")?;
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut counts = Counts::default();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.context("read a test program's output")?;
+        counts.add(Counts::parse(&line).unwrap_or_default());
+        eprintln!("{line}");
+    }
+    let ended_well = child.wait().context("wait for a test program")?.success();
+    // One that crashed has no result line; its failure counts all the same.
+    if !ended_well && counts.failed == 0 {
+        counts.failed = 1;
+    }
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn result_lines_are_counted() {
+        let line =
+            "test result: FAILED. 31 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
+        let expected = Counts { passed: 31, failed: 2, skipped: 1 };
+        assert_eq!(Counts::parse(line), Some(expected));
+        assert_eq!(Counts::parse("test engine::get ... ok"), None);
+    }
+
+    /// A program that aborts prints no result; it was once counted as nothing at all.
+    #[test]
+    fn a_crash_is_a_failure() {
+        let crashed = run_counted(Command::new("sh").args(["-c", "kill -ABRT $$"])).unwrap();
+        assert_eq!(crashed, Counts::one(false));
+        let script = "echo 'test result: FAILED. 1 passed; 3 failed; 0 ignored;'; exit 101";
+        let failed = run_counted(Command::new("sh").args(["-c", script])).unwrap();
+        assert_eq!(failed, Counts { passed: 1, failed: 3, skipped: 0 });
+    }
+
+    #[test]
+    fn only_test_programs_are_taken_from_cargos_messages() {
+        let mut message = json!({
+            "reason": "compiler-artifact",
+            "manifest_path": "/x/server/Cargo.toml",
+            "target": {"name": "server"},
+            "profile": {"test": true},
+            "executable": "/x/target/release/deps/server-1",
+        });
+        assert!(program(&message).is_some_and(|found| found.is_of("server")));
+        message["profile"]["test"] = json!(false);
+        assert!(program(&message).is_none());
+    }
+}
