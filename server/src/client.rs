@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use crate::engine::blocking::Blocked;
 use crate::engine::effects::LinkOwner;
+use crate::engine::relay::sessions::SessionRun;
+use crate::relay::session::Wait;
 use crate::resp::{OwnedArgs, Parser, Proto, Reply};
 
 /// Names a client: a slot that is reused and a serial number that is not (it is `CLIENT ID`).
@@ -21,6 +23,20 @@ pub enum User {
     Default,
     /// `redisha`: members and the operator.
     Internal,
+}
+
+impl User {
+    /// The name that AUTH takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            User::Default => "default",
+            User::Internal => "redisha",
+        }
+    }
+
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        [User::Default, User::Internal].into_iter().find(|user| user.name().as_bytes() == name)
+    }
 }
 
 /// What the bytes of a connection are.
@@ -111,6 +127,12 @@ pub struct Client {
     pub reply_mode: ReplyMode,
     pub hold: Hold,
     pub blocked: Option<Box<Blocked>>,
+    /// How a blocked command that came from another node stands; the next command to run is it.
+    pub carried_wait: Option<Wait>,
+    /// This connection carries a client of another node.
+    pub session: Option<Box<SessionRun>>,
+    /// How long nothing had come before the present input, in milliseconds.
+    pub quiet_ms: u64,
     pub multi: Option<Box<Multi>>,
     /// WATCH: keys with their databases, and whether one of them changed since.
     pub watching: Vec<(u32, Box<[u8]>)>,
@@ -155,6 +177,9 @@ impl Client {
             reply_mode: ReplyMode::On,
             hold: Hold::None,
             blocked: None,
+            carried_wait: None,
+            session: None,
+            quiet_ms: 0,
             multi: None,
             watching: Vec::new(),
             watch_broken: false,

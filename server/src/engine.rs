@@ -22,6 +22,7 @@ pub mod hooks;
 pub mod pause;
 pub mod propagate;
 pub mod pubsub;
+pub mod relay;
 pub mod run;
 pub mod waiting;
 

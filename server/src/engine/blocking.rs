@@ -29,9 +29,12 @@ pub struct Blocked {
     /// On the monotonic clock; `None` waits without end.
     pub deadline_ms: Option<u64>,
     pub on_timeout: OnTimeout,
+    /// When it blocked, on the monotonic clock: its place among those who wait for the same key,
+    /// also after it was carried to another node.
+    pub since_ms: u64,
 }
 
-type WaitMap = HashMap<(u32, Box<[u8]>), VecDeque<ClientId>>;
+type WaitMap = HashMap<(u32, Box<[u8]>), VecDeque<(u64, ClientId)>>;
 
 #[derive(Default)]
 pub struct Blocking {
@@ -70,15 +73,20 @@ impl Blocking {
     }
 
     pub(super) fn waiters(&self, key: &(u32, Box<[u8]>)) -> Vec<ClientId> {
-        self.waiting.get(key).map(|queue| queue.iter().copied().collect()).unwrap_or_default()
+        self.waiting
+            .get(key)
+            .map(|queue| queue.iter().map(|(_, id)| *id).collect())
+            .unwrap_or_default()
     }
 
     pub(super) fn add(&mut self, id: ClientId, blocked: &Blocked) {
         for key in &blocked.keys {
             let queue = self.waiting.entry((blocked.db, key.clone())).or_default();
-            if !queue.contains(&id) {
-                queue.push_back(id);
+            if queue.iter().any(|(_, waiter)| *waiter == id) {
+                continue;
             }
+            let later = queue.iter().rev().take_while(|(since, _)| *since > blocked.since_ms);
+            queue.insert(queue.len() - later.count(), (blocked.since_ms, id));
         }
     }
 
@@ -86,7 +94,7 @@ impl Blocking {
         for key in &blocked.keys {
             let key = (blocked.db, key.clone());
             if let Some(queue) = self.waiting.get_mut(&key) {
-                queue.retain(|waiter| *waiter != id);
+                queue.retain(|(_, waiter)| *waiter != id);
                 if queue.is_empty() {
                     self.waiting.remove(&key);
                 }

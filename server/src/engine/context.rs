@@ -90,12 +90,20 @@ impl Context<'_> {
         if self.client.blocked.is_some() {
             return;
         }
+        let now_ms = self.engine.now.mono_ms();
+        let (since_ms, deadline_ms) = match self.client.carried_wait.take() {
+            Some(wait) => {
+                (now_ms.saturating_sub(wait.since_ms), wait.left_ms.map(|left_ms| now_ms + left_ms))
+            }
+            None => (now_ms, deadline_ms),
+        };
         let blocked = Box::new(Blocked {
             args: self.args.to_owned(),
             db: self.client.db as u32,
             keys: keys.into_iter().map(Box::from).collect(),
             deadline_ms,
             on_timeout,
+            since_ms,
         });
         self.engine.blocking.add(self.client.id, &blocked);
         if let Some(deadline_ms) = deadline_ms {

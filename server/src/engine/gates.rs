@@ -9,6 +9,7 @@ use crate::resp::{Args, CommandError, Proto, errors};
 
 use super::hooks::{self, Redirected};
 use super::pause::Scope;
+use super::relay;
 use super::run::run_row;
 use super::{Context, Engine};
 
@@ -24,10 +25,15 @@ pub enum Flow {
 impl Engine {
     /// Passes one command of a client through all gates and executes it.
     pub(super) fn execute(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
-        if client.reply_mode != ReplyMode::On {
-            return self.execute_silently(client, args);
+        let flow = if client.reply_mode == ReplyMode::On {
+            self.execute_gated(client, args)
+        } else {
+            self.execute_silently(client, args)
+        };
+        if client.session.is_some() && flow == Flow::Done {
+            self.session_consumed(client);
         }
-        self.execute_gated(client, args)
+        flow
     }
 
     /// As `execute`, for a client that asked for no replies.
@@ -53,18 +59,20 @@ impl Engine {
     }
 
     fn execute_gated(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
-        let row = match self.find(client, args) {
+        let (found, redirected) = match self.find(client, args) {
+            Ok(row) => (Ok(row), relay::gate(self, client, row, args)),
+            Err(error) => (Err(error), relay::gate_ill_formed(self, client, args)),
+        };
+        match redirected {
+            Redirected::No => {}
+            Redirected::Refused(error) => return self.refuse(client, &error),
+            Redirected::Relayed => return Flow::Done,
+            Redirected::Held => return Flow::Held,
+        }
+        let row = match found {
             Ok(row) => row,
             Err(error) => return self.refuse(client, &error),
         };
-        if !row.is(Flags::LOCAL) {
-            match hooks::redirect(self, client, row, args) {
-                Redirected::No => {}
-                Redirected::Refused(error) => return self.refuse(client, &error),
-                Redirected::Relayed => return Flow::Done,
-                Redirected::Held => return Flow::Held,
-            }
-        }
         if let Err(error) = self.admit(client, row) {
             return self.refuse(client, &error);
         }
@@ -185,6 +193,7 @@ impl Engine {
             timed_out: false,
             from_primary: false,
         });
+        client.carried_wait = None;
         self.flush_outbox();
         if self.blocking.has_ready() {
             self.serve_blocked();

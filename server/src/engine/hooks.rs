@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use crate::client::{Client, ClientId};
 use crate::command::Command;
 use crate::config::Config;
-use crate::resp::{Args, CommandError};
+use crate::resp::CommandError;
 use crate::store::{Keyspace, Seed};
 
 use super::Engine;
@@ -14,7 +14,9 @@ use super::effects::{LinkEvent, LinkOwner, Timer};
 
 /// State of the rooms around the core.
 #[derive(Default)]
-pub struct Rooms {}
+pub struct Rooms {
+    pub relays: super::relay::Relays,
+}
 
 pub fn new_keyspace(config: &Config) -> Keyspace {
     // The standard library's own source of randomness for hash keys.
@@ -63,17 +65,15 @@ pub enum Redirected {
     Held,
 }
 
-/// The redirect gate. Called for every command of a client but LOCAL ones, before the gates of
-/// loading, memory, read-only and pause, and so also for each command queued by MULTI.
-#[inline]
-pub fn redirect(
-    engine: &mut Engine,
-    client: &mut Client,
-    row: &'static Command,
-    args: Args<'_>,
-) -> Redirected {
-    let _ = (engine, client, row, args);
-    Redirected::No
+/// The user and password with which this node opens connections to others.
+pub fn node_credentials(engine: &Engine) -> Option<(Vec<u8>, Vec<u8>)> {
+    let _ = engine;
+    None
+}
+
+/// A held command was answered, here or from the node that it was relayed to.
+pub fn held_command_answered(engine: &mut Engine) {
+    let _ = engine;
 }
 
 /// Whether commands of this node go into a replication stream that somebody reads or may read.
@@ -96,7 +96,10 @@ pub fn link_event(
     owner: LinkOwner,
     event: LinkEvent<'_>,
 ) {
-    let _ = (engine, client, owner, event);
+    match owner {
+        LinkOwner::Relay => engine.relay_link_event(client, event),
+        LinkOwner::Replication | LinkOwner::Handover => {}
+    }
 }
 
 /// A replica's output has room: up to `room` bytes of the backlog may be appended to
@@ -107,12 +110,15 @@ pub fn fill_replica(engine: &mut Engine, client: &mut Client, room: usize) {
 
 /// A client's connection is gone; it is no longer in `engine.clients`.
 pub fn disconnected(engine: &mut Engine, client: &mut Client) {
-    let _ = (engine, client);
+    engine.relay_disconnected(client);
 }
 
 /// A timer of another room.
 pub fn timer(engine: &mut Engine, timer: Timer) {
-    let _ = (engine, timer);
+    match timer {
+        Timer::Relay(serial) => engine.relay_timer(serial),
+        Timer::Blocked(_) | Timer::Pause | Timer::Replication(_) | Timer::Handover(_) => {}
+    }
 }
 
 /// Once per turn of the event loop: bounded steps of snapshots, acknowledgements and the like.

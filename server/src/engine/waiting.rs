@@ -36,6 +36,7 @@ impl Engine {
     /// Bytes arrived on a connection.
     pub fn receive(&mut self, id: ClientId, bytes: &[u8]) {
         let Some(mut client) = self.clients.take(id) else { return };
+        client.quiet_ms = self.now.mono_ms() - client.active_ms;
         client.active_ms = self.now.mono_ms();
         client.bytes_in += bytes.len() as u64;
         self.stats.bytes_in += bytes.len() as u64;
@@ -93,7 +94,12 @@ impl Engine {
         } else {
             input.drain(..used);
         }
-        client.input = input;
+        if client.input.is_empty() {
+            client.input = input;
+        } else {
+            // A session that was laid upon the client meanwhile has put its command in front.
+            client.input.append(&mut input);
+        }
     }
 
     /// Executes the whole commands at the start of `buf`; returns how many bytes they took.
@@ -289,6 +295,7 @@ impl Engine {
         self.run_resumed();
         let again = hooks::turn(self);
         self.run_resumed();
+        self.seal_sessions();
         again
     }
 

@@ -17,6 +17,7 @@ pub struct Link {
     phase: Phase,
     /// Commands that wait for the session to open, then those not yet counted as answered.
     in_flight: VecDeque<Vec<u8>>,
+    in_flight_bytes: usize,
     input: Vec<u8>,
     state: SessionState,
     /// The first command in flight went along with the session.
@@ -41,6 +42,8 @@ pub struct Credentials {
 /// What the other node's bytes mean for the client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// The other side has taken the session over.
+    Opened,
     /// Bytes to pass on to the client as they are.
     Reply(Vec<u8>),
     /// So many commands are answered.
@@ -50,7 +53,8 @@ pub enum Outcome {
     /// The session came back: it goes on with this state, and these commands, in order, were not
     /// executed.
     MovedOn { session: Box<Session>, unexecuted: Vec<Argv> },
-    /// The session was never opened; these commands, in order, were not executed.
+    /// The session was never opened. It still has its pending command; these, in order, came after
+    /// it and were not executed.
     Refused { text: String, unexecuted: Vec<Argv> },
     /// The other side does not keep the protocol: what was sent may have been executed.
     Broken,
@@ -61,7 +65,8 @@ pub enum Outcome {
 pub enum Fate {
     /// Nothing was in flight: the session can be opened again when it is needed.
     Idle,
-    /// The session was not open yet, so these commands were not executed.
+    /// The session was not open yet. It still has its pending command; these came after it, and
+    /// were not executed.
     NotExecuted(Vec<Argv>),
     /// A command may or may not have been executed, or a transaction was lost: the client must be
     /// closed, as a server that dies closes it.
@@ -94,6 +99,7 @@ impl Link {
         let link = Self {
             phase: Phase::Opening(answers),
             carries_pending: !in_flight.is_empty(),
+            in_flight_bytes: in_flight.iter().map(Vec::len).sum(),
             in_flight,
             input: Vec::new(),
             state,
@@ -106,7 +112,20 @@ impl Link {
         if self.phase == Phase::Open {
             out.extend_from_slice(&command);
         }
+        self.in_flight_bytes += command.len();
         self.in_flight.push_back(command);
+    }
+
+    /// Asks the other side to give the session back; the answer is [`Outcome::MovedOn`].
+    pub fn ask_return(&self, out: &mut Vec<u8>) {
+        if self.phase == Phase::Open {
+            out.extend(encode(&[b"REDISHA".to_vec(), b"RETURN".to_vec()]));
+        }
+    }
+
+    /// The size of the commands that are not answered yet.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.in_flight_bytes
     }
 
     /// Commands that were taken and are not answered yet.
@@ -147,6 +166,7 @@ impl Link {
                     self.phase = if left == 1 { Phase::Open } else { Phase::Opening(left - 1) };
                     if self.phase == Phase::Open {
                         self.flush_waiting(out);
+                        outcomes.push(Outcome::Opened);
                     }
                 }
                 Phase::Open => match envelope::take(&input[used..]) {
@@ -167,9 +187,9 @@ impl Link {
     }
 
     /// The connection to the other side is gone.
-    pub fn lost(mut self) -> Fate {
+    pub fn lost(&mut self) -> Fate {
         match self.phase {
-            Phase::Opening(_) => Fate::NotExecuted(self.unexecuted()),
+            Phase::Opening(_) => Fate::NotExecuted(self.never_sent()),
             Phase::Open if !self.is_between_commands() => Fate::Unknown,
             Phase::Open | Phase::Ended => Fate::Idle,
         }
@@ -180,7 +200,9 @@ impl Link {
             Frame::Reply(bytes) => Outcome::Reply(bytes),
             Frame::Answered(count) => {
                 for _ in 0..count {
-                    self.in_flight.pop_front();
+                    let length = self.in_flight.pop_front().map_or(0, |command| command.len());
+                    self.in_flight_bytes -= length;
+                    self.carries_pending = false;
                 }
                 Outcome::Answered(count)
             }
@@ -208,8 +230,17 @@ impl Link {
     }
 
     fn refused(&mut self, text: String) -> Outcome {
+        let unexecuted = self.never_sent();
         self.phase = Phase::Ended;
-        Outcome::Refused { text, unexecuted: self.unexecuted() }
+        Outcome::Refused { text, unexecuted }
+    }
+
+    /// What waited for the session to open; its pending command is still part of the session.
+    fn never_sent(&mut self) -> Vec<Argv> {
+        if std::mem::take(&mut self.carries_pending) {
+            self.in_flight.pop_front();
+        }
+        self.unexecuted()
     }
 
     /// Sends what waited for the session to open, except the session's own pending command.
@@ -237,7 +268,7 @@ mod tests {
     fn opened(session: &Session) -> (Link, Vec<u8>) {
         let (mut link, _) = Link::open(None, session);
         let mut out = Vec::new();
-        assert_eq!(link.receive(b"+OK\r\n", &mut out), []);
+        assert_eq!(link.receive(b"+OK\r\n", &mut out), [Outcome::Opened]);
         (link, out)
     }
 
@@ -250,7 +281,7 @@ mod tests {
         link.send(encode(&argv("INCR k")), &mut out);
         assert_eq!(link.receive(b"+OK\r\n+O", &mut out), []);
         assert!(out.is_empty());
-        assert_eq!(link.receive(b"K\r\n", &mut out), []);
+        assert_eq!(link.receive(b"K\r\n", &mut out), [Outcome::Opened]);
         assert_eq!(out, encode(&argv("INCR k")));
     }
 
@@ -311,7 +342,7 @@ mod tests {
         link.receive(&bytes, &mut out);
         assert_eq!(link.lost(), Fate::Unknown, "a transaction was lost");
 
-        let (link, _) = opened(&Session::default());
+        let (mut link, _) = opened(&Session::default());
         assert_eq!(link.lost(), Fate::Idle);
     }
 

@@ -1,0 +1,184 @@
+//! What happens on the links to the new primary.
+
+use crate::client::{Client, ClientId, Closing, Hold};
+use crate::engine::effects::{LinkEvent, Timer};
+use crate::engine::{Engine, hooks};
+use crate::relay::link::{Fate, Outcome};
+use crate::relay::session::{Argv, Session};
+use crate::resp::{CommandError, Proto};
+
+use super::Waiting;
+
+/// Between two attempts to open a session, in milliseconds.
+const RETRY_MS: u64 = 10;
+/// After so long without a node that takes the session over, in milliseconds, held commands are
+/// answered with an error.
+const GIVE_UP_MS: u64 = 10_000;
+/// It means "not executed, try again" to every stock library.
+const UNREACHABLE: &str = "LOADING the new primary cannot be reached; the command was not executed";
+
+impl Engine {
+    /// Something happened on a relay's link. `link` is the running client.
+    pub(in crate::engine) fn relay_link_event(&mut self, link: &mut Client, event: LinkEvent<'_>) {
+        let Some(id) = self.rooms.relays.by_link.get(&link.id).copied() else { return };
+        match event {
+            LinkEvent::Connected => {
+                if let Some(relayed) = self.rooms.relays.relayed.get_mut(&id) {
+                    link.out.append(&mut relayed.hello);
+                }
+            }
+            LinkEvent::Data(bytes) => {
+                let Some(relayed) = self.rooms.relays.relayed.get_mut(&id) else { return };
+                for outcome in relayed.account.receive(bytes, &mut link.out) {
+                    self.relay_outcome(link, id, outcome);
+                }
+            }
+            LinkEvent::Closed | LinkEvent::Failed(_) => self.relay_link_lost(link.id, id),
+        }
+    }
+
+    fn relay_outcome(&mut self, link: &mut Client, id: ClientId, outcome: Outcome) {
+        match outcome {
+            Outcome::Opened => {
+                self.rooms.relays.waiting.remove(&id.serial);
+                if let Some(relayed) = self.rooms.relays.relayed.get_mut(&id) {
+                    relayed.carried = None;
+                }
+            }
+            Outcome::Reply(bytes) => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.out.extend_from_slice(&bytes);
+                    self.clients.queue_flush(id);
+                }
+            }
+            Outcome::Answered(_) => self.relay_answered(id),
+            Outcome::State(state) => {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.proto = if state.protocol == 3 { Proto::Resp3 } else { Proto::Resp2 };
+                    client.db = state.db;
+                }
+            }
+            Outcome::MovedOn { session, unexecuted } => {
+                link.closing = Closing::Now;
+                self.forget_relay(id);
+                self.take_back(id, &session, unexecuted);
+                self.relay_go_on(id);
+            }
+            Outcome::Refused { text: _, unexecuted } => {
+                link.closing = Closing::Now;
+                self.relay_again(id, unexecuted);
+            }
+            Outcome::Broken => {
+                link.closing = Closing::Now;
+                self.forget_relay(id);
+                self.clients.close(id, Closing::AfterOutput);
+            }
+        }
+    }
+
+    fn relay_answered(&mut self, id: ClientId) {
+        hooks::held_command_answered(self);
+        let Some(relayed) = self.rooms.relays.relayed.get(&id) else { return };
+        if relayed.account.in_flight() == 0 {
+            self.relay_go_on(id);
+        }
+    }
+
+    /// The client's next command may run.
+    fn relay_go_on(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id)
+            && client.hold == Hold::Relayed
+        {
+            client.hold = Hold::None;
+        }
+        self.resume(id);
+    }
+
+    fn relay_link_lost(&mut self, link: ClientId, id: ClientId) {
+        self.rooms.relays.by_link.remove(&link);
+        let Some(relayed) = self.rooms.relays.relayed.get_mut(&id) else { return };
+        match relayed.account.lost() {
+            Fate::Idle => {
+                self.forget_relay(id);
+                self.relay_go_on(id);
+            }
+            Fate::NotExecuted(unexecuted) => self.relay_again(id, unexecuted),
+            Fate::Unknown => {
+                self.forget_relay(id);
+                self.clients.close(id, Closing::AfterOutput);
+            }
+        }
+    }
+
+    /// The session was not opened: the client takes it back and tries again a moment later.
+    fn relay_again(&mut self, id: ClientId, unexecuted: Vec<Argv>) {
+        let carried = self.forget_relay(id);
+        let Some(session) = carried else { return };
+        let commands = unexecuted.len() + usize::from(session.pending.is_some());
+        let now_ms = self.now.mono_ms();
+        let waiting = self.rooms.relays.waiting.entry(id.serial);
+        let since_ms = waiting.or_insert(Waiting { client: id, since_ms: now_ms }).since_ms;
+        self.rooms.relays.refresh();
+        if now_ms.saturating_sub(since_ms) > GIVE_UP_MS {
+            return self.relay_give_up(id, &session, commands);
+        }
+        self.take_back(id, &session, unexecuted);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.hold = Hold::Relayed;
+            self.timers.at(now_ms + RETRY_MS, Timer::Relay(id.serial));
+        }
+    }
+
+    fn relay_give_up(&mut self, id: ClientId, session: &Session, commands: usize) {
+        self.rooms.relays.waiting.remove(&id.serial);
+        self.rooms.relays.refresh();
+        let emptied = Session { pending: None, ..session.clone() };
+        self.take_back(id, &emptied, Vec::new());
+        if let Some(client) = self.clients.get_mut(id) {
+            for _ in 0..commands {
+                client.reply().error(&CommandError::from(UNREACHABLE));
+            }
+            self.clients.queue_flush(id);
+        }
+        self.relay_go_on(id);
+    }
+
+    /// Time to try again.
+    pub(in crate::engine) fn relay_timer(&mut self, serial: u64) {
+        if let Some(waiting) = self.rooms.relays.waiting.get(&serial) {
+            self.relay_go_on(waiting.client);
+        }
+    }
+
+    /// The client is not relayed any more; returns what the other side has not taken over.
+    fn forget_relay(&mut self, id: ClientId) -> Option<Session> {
+        let relayed = self.rooms.relays.relayed.remove(&id)?;
+        self.rooms.relays.by_link.remove(&relayed.link);
+        self.rooms.relays.refresh();
+        relayed.carried
+    }
+
+    /// Ends a link that has nothing in flight.
+    pub(super) fn drop_link(&mut self, id: ClientId) {
+        if let Some(relayed) = self.rooms.relays.relayed.get(&id) {
+            let link = relayed.link;
+            self.forget_relay(id);
+            self.clients.close(link, Closing::Now);
+        }
+    }
+
+    /// Clients are served here again: every session is asked back.
+    pub(super) fn ask_sessions_back(&mut self) {
+        for relayed in self.rooms.relays.relayed.values() {
+            if let Some(link) = self.clients.get_mut(relayed.link) {
+                relayed.account.ask_return(&mut link.out);
+                self.clients.queue_flush(relayed.link);
+            }
+        }
+        let waiting: Vec<_> = self.rooms.relays.waiting.drain().map(|(_, w)| w.client).collect();
+        self.rooms.relays.refresh();
+        for id in waiting {
+            self.relay_go_on(id);
+        }
+    }
+}
