@@ -226,3 +226,6 @@ impl Keyspace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,20 +318,25 @@ impl Db {
     /// Removes the keys whose time has come from the next `segments` parts of the table. Returns
     /// how many there were. Does nothing where this node may not expire keys.
     pub fn expire_step(&mut self, segments: usize) -> usize {
-        let mut found = Vec::new();
+        let mut count = 0;
         for _ in 0..segments {
             if self.volatile == 0 || !self.may_expire {
                 break;
             }
             let due = self.table.segment_iter(self.expire_cursor).filter(|slot| self.gone(slot));
-            found.extend(due.map(|slot| slot.entry.key().to_vec()));
+            let due: Vec<_> = due.map(|slot| slot.entry.key().to_vec()).collect();
             let end = self.table.segment_end(self.expire_cursor);
+            for key in &due {
+                self.expire(key);
+            }
+            count += due.len();
+            // Removals may have merged segments: then a part of the next one was seen already.
             self.expire_cursor = if end >= HASH_END { 0 } else { end };
+            if self.expire_cursor == 0 {
+                break;
+            }
         }
-        for key in &found {
-            self.expire(key);
-        }
-        found.len()
+        count
     }
 
     /// Hands the snapshot's sink the next segment. `false` when this database is done.

@@ -415,3 +415,6 @@ impl<E: Keyed> Table<E> {
         self.remove_at(self.position(key), |e| e.key() == key)
     }
 }
+
+#[cfg(test)]
+mod tests;

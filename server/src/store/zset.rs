@@ -416,3 +416,6 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl ExactSizeIterator for Elements<'_> {}
+
+#[cfg(test)]
+mod tests;
