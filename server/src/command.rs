@@ -23,7 +23,9 @@
 //! signalled, in order of arrival. See [`crate::engine::blocking`].
 
 pub mod connection;
+pub mod pause;
 pub mod pubsub;
+pub mod redisha;
 mod table;
 
 use crate::engine::Context;

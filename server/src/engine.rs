@@ -19,6 +19,7 @@ mod context;
 pub mod effects;
 pub mod gates;
 pub mod hooks;
+pub mod member;
 pub mod pause;
 pub mod propagate;
 pub mod pubsub;

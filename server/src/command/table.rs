@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 
-use super::{Command, connection};
+use super::{Command, connection, redisha};
 use crate::resp::Args;
 
 /// Every family's rows.
-pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS];
+pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, redisha::COMMANDS];
 
 static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {
     let mut table = HashTable::new();

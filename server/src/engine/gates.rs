@@ -79,6 +79,7 @@ impl Engine {
         if self.pause.scope().is_some() && self.pause_holds(client, row) {
             client.hold = Hold::Paused;
             self.held.push_back(client.id);
+            self.note_held();
             return Flow::Held;
         }
         if client.multi.is_some() && !row.is(Flags::IN_MULTI) {

@@ -3,9 +3,10 @@
 
 use std::hash::BuildHasher;
 
-use crate::client::{Client, ClientId};
+use crate::client::{Client, ClientId, Duty};
 use crate::command::Command;
 use crate::config::Config;
+use crate::handover::Notice;
 use crate::resp::CommandError;
 use crate::store::{Keyspace, Seed};
 
@@ -16,6 +17,7 @@ use super::effects::{LinkEvent, LinkOwner, Timer};
 #[derive(Default)]
 pub struct Rooms {
     pub relays: super::relay::Relays,
+    pub member: super::member::Room,
 }
 
 pub fn new_keyspace(config: &Config) -> Keyspace {
@@ -48,8 +50,27 @@ pub fn is_replica(engine: &Engine) -> bool {
 
 /// A reason to refuse every data command now (`LOADING …`, `MASTERDOWN …`), if there is one.
 pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<CommandError> {
-    let _ = (engine, client, row);
-    None
+    if client.duty != Duty::Commands {
+        return None;
+    }
+    engine.member_refusal(row)
+}
+
+/// What may enter the stream has changed: a pause or a role began or ended.
+pub fn stream_changed(engine: &mut Engine) {
+    let may_expire = engine.stream_may_grow() && !is_replica(engine);
+    engine.keyspace.set_may_expire(may_expire);
+}
+
+/// A moment of a switch, for the clients that asked for maintenance notifications.
+pub fn notice(engine: &mut Engine, notice: &Notice) {
+    let _ = (engine, notice);
+}
+
+/// This node's process is to end and the address leads elsewhere: close connections between
+/// commands.
+pub fn close_clients(engine: &mut Engine) {
+    let _ = engine;
 }
 
 /// What the redirect gate decided.
@@ -73,7 +94,7 @@ pub fn node_credentials(engine: &Engine) -> Option<(Vec<u8>, Vec<u8>)> {
 
 /// A held command was answered, here or from the node that it was relayed to.
 pub fn held_command_answered(engine: &mut Engine) {
-    let _ = engine;
+    engine.note_answered();
 }
 
 /// Whether commands of this node go into a replication stream that somebody reads or may read.
@@ -98,7 +119,8 @@ pub fn link_event(
 ) {
     match owner {
         LinkOwner::Relay => engine.relay_link_event(client, event),
-        LinkOwner::Replication | LinkOwner::Handover => {}
+        LinkOwner::Handover => engine.route_event(client, &event),
+        LinkOwner::Replication => {}
     }
 }
 
@@ -111,20 +133,22 @@ pub fn fill_replica(engine: &mut Engine, client: &mut Client, room: usize) {
 /// A client's connection is gone; it is no longer in `engine.clients`.
 pub fn disconnected(engine: &mut Engine, client: &mut Client) {
     engine.relay_disconnected(client);
+    engine.member_disconnected(client.id);
 }
 
 /// A timer of another room.
 pub fn timer(engine: &mut Engine, timer: Timer) {
     match timer {
         Timer::Relay(serial) => engine.relay_timer(serial),
-        Timer::Blocked(_) | Timer::Pause | Timer::Replication(_) | Timer::Handover(_) => {}
+        Timer::Handover(deadline_ms) => engine.member_timer(deadline_ms),
+        Timer::Blocked(_) | Timer::Pause | Timer::Replication(_) => {}
     }
 }
 
 /// Once per turn of the event loop: bounded steps of snapshots, acknowledgements and the like.
 /// True asks for another turn at once.
 pub fn turn(engine: &mut Engine) -> bool {
-    let _ = engine;
+    engine.member_turn();
     false
 }
 

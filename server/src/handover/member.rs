@@ -258,6 +258,16 @@ impl Member {
         }
     }
 
+    /// Whether a pause for a switch is on, or its handing over.
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// What users hold back now, and until when.
+    pub fn user_paused(&self, now_us: u64) -> Option<(PauseKind, u64)> {
+        self.user.at(now_us)
+    }
+
     /// `CLIENT PAUSE`. It never shortens or loosens a pause, nor touches the operator's.
     pub fn user_pause(&mut self, kind: PauseKind, now_us: u64, until_us: u64) {
         self.user.begin(kind, now_us, until_us);

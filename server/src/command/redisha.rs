@@ -1,0 +1,210 @@
+//! `REDISHA`: what operator and members say to a member. See `ARCHITECTURE.md`, the switch.
+//!
+//! Every subcommand but STATUS and HELP begins with `UID <cluster uid> MEMBER <id>`, the id being
+//! the target's own, and takes its other arguments as pairs of a word and a value in any order.
+
+use super::{Command, Flags, Group, Handled};
+use crate::engine::Context;
+use crate::engine::member::write_reply;
+use crate::handover::{Request, Status, Target, Verb};
+use crate::resp::{Args, CommandError, errors};
+
+const INTERNAL: Flags =
+    Flags(Flags::ADMIN.0 | Flags::INTERNAL.0 | Flags::LOCAL.0 | OPEN.0 | Flags::NO_MULTI.0);
+const OPEN: Flags = Flags(Flags::NOSCRIPT.0 | Flags::LOADING.0 | Flags::STALE.0);
+const ADMIN: Flags = Flags(Flags::ADMIN.0 | Flags::LOCAL.0 | OPEN.0);
+
+pub const COMMANDS: &[Command] = &[Command {
+    name: "redisha",
+    arity: -2,
+    flags: ADMIN,
+    group: Group::Server,
+    summary: "A container for commands between operator and members.",
+    subcommands: SUBCOMMANDS,
+    ..Command::ROW
+}];
+
+const fn row(name: &'static str, arity: i32, summary: &'static str) -> Command {
+    Command {
+        name,
+        arity,
+        flags: INTERNAL,
+        group: Group::Server,
+        summary,
+        handler: request,
+        ..Command::ROW
+    }
+}
+
+const SUBCOMMANDS: &[Command] = &[
+    Command {
+        name: "status",
+        arity: 2,
+        flags: ADMIN,
+        group: Group::Server,
+        summary: "What this member is and holds.",
+        handler: status,
+        ..Command::ROW
+    },
+    Command {
+        name: "help",
+        arity: 2,
+        flags: ADMIN,
+        group: Group::Server,
+        summary: "Lists the subcommands.",
+        handler: help,
+        ..Command::ROW
+    },
+    row("bootstrap", 8, "Makes an empty member the first primary: TERM t."),
+    row("seal", 8, "Promises a term and stops serving: TERM t."),
+    row("promote", 8, "Makes a sealed member the primary of its term: TERM t."),
+    row("follow", -14, "Follows a primary: EPOCH t.h PRIMARY id HOST h PORT p."),
+    row("pause", 12, "Holds writes for a switch: ID id TIMEOUT ms TO id."),
+    row("unpause", 8, "Ends that pause: ID id."),
+    row("level", 10, "Waits until the target holds everything: ID id TO id."),
+    row("handover", -14, "Gives the epoch away: ID id TO id HOST h PORT p [HOSTNAME n]."),
+    row("takeover", 8, "Takes an epoch that was given to this member: RECORD blob."),
+    row("release", 8, "The address leads to the new primary now: ID id."),
+];
+
+fn help(cx: &mut Context<'_>) -> Handled {
+    let mut out = cx.client.reply();
+    out.array(SUBCOMMANDS.len() * 2 + 1);
+    out.simple("REDISHA <subcommand> [<arg> [value] ...]. Subcommands are:");
+    for sub in SUBCOMMANDS {
+        out.simple(&sub.name.to_ascii_uppercase());
+        out.simple(&format!("    {}", sub.summary));
+    }
+    Ok(())
+}
+
+fn request(cx: &mut Context<'_>) -> Handled {
+    let request = parse(cx.row.name, cx.args)?;
+    match cx.engine.member_request(cx.client.id, request) {
+        Some(reply) => write_reply(cx.client, &reply),
+        None => {
+            cx.defer();
+        }
+    }
+    Ok(())
+}
+
+/// The pairs behind the subcommand's word.
+struct Pairs<'a>(Args<'a>);
+
+impl Pairs<'_> {
+    fn find(&self, name: &str) -> Option<&[u8]> {
+        let at = (2..self.0.len()).step_by(2).find(|at| self.0.is(*at, name))?;
+        self.0.get(at + 1)
+    }
+
+    fn text(&self, name: &str) -> Result<String, CommandError> {
+        let value = self.find(name).ok_or_else(|| format!("ERR {name} is missing"))?;
+        Ok(String::from_utf8_lossy(value).into_owned())
+    }
+
+    fn read<T: std::str::FromStr>(&self, name: &str) -> Result<T, CommandError> {
+        self.text(name)?.parse().map_err(|_| format!("ERR {name} can not be read").into())
+    }
+
+    fn target(&self, member: &str) -> Result<Target, CommandError> {
+        Ok(Target {
+            member: self.text(member)?,
+            host: self.text("host")?,
+            port: self.read("port")?,
+            hostname: self.text("hostname").unwrap_or_default(),
+        })
+    }
+}
+
+fn parse(name: &str, args: Args<'_>) -> Result<Request, CommandError> {
+    if !args.len().is_multiple_of(2) {
+        return Err(errors::SYNTAX.into());
+    }
+    let pairs = Pairs(args);
+    let verb = match name {
+        "bootstrap" => Verb::Bootstrap { term: pairs.read("term")? },
+        "seal" => Verb::Seal { term: pairs.read("term")? },
+        "promote" => Verb::Promote { term: pairs.read("term")? },
+        "follow" => Verb::Follow { epoch: pairs.read("epoch")?, primary: pairs.target("primary")? },
+        "pause" => Verb::Pause {
+            id: pairs.text("id")?,
+            timeout_ms: pairs.read("timeout")?,
+            to: pairs.text("to")?,
+        },
+        "unpause" => Verb::Unpause { id: pairs.text("id")? },
+        "level" => Verb::Level { id: pairs.text("id")?, to: pairs.text("to")? },
+        "handover" => Verb::Handover { id: pairs.text("id")?, to: pairs.target("to")? },
+        "takeover" => Verb::Takeover { blob: pairs.text("record")? },
+        "release" => Verb::Release { id: pairs.text("id")? },
+        _ => return Err(errors::SYNTAX.into()),
+    };
+    Ok(Request { uid: pairs.text("uid")?, member: pairs.text("member")?, verb })
+}
+
+fn status(cx: &mut Context<'_>) -> Handled {
+    let engine = &cx.engine;
+    let mut status = engine.member().status(engine.member_env());
+    let here = engine.member().identity().here.clone();
+    if let Some(primary) = &mut status.primary
+        && primary.member == here.member
+    {
+        primary.clone_from(&here);
+    }
+    let fields = fields(&status, &here);
+    let more = [
+        ("replid", engine.stream_id()),
+        ("link", engine.stream_link().to_owned()),
+        ("relayed", engine.relayed_clients().to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let replicas = engine.member_replicas();
+    let mut out = cx.client.reply();
+    out.map(fields.len() + more.len() + 1);
+    for (name, value) in fields.iter().chain(&more) {
+        out.bulk(name.as_bytes());
+        out.bulk(value.as_bytes());
+    }
+    out.bulk(b"replicas");
+    out.array(replicas.len());
+    for replica in &replicas {
+        out.map(replica.len());
+        for (name, value) in replica {
+            out.bulk(name.as_bytes());
+            out.bulk(value.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+fn fields(status: &Status, here: &Target) -> Vec<(&'static str, String)> {
+    let none = Target::default();
+    let primary = status.primary.as_ref().unwrap_or(&none);
+    let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
+    vec![
+        ("uid", status.uid.clone()),
+        ("member", status.member.clone()),
+        ("name", status.name.clone()),
+        ("role", status.role.to_owned()),
+        ("epoch", status.epoch.to_string()),
+        ("promised", status.promised.to_string()),
+        ("data-epoch", status.data_epoch.to_string()),
+        ("offset", status.offset.to_string()),
+        ("empty", flag(status.empty)),
+        ("primary-member", primary.member.clone()),
+        ("primary-host", primary.host.clone()),
+        ("primary-port", primary.port.to_string()),
+        ("host", here.host.clone()),
+        ("port", here.port.to_string()),
+        ("hostname", here.hostname.clone()),
+        ("pause-id", status.pause_id.clone()),
+        ("pause-left-ms", status.pause_left_ms.to_string()),
+        ("handover-id", status.handover_id.clone()),
+        ("handover-to", status.handover_to.clone()),
+        ("handover-outcome", status.handover_outcome.name().to_owned()),
+        ("handover-epoch", status.handover_epoch.to_string()),
+        ("handover-record", status.handover_record.clone()),
+        ("pause-us", status.pause_us.to_string()),
+        ("draining", flag(status.draining)),
+    ]
+}
