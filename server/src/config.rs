@@ -1,33 +1,105 @@
-//! The configuration: what the directives of redis.conf set.
+//! The configuration: redis.conf's directives, from a file, the command line and CONFIG SET.
+//!
+//! One table, [`DIRECTIVES`], says for each directive its name, default and whether CONFIG SET
+//! may change it; the fields of [`Config`] are made from the same list. Pure, but for
+//! [`file::load`], which reads the file and those that it includes.
 
-/// Values of the directives, each in the unit that its name says.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub port: u16,
-    pub readonly_port: u16,
-    pub health_port: u16,
-    pub bind: Vec<String>,
-    pub dir: String,
-    pub databases: usize,
-    pub requirepass: Vec<u8>,
-    pub proto_max_bulk_len: i64,
-    pub maxclients: usize,
-    pub timeout_s: u64,
+pub mod file;
+mod table;
+mod value;
+
+pub use table::{Config, DIRECTIVES, Directive};
+pub use value::{Bytes, OutputLimit, OutputLimits, RedirectMode, Words};
+
+/// Why a directive was not accepted; one line, without the directive's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("unknown directive '{0}'")]
+    Unknown(String),
+    #[error("bad value for '{name}': {why}")]
+    Value { name: String, why: String },
+    #[error("cannot read {path}: {why}")]
+    File { path: String, why: String },
+    #[error("{path}:{line}: {source}")]
+    Line { path: String, line: usize, source: Box<ConfigError> },
+    #[error("unbalanced quotes")]
+    Quotes,
+    #[error("includes are nested too deeply")]
+    Nesting,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            port: 6379,
-            readonly_port: 0,
-            health_port: 0,
-            bind: vec!["*".into()],
-            dir: ".".into(),
-            databases: 16,
-            requirepass: Vec::new(),
-            proto_max_bulk_len: 512 * 1024 * 1024,
-            maxclients: 10_000,
-            timeout_s: 0,
+impl Config {
+    /// Sets a directive by its name, in any case.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let name = name.to_ascii_lowercase();
+        let row = find(&name).ok_or_else(|| ConfigError::Unknown(name.clone()))?;
+        (row.set)(self, value).map_err(|why| ConfigError::Value { name, why })
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        find(&name.to_ascii_lowercase()).map(|row| (row.get)(self))
+    }
+}
+
+/// The row of a directive by its lower-case name or one of its older names.
+pub fn find(name: &str) -> Option<&'static Directive> {
+    let name = match name {
+        "slaveof" => "replicaof",
+        "masterauth" => "primaryauth",
+        "masteruser" => "primaryuser",
+        "slave-read-only" => "replica-read-only",
+        "slave-serve-stale-data" => "replica-serve-stale-data",
+        "slave-priority" => "replica-priority",
+        "slave-announce-ip" => "replica-announce-ip",
+        "slave-announce-port" => "replica-announce-port",
+        "hash-max-ziplist-entries" => "hash-max-listpack-entries",
+        "hash-max-ziplist-value" => "hash-max-listpack-value",
+        "zset-max-ziplist-entries" => "zset-max-listpack-entries",
+        "zset-max-ziplist-value" => "zset-max-listpack-value",
+        "list-max-ziplist-size" => "list-max-listpack-size",
+        other => other,
+    };
+    DIRECTIVES.iter().find(|row| row.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, value: &str, expect: Result<&str, &str>) {
+        let mut config = Config::default();
+        let got = config.set(name, value).map(|()| config.get(name).expect(name));
+        assert_eq!(
+            got.as_deref().map_err(ToString::to_string),
+            expect.map_err(ToOwned::to_owned),
+            "{name} {value}"
+        );
+    }
+
+    #[test]
+    fn values() {
+        check("port", "7000", Ok("7000"));
+        check("PORT", "70000", Err("bad value for 'port': expected a number up to 65535"));
+        check("maxmemory", "2gb", Ok("2147483648"));
+        check("maxmemory", "2x", Err("bad value for 'maxmemory': expected a size such as 64mb"));
+        check(
+            "replica-read-only",
+            "maybe",
+            Err("bad value for 'replica-read-only': expected yes or no"),
+        );
+        check("no-such", "1", Err("unknown directive 'no-such'"));
+        check("redirect-mode", "error", Ok("error"));
+        check("bind", "127.0.0.1 ::1", Ok("127.0.0.1 ::1"));
+    }
+
+    #[test]
+    fn every_default_reads_back_as_itself() {
+        let config = Config::default();
+        for row in DIRECTIVES {
+            let mut again = Config::default();
+            let text = (row.get)(&config);
+            (row.set)(&mut again, &text).unwrap_or_else(|why| panic!("{}: {why}", row.name));
+            assert_eq!((row.get)(&again), text, "{}", row.name);
         }
     }
 }

@@ -10,5 +10,7 @@ mod parse;
 mod reply;
 
 pub use errors::CommandError;
-pub use parse::{Args, Limits, OwnedArgs, Parsed, Parser, ProtocolError, Span, encode_command};
+pub use parse::{
+    Args, Limits, OwnedArgs, Parsed, Parser, ProtocolError, Span, encode_command, split_quoted,
+};
 pub use reply::{Proto, Reply};

@@ -107,7 +107,7 @@ impl Engine {
         let mut at = 0;
         while at < buf.len() && client.may_run() {
             let limits = if client.authenticated {
-                Limits::authenticated(self.config.proto_max_bulk_len)
+                Limits::authenticated(self.config.proto_max_bulk_len.0 as i64)
             } else {
                 Limits::UNAUTHENTICATED
             };

@@ -1,0 +1,184 @@
+//! Reading redis.conf's syntax: one directive a line, quotes as in inline commands, `include`.
+
+use std::path::Path;
+
+use super::{Config, ConfigError};
+use crate::resp::split_quoted;
+
+const NESTING_MAX: usize = 8;
+
+/// Reads a file into `config`; later lines win. Does I/O.
+pub fn load(config: &mut Config, path: &str) -> Result<(), ConfigError> {
+    load_nested(config, path, 0)
+}
+
+fn load_nested(config: &mut Config, path: &str, depth: usize) -> Result<(), ConfigError> {
+    if depth > NESTING_MAX {
+        return Err(ConfigError::Nesting);
+    }
+    let text = std::fs::read_to_string(Path::new(path))
+        .map_err(|error| ConfigError::File { path: path.to_owned(), why: error.to_string() })?;
+    for (index, line) in text.lines().enumerate() {
+        let at_line = |source: ConfigError| ConfigError::Line {
+            path: path.to_owned(),
+            line: index + 1,
+            source: Box::new(source),
+        };
+        let words = words(line).map_err(at_line)?;
+        match words.as_slice() {
+            [] => {}
+            [include, path] if include.eq_ignore_ascii_case("include") => {
+                load_nested(config, path, depth + 1).map_err(at_line)?;
+            }
+            [name, values @ ..] => {
+                config.set_line(name, &values.join(" ")).map_err(at_line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The words of a line; none for an empty line or a comment.
+pub fn words(line: &str) -> Result<Vec<String>, ConfigError> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(Vec::new());
+    }
+    let (mut text, mut spans) = (Vec::new(), Vec::new());
+    split_quoted(line.as_bytes(), &mut text, &mut spans).map_err(|_| ConfigError::Quotes)?;
+    Ok(spans
+        .iter()
+        .map(|span| {
+            let start = span.start as usize;
+            String::from_utf8_lossy(&text[start..start + span.len as usize]).into_owned()
+        })
+        .collect())
+}
+
+impl Config {
+    /// As [`Config::set`], for a line of a file, where `save` lines add up.
+    fn set_line(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        if name.eq_ignore_ascii_case("save") && !value.is_empty() && self.save_given {
+            let joined = format!("{} {value}", self.save.0.join(" "));
+            return self.set(name, joined.trim());
+        }
+        self.save_given |= name.eq_ignore_ascii_case("save");
+        self.set(name, value)
+    }
+
+    /// Reads the command line: `[FILE] [--directive value…]…`. Does I/O for the file.
+    pub fn from_args(args: &[String]) -> Result<Self, ConfigError> {
+        let mut config = Config::default();
+        let mut rest = args;
+        if let [path, others @ ..] = args
+            && !path.starts_with("--")
+        {
+            load(&mut config, path)?;
+            config.file.clone_from(path);
+            rest = others;
+        }
+        while let [name, others @ ..] = rest {
+            let Some(name) = name.strip_prefix("--") else {
+                return Err(ConfigError::Unknown(name.clone()));
+            };
+            let count = others.iter().take_while(|word| !word.starts_with("--")).count();
+            let (values, after) = others.split_at(count);
+            config.set(name, &values.join(" "))?;
+            rest = after;
+        }
+        Ok(config)
+    }
+}
+
+/// The file with its directives set to their values of now, as CONFIG REWRITE writes it: lines
+/// are kept, replaced in place, or added at the end where they differ from the default.
+pub fn rewrite(config: &Config, old: &str) -> String {
+    let defaults = Config::default();
+    let mut done: Vec<&str> = Vec::new();
+    let mut out = String::new();
+    for line in old.lines() {
+        let name = words(line).ok().and_then(|words| words.into_iter().next());
+        match name.and_then(|name| super::find(&name.to_ascii_lowercase())) {
+            Some(row) if done.contains(&row.name) => {}
+            Some(row) => {
+                done.push(row.name);
+                out.push_str(&directive_line(row.name, &(row.get)(config), row.words));
+            }
+            None => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    for row in super::DIRECTIVES {
+        let value = (row.get)(config);
+        if !done.contains(&row.name) && value != (row.get)(&defaults) {
+            out.push_str(&directive_line(row.name, &value, row.words));
+        }
+    }
+    out
+}
+
+fn directive_line(name: &str, value: &str, words: bool) -> String {
+    let plain = !value.is_empty()
+        && (words || !value.contains(char::is_whitespace))
+        && !value.contains(['"', '\'', '\\', '#'])
+        && !value.chars().any(char::is_control);
+    if plain {
+        return format!("{name} {value}\n");
+    }
+    let mut quoted = String::new();
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            other => quoted.push(other),
+        }
+    }
+    format!("{name} \"{quoted}\"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_split_as_a_shell_would() {
+        let check =
+            |line: &str, expect: &[&str]| assert_eq!(words(line).unwrap(), expect, "{line}");
+        check("", &[]);
+        check("  # port 1", &[]);
+        check("requirepass \"a b\\\"\" ", &["requirepass", "a b\""]);
+        check("save ''", &["save", ""]);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let dir = std::env::temp_dir().join(format!("redisha-config-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let auth = dir.join("auth.conf");
+        std::fs::write(&auth, "requirepass \"s p\"\n").unwrap();
+        let main = dir.join("main.conf");
+        let text = format!("port 7001\nsave 900 1\nsave 300 10\ninclude {}\n", auth.display());
+        std::fs::write(&main, text).unwrap();
+        let args = [main.display().to_string(), "--port".into(), "7002".into()];
+        let config = Config::from_args(&args).unwrap();
+        assert_eq!((config.port, config.requirepass.as_str()), (7002, "s p"));
+        assert_eq!(config.save.0.join(" "), "900 1 300 10");
+        std::fs::write(&main, "port 1\nbad-one 2\n").unwrap();
+        let error = Config::from_args(&args).unwrap_err().to_string();
+        assert!(error.ends_with("main.conf:2: unknown directive 'bad-one'"), "{error}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn rewriting_keeps_comments_and_sets_values_in_place() {
+        let mut config = Config::default();
+        config.set("port", "7000").unwrap();
+        config.set("requirepass", "a\"b").unwrap();
+        let text = rewrite(&config, "# mine\nport 1\nport 2\n");
+        assert_eq!(text, "# mine\nport 7000\nrequirepass \"a\\\"b\"\n");
+    }
+}
