@@ -146,6 +146,8 @@ pub struct Client {
     pub out: Vec<u8>,
     /// The client is already in the list of those whose output is to be written.
     pub flush_queued: bool,
+    /// Execution stopped because the output grew large; it goes on when that was written.
+    pub output_full: bool,
     /// `net` stopped reading because the engine did not want more.
     pub read_stopped: bool,
     /// Milliseconds of the engine's monotonic clock.
@@ -189,6 +191,7 @@ impl Client {
             parser: Parser::default(),
             out: Vec::new(),
             flush_queued: false,
+            output_full: false,
             read_stopped: false,
             created_ms: now_ms,
             active_ms: now_ms,
@@ -213,7 +216,7 @@ impl Client {
     /// Whether its next command may be executed.
     #[inline]
     pub fn may_run(&self) -> bool {
-        self.hold == Hold::None && self.closing == Closing::No
+        self.hold == Hold::None && self.closing == Closing::No && !self.output_full
     }
 
     pub fn subscription_count(&self) -> usize {

@@ -16,6 +16,7 @@
 pub mod blocking;
 pub mod clients;
 mod context;
+mod cron;
 pub mod effects;
 pub mod gates;
 pub mod hooks;
@@ -97,6 +98,15 @@ pub struct Engine {
     pub held: VecDeque<ClientId>,
     /// Clients that may go on after this command.
     pub(crate) runnable: VecDeque<ClientId>,
+    /// Wakes the event loop from another thread; set by `net`.
+    pub wake: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
+    /// What the health thread answers from; published by [`Engine::cron`].
+    pub health: std::sync::Arc<std::sync::Mutex<crate::net::health::Health>>,
+    /// Resident memory when it was last looked at, in bytes, and its highest value.
+    pub memory_bytes: u64,
+    pub memory_peak_bytes: u64,
+    /// The process's random id, in hex, new at every start.
+    pub run_id: String,
     /// State of the other rooms.
     pub rooms: hooks::Rooms,
 }
@@ -119,6 +129,11 @@ impl Engine {
             stats: Stats::default(),
             held: VecDeque::new(),
             runnable: VecDeque::new(),
+            wake: None,
+            health: std::sync::Arc::default(),
+            memory_bytes: 0,
+            memory_peak_bytes: 0,
+            run_id: hooks::random_hex(20),
             rooms: hooks::Rooms::default(),
         }
     }

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod handover;
 pub mod maintenance;
 pub mod persistence;
+pub mod net;
 pub mod relay;
 pub mod replication;
 pub mod resp;

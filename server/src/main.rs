@@ -1,1 +1,68 @@
-fn main() {}
+//! `redisha-server [FILE] [--directive value]…`: reads the configuration, binds, serves.
+
+use std::process::ExitCode;
+
+use server::config::Config;
+use server::engine::Engine;
+use server::net::{Net, health};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const USAGE: &str = "usage: redisha-server [FILE] [--DIRECTIVE VALUE]...
+Directives are those of redis.conf; FILE is in its syntax. Examples:
+  redisha-server --port 6380 --replicaof '127.0.0.1 6379'
+  redisha-server /etc/redis.conf --requirepass secret";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("--help" | "-h") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some("--version" | "-v") => {
+            println!("redisha-server {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    abort_on_panic();
+    match run(&args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("redisha-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A panic ends the process at once: a node in an unknown state must not go on answering.
+fn abort_on_panic() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        default(info);
+        std::process::abort();
+    }));
+}
+
+fn run(args: &[String]) -> anyhow::Result<u8> {
+    let config = Config::from_args(args)?;
+    std::env::set_current_dir(&config.dir)
+        .map_err(|error| anyhow::anyhow!("cannot use directory {}: {error}", config.dir))?;
+    let mut net = Net::bind(&config)?;
+    let probes = match config.health_port {
+        0 => Vec::new(),
+        port => net.bind_blocking(&config, port)?,
+    };
+    let mut engine = Engine::new(config, net.clock().now());
+    engine.wake = Some(net.waker());
+    health::serve(probes, &engine.health)?;
+    for (port, readonly) in net.ports() {
+        let kind = if readonly { " (read-only)" } else { "" };
+        eprintln!("ready to accept connections on port {port}{kind}");
+    }
+    net.start(&mut engine)?;
+    let code = net.run(&mut engine)?;
+    Ok(u8::try_from(code).unwrap_or(1))
+}

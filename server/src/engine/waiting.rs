@@ -11,6 +11,10 @@ use super::effects::{LinkEvent, LinkOwner, Timer};
 use super::run::run_row;
 use super::{Context, Engine, Flow, hooks};
 
+/// Input that a connection may send before it has authenticated, in bytes.
+const UNAUTHENTICATED_INPUT_BYTES: usize = 1024 * 1024;
+/// Output at which a client's next command waits until that was written, in bytes.
+const OUTPUT_FULL_BYTES: usize = 16 * 1024 * 1024;
 /// Unread input that a client which may not run keeps before it is read no further, in bytes.
 pub const HELD_INPUT_BYTES: usize = 256 * 1024;
 
@@ -44,14 +48,27 @@ impl Engine {
             hooks::link_event(self, &mut client, owner, LinkEvent::Data(bytes));
         } else if client.input.is_empty() {
             let used = self.process(&mut client, bytes);
-            if client.closing == Closing::No {
+            if client.closing == Closing::No && used < bytes.len() {
                 client.input.extend_from_slice(&bytes[used..]);
             }
         } else {
             client.input.extend_from_slice(bytes);
             self.process_input(&mut client);
+            self.bound_input(&mut client);
         }
         self.settle(client);
+    }
+
+    /// A client whose unfinished command is larger than the bound is ended.
+    fn bound_input(&mut self, client: &mut Client) {
+        let bound = if client.authenticated {
+            self.config.client_query_buffer_limit.0 as usize
+        } else {
+            UNAUTHENTICATED_INPUT_BYTES
+        };
+        if client.input.len() > bound {
+            client.closing = Closing::Now;
+        }
     }
 
     /// A link was established, failed or ended.
@@ -82,7 +99,8 @@ impl Engine {
     /// Whether more of a client's bytes may be read.
     pub fn wants_read(client: &Client) -> bool {
         client.closing == Closing::No
-            && (client.hold == Hold::None || client.input.len() < HELD_INPUT_BYTES)
+            && (client.hold == Hold::None && !client.output_full
+                || client.input.len() < HELD_INPUT_BYTES)
     }
 
     fn process_input(&mut self, client: &mut Client) {
@@ -134,6 +152,7 @@ impl Engine {
                 break;
             }
             at += len;
+            client.output_full = client.out.len() > OUTPUT_FULL_BYTES;
         }
         at
     }
@@ -287,6 +306,15 @@ impl Engine {
         if due {
             self.unblock(id, None);
         }
+    }
+
+    /// Lets the replication room fill a replica's output; true when there is something to write.
+    pub fn fill_replica(&mut self, id: ClientId, room: usize) -> bool {
+        let Some(mut client) = self.clients.take(id) else { return false };
+        hooks::fill_replica(self, &mut client, room);
+        let filled = !client.out.is_empty();
+        self.clients.put_back(client);
+        filled
     }
 
     /// The end of a turn, after everything that had arrived was executed. True asks for another

@@ -1,0 +1,90 @@
+//! What happens ten times a second: expiry, idle connections, memory, health.
+
+use std::time::Duration;
+
+use crate::client::{Closing, Duty, Hold};
+
+use super::{Engine, hooks};
+
+/// A connection that has not authenticated is ended after this time, in milliseconds.
+const HANDSHAKE_MS: u64 = 60_000;
+/// Segments of the keyspace that one step of active expiry looks at.
+const EXPIRE_SEGMENTS: usize = 16;
+
+impl Engine {
+    pub fn cron(&mut self) {
+        self.expire_some();
+        self.end_idle();
+        self.memory_bytes = resident_bytes().unwrap_or(self.memory_bytes);
+        self.memory_peak_bytes = self.memory_peak_bytes.max(self.memory_bytes);
+        self.publish_health();
+    }
+
+    /// Deletes keys whose time is up, and goes on while it finds many.
+    fn expire_some(&mut self) {
+        if hooks::is_replica(self) || self.pause.scope().is_some() || !hooks::stream_may_grow(self)
+        {
+            return;
+        }
+        for _ in 0..16 {
+            let expired = self.keyspace.expire_step(EXPIRE_SEGMENTS);
+            self.note_expired();
+            self.flush_outbox();
+            if expired < EXPIRE_SEGMENTS {
+                break;
+            }
+        }
+    }
+
+    /// Ends connections that are idle beyond `timeout`, or never authenticated.
+    fn end_idle(&mut self) {
+        let now_ms = self.now.mono_ms();
+        let timeout_ms = self.config.timeout_s * 1000;
+        let mut ended = Vec::new();
+        for client in self.clients.iter() {
+            if client.duty != Duty::Commands || client.closing != Closing::No {
+                continue;
+            }
+            let unknown = !client.authenticated && now_ms > client.created_ms + HANDSHAKE_MS;
+            let idle = timeout_ms > 0
+                && client.hold == Hold::None
+                && client.subscription_count() == 0
+                && now_ms > client.active_ms + timeout_ms;
+            if unknown || idle {
+                ended.push(client.id);
+            }
+        }
+        for id in ended {
+            self.clients.close(id, Closing::AfterOutput);
+        }
+    }
+
+    /// Protected mode: no password, so only this machine is served.
+    pub fn is_protected(&self) -> bool {
+        self.config.protected_mode && self.config.requirepass.is_empty()
+    }
+
+    fn publish_health(&mut self) {
+        let ready = hooks::readiness(self);
+        let metrics = crate::net::health::Metrics {
+            uptime: Duration::from_micros(self.now.mono_us),
+            connected_clients: self.clients.len() as u64,
+            commands: self.stats.commands,
+            connections: self.stats.connections,
+            memory_bytes: self.memory_bytes,
+            keys: (0..self.config.databases).map(|db| self.keyspace.db(db).len() as u64).sum(),
+            primary: !hooks::is_replica(self),
+        };
+        if let Ok(mut health) = self.health.lock() {
+            health.ready = ready;
+            health.metrics = metrics;
+        }
+    }
+}
+
+/// The resident memory of this process; `None` where the system does not tell it so.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,102 @@
+//! Taking new connections.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use crate::engine::Engine;
+
+use super::conn::Conn;
+use super::{FIRST_CONN, Net};
+
+/// Connections accepted from one listener in one turn; the rest waits for the next.
+const ACCEPTS_PER_TURN: usize = 256;
+
+impl Net {
+    pub(super) fn accept(&mut self, engine: &mut Engine, listener: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(bound) = self.listeners.get(listener) else { return };
+            let readonly = bound.readonly;
+            match bound.listener.accept() {
+                Ok((stream, peer)) => self.accepted(engine, stream, peer, readonly),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The connection ended before it was taken.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Files ran out, perhaps: those who are connected go on, and the next turn, in
+                // at most a tenth of a second, tries again.
+                Err(_) => {
+                    self.accept_again = true;
+                    return;
+                }
+            }
+        }
+        // The edge was consumed without emptying the queue: look again at once.
+        self.accept_again = true;
+        // It fails only when a wake-up is already due.
+        let _ = self.waker.wake();
+    }
+
+    fn accepted(
+        &mut self,
+        engine: &mut Engine,
+        mut stream: TcpStream,
+        peer: std::net::SocketAddr,
+        readonly: bool,
+    ) {
+        let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let refusal = if engine.clients.len() >= engine.config.maxclients {
+            Some("-ERR max number of clients reached\r\n")
+        } else if engine.is_protected() && !peer.ip().is_loopback() {
+            Some(
+                "-DENIED RedisHA is running in protected mode because no password is set. Set \
+                 one with requirepass, or set protected-mode no.\r\n",
+            )
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            engine.stats.rejected_connections += 1;
+            // The peer is sent away anyway, whether or not it could be told.
+            let _ = stream.write(text.as_bytes());
+            return;
+        }
+        // Without these options a connection still works; it is only slower to notice things.
+        let _ = stream.set_nodelay(true);
+        if engine.config.tcp_keepalive_s > 0 {
+            let idle = Duration::from_secs(engine.config.tcp_keepalive_s);
+            let keepalive = socket2::TcpKeepalive::new().with_time(idle).with_interval(idle / 3);
+            let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        }
+        let id = engine.accepted(Some(peer));
+        let local = stream.local_addr().ok();
+        if let Some(client) = engine.clients.get_mut(id) {
+            client.local =
+                local.map(|at| std::net::SocketAddr::new(at.ip().to_canonical(), at.port()));
+            client.traits.readonly = readonly;
+            client.traits.readonly_port = readonly;
+        }
+        if self.add(id, stream, false).is_err() {
+            engine.disconnected(id);
+        }
+    }
+
+    /// Registers the socket of a client.
+    pub(super) fn add(
+        &mut self,
+        id: crate::client::ClientId,
+        mut stream: TcpStream,
+        connecting: bool,
+    ) -> io::Result<()> {
+        let slot = id.slot as usize;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(FIRST_CONN + slot), interest)?;
+        if self.conns.len() <= slot {
+            self.conns.resize_with(slot + 1, || None);
+        }
+        self.conns[slot] = Some(Conn::new(id, stream, connecting));
+        Ok(())
+    }
+}

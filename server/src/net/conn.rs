@@ -1,0 +1,354 @@
+//! One connection: reading, writing, ending.
+
+use std::io::{self, Read, Write};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use crate::client::{Client, ClientId, Closing, Duty};
+use crate::config::OutputLimit;
+use crate::engine::Engine;
+use crate::engine::effects::LinkEvent;
+
+use super::{Net, READ_TURN_BYTES};
+
+/// How long a connection whose end was sent may take to end its own side, in milliseconds.
+const DRAIN_MS: u64 = 5_000;
+/// Backlog bytes taken for a replica at once.
+const REPLICA_CHUNK_BYTES: usize = 256 * 1024;
+/// An output buffer that is empty keeps at most this capacity, in bytes.
+const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
+/// Written bytes at the start of an output buffer that are cut off at this size.
+const OUTPUT_CUT_BYTES: usize = 1024 * 1024;
+/// Unread output at which a connection that has not authenticated is ended.
+const UNAUTHENTICATED_OUTPUT_BYTES: usize = 1024;
+
+#[allow(clippy::struct_excessive_bools)] // facts about a socket that change independently
+pub struct Conn {
+    id: ClientId,
+    stream: TcpStream,
+    /// The connect is under way; the first writable event tells its outcome.
+    connecting: bool,
+    readable: bool,
+    writable: bool,
+    /// Already in the list of those to be read.
+    listed: bool,
+    /// The peer sent its end.
+    ended: bool,
+    /// Our end was sent; input is read and dropped until the peer's, or this time.
+    draining_until_ms: Option<u64>,
+    /// Bytes at the start of the client's output that were written already.
+    sent: usize,
+}
+
+impl Conn {
+    pub fn new(id: ClientId, stream: TcpStream, connecting: bool) -> Self {
+        Self {
+            id,
+            stream,
+            connecting,
+            readable: false,
+            writable: !connecting,
+            listed: false,
+            ended: false,
+            draining_until_ms: None,
+            sent: 0,
+        }
+    }
+}
+
+/// What became of an attempt to write.
+enum Written {
+    All,
+    Blocked,
+    Broken,
+}
+
+impl Net {
+    pub(super) fn conn_event(&mut self, engine: &mut Engine, slot: usize, event: &Event) {
+        let Some(conn) = self.conns.get_mut(slot).and_then(Option::as_mut) else { return };
+        let id = conn.id;
+        if conn.connecting && !self.connected(engine, slot, event) {
+            return;
+        }
+        let Some(conn) = self.conns[slot].as_mut() else { return };
+        if event.is_writable() && !conn.writable {
+            conn.writable = true;
+            engine.clients.queue_flush(id);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            conn.readable = true;
+            if !conn.listed {
+                conn.listed = true;
+                self.ready.push(id);
+            }
+        }
+        if event.is_read_closed() {
+            conn.ended = true;
+        }
+    }
+
+    /// The outcome of a connect; false when there is no connection to go on with.
+    fn connected(&mut self, engine: &mut Engine, slot: usize, event: &Event) -> bool {
+        let conn = self.conns[slot].as_mut().expect("the caller saw it");
+        if !(event.is_writable() || event.is_error() || event.is_read_closed()) {
+            return false;
+        }
+        let id = conn.id;
+        let failure = match conn.stream.take_error() {
+            Ok(None) => conn.stream.peer_addr().err(),
+            Ok(Some(error)) | Err(error) => Some(error),
+        };
+        match failure {
+            Some(error) if error.kind() == io::ErrorKind::NotConnected => false,
+            Some(error) => {
+                self.conns[slot] = None;
+                engine.link_event(id, LinkEvent::Failed(error.to_string()));
+                false
+            }
+            None => {
+                conn.connecting = false;
+                conn.writable = true;
+                let local = conn.stream.local_addr().ok();
+                if let Some(client) = engine.clients.get_mut(id) {
+                    client.local = local;
+                }
+                engine.link_event(id, LinkEvent::Connected);
+                engine.clients.queue_flush(id);
+                true
+            }
+        }
+    }
+
+    /// Reads every connection that may have bytes, and executes what they say.
+    pub(super) fn read_ready(&mut self, engine: &mut Engine) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for id in ready.drain(..) {
+            self.read_conn(engine, id);
+        }
+        // Those that were listed again meanwhile are read in the next turn.
+        if self.ready.is_empty() {
+            self.ready = ready;
+        }
+    }
+
+    fn conn(&mut self, id: ClientId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot as usize)?.as_mut().filter(|conn| conn.id == id)
+    }
+
+    fn read_conn(&mut self, engine: &mut Engine, id: ClientId) {
+        let Some(conn) = self.conns.get_mut(id.slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        if conn.id != id {
+            return;
+        }
+        conn.listed = false;
+        let mut left = READ_TURN_BYTES;
+        while conn.readable {
+            let draining = conn.draining_until_ms.is_some();
+            match engine.clients.get_mut(id) {
+                None => return self.drop_conn(engine, id),
+                Some(client) if !draining && !Engine::wants_read(client) => {
+                    client.read_stopped = true;
+                    return;
+                }
+                Some(_) => {}
+            }
+            match conn.stream.read(&mut self.buffer) {
+                Ok(0) => return self.peer_ended(engine, id),
+                Ok(count) => {
+                    if !draining {
+                        engine.receive(id, &self.buffer[..count]);
+                    }
+                    if count < self.buffer.len() && !conn.ended {
+                        conn.readable = false;
+                    }
+                    left = left.saturating_sub(count);
+                    if left == 0 && conn.readable {
+                        conn.listed = true;
+                        self.ready.push(id);
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.drop_conn(engine, id),
+            }
+        }
+    }
+
+    /// The peer sent its end: what it was owed is written, then the connection goes.
+    fn peer_ended(&mut self, engine: &mut Engine, id: ClientId) {
+        let Some(conn) = self.conn(id) else { return };
+        conn.ended = true;
+        conn.readable = false;
+        let drained = conn.draining_until_ms.is_some();
+        let waiting = engine.clients.get(id).is_none_or(|client| {
+            client.duty != Duty::Commands || client.hold != crate::client::Hold::None
+        });
+        if drained || waiting {
+            return self.drop_conn(engine, id);
+        }
+        engine.clients.close(id, Closing::AfterOutput);
+    }
+
+    pub(super) fn drop_conn(&mut self, engine: &mut Engine, id: ClientId) {
+        let slot = self.conns.get_mut(id.slot as usize);
+        if let Some(slot) = slot.filter(|slot| slot.as_ref().is_some_and(|conn| conn.id == id)) {
+            let mut conn = slot.take().expect("it was just seen");
+            // Closing the socket ends its registration too; an error here changes nothing.
+            let _ = self.poll.registry().deregister(&mut conn.stream);
+        }
+        engine.disconnected(id);
+    }
+
+    /// Writes what every client in the list has to say, once each.
+    pub(super) fn flush(&mut self, engine: &mut Engine) {
+        let mut index = 0;
+        while let Some(id) = engine.clients.flush.get(index).copied() {
+            index += 1;
+            self.flush_conn(engine, id);
+        }
+        engine.clients.flush.clear();
+    }
+
+    fn flush_conn(&mut self, engine: &mut Engine, id: ClientId) {
+        let Some(client) = engine.clients.get_mut(id) else { return };
+        client.flush_queued = false;
+        let Some(conn) = self.conns.get_mut(id.slot as usize).and_then(Option::as_mut) else {
+            if client.closing != Closing::No {
+                engine.disconnected(id);
+            }
+            return;
+        };
+        if client.closing == Closing::Now {
+            return self.drop_conn(engine, id);
+        }
+        if conn.draining_until_ms.is_some() {
+            client.out.clear();
+            return;
+        }
+        if client.read_stopped && Engine::wants_read(client) {
+            client.read_stopped = false;
+            if conn.readable && !conn.listed {
+                conn.listed = true;
+                self.ready.push(id);
+            }
+        }
+        if client.duty == Duty::Replica && client.out.is_empty() && conn.writable {
+            engine.fill_replica(id, REPLICA_CHUNK_BYTES);
+        }
+        loop {
+            let Some(client) = engine.clients.get_mut(id) else { return };
+            match write_out(conn, client, &mut engine.stats.bytes_out) {
+                Written::All => {
+                    if client.output_full {
+                        client.output_full = false;
+                        engine.resume(id);
+                        engine.run_resumed();
+                        continue;
+                    }
+                    if client.duty == Duty::Replica && engine.fill_replica(id, REPLICA_CHUNK_BYTES)
+                    {
+                        continue;
+                    }
+                    return self.written_all(engine, id);
+                }
+                Written::Blocked => return self.check_output(engine, id),
+                Written::Broken => return self.drop_conn(engine, id),
+            }
+        }
+    }
+
+    /// Everything was written: ends the connection if that was all it was waiting for.
+    fn written_all(&mut self, engine: &mut Engine, id: ClientId) {
+        let now_ms = engine.now.mono_ms();
+        let Some(client) = engine.clients.get_mut(id) else { return };
+        client.soft_limit_since_ms = None;
+        if client.closing == Closing::No {
+            return;
+        }
+        let Some(conn) = self.conn(id) else { return };
+        if conn.ended || conn.stream.shutdown(std::net::Shutdown::Write).is_err() {
+            return self.drop_conn(engine, id);
+        }
+        conn.draining_until_ms = Some(now_ms + DRAIN_MS);
+        if !conn.listed {
+            conn.listed = true;
+            conn.readable = true;
+            self.ready.push(id);
+        }
+        self.draining.push(id);
+    }
+
+    /// Ends a connection that does not read what it was answered.
+    fn check_output(&mut self, engine: &mut Engine, id: ClientId) {
+        let now_ms = engine.now.mono_ms();
+        let limits = engine.config.client_output_buffer_limit;
+        let Some(sent) = self.conn(id).map(|conn| conn.sent) else { return };
+        let Some(client) = engine.clients.get_mut(id) else { return };
+        let pending = client.out.len() - sent;
+        let limit = match client.duty {
+            Duty::Replica => limits.replica,
+            Duty::Link(_) => OutputLimit::default(),
+            Duty::Commands if client.subscription_count() > 0 => limits.pubsub,
+            Duty::Commands => limits.normal,
+        };
+        let mut over = limit.hard_bytes > 0 && pending as u64 > limit.hard_bytes;
+        if limit.soft_bytes > 0 && pending as u64 > limit.soft_bytes {
+            let since_ms = *client.soft_limit_since_ms.get_or_insert(now_ms);
+            over |= now_ms - since_ms >= limit.soft_s * 1000;
+        } else {
+            client.soft_limit_since_ms = None;
+        }
+        over |= client.duty == Duty::Commands
+            && !client.authenticated
+            && pending > UNAUTHENTICATED_OUTPUT_BYTES;
+        if over {
+            engine.stats.clients_over_output_limit += 1;
+            self.drop_conn(engine, id);
+        }
+    }
+
+    /// Drops connections whose peers did not end their side in time.
+    pub(super) fn end_drained(&mut self, engine: &mut Engine) {
+        let now_ms = engine.now.mono_ms();
+        for id in std::mem::take(&mut self.draining) {
+            match self.conn(id).and_then(|conn| conn.draining_until_ms) {
+                Some(until_ms) if until_ms <= now_ms => self.drop_conn(engine, id),
+                Some(_) => self.draining.push(id),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Writes the client's output until it is empty or the socket takes no more.
+fn write_out(conn: &mut Conn, client: &mut Client, total: &mut u64) -> Written {
+    while conn.sent < client.out.len() {
+        if !conn.writable {
+            if conn.sent >= OUTPUT_CUT_BYTES {
+                client.out.drain(..conn.sent);
+                conn.sent = 0;
+            }
+            return Written::Blocked;
+        }
+        match conn.stream.write(&client.out[conn.sent..]) {
+            Ok(count) => {
+                conn.sent += count;
+                client.bytes_out += count as u64;
+                *total += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Written::Broken,
+        }
+    }
+    conn.sent = 0;
+    client.out.clear();
+    if client.out.capacity() > OUTPUT_KEPT_BYTES {
+        client.out = Vec::new();
+    }
+    Written::All
+}

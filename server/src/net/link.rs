@@ -1,0 +1,81 @@
+//! Connections that this server opens. Names are resolved on a thread of their own, since the
+//! resolver may block for seconds.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use mio::Waker;
+use mio::net::TcpStream;
+
+use crate::client::ClientId;
+use crate::engine::Engine;
+use crate::engine::effects::LinkEvent;
+
+use super::Net;
+
+type Found = (ClientId, Result<SocketAddr, String>);
+
+pub struct Resolver {
+    sender: Sender<Found>,
+    receiver: Receiver<Found>,
+    waker: Arc<Waker>,
+}
+
+impl Resolver {
+    pub fn new(waker: Arc<Waker>) -> Self {
+        let (sender, receiver) = channel();
+        Self { sender, receiver, waker }
+    }
+
+    fn start(&self, link: ClientId, host: &str, port: u16) {
+        let (sender, waker, host) = (self.sender.clone(), Arc::clone(&self.waker), host.to_owned());
+        let resolve = move || {
+            let found = (host.as_str(), port)
+                .to_socket_addrs()
+                .map_err(|error| error.to_string())
+                .and_then(|mut all| all.next().ok_or_else(|| "the name has no address".into()));
+            // The loop has ended if nobody receives: then there is nothing left to connect.
+            let _ = sender.send((link, found));
+            let _ = waker.wake();
+        };
+        let named = std::thread::Builder::new().name("resolve".into());
+        if named.spawn(resolve).is_err() {
+            let _ = self.sender.send((link, Err("no thread to resolve the name".into())));
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+impl Net {
+    pub(super) fn connect(&mut self, engine: &mut Engine, link: ClientId, host: &str, port: u16) {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<IpAddr>() {
+            Ok(ip) => self.connect_to(engine, link, SocketAddr::new(ip, port)),
+            Err(_) => self.resolver.start(link, host, port),
+        }
+    }
+
+    /// Goes on with links whose names were resolved.
+    pub(super) fn resolved(&mut self, engine: &mut Engine) {
+        while let Ok((link, found)) = self.resolver.receiver.try_recv() {
+            match found {
+                Ok(address) => self.connect_to(engine, link, address),
+                Err(why) => engine.link_event(link, LinkEvent::Failed(why)),
+            }
+        }
+    }
+
+    fn connect_to(&mut self, engine: &mut Engine, link: ClientId, address: SocketAddr) {
+        let Some(client) = engine.clients.get_mut(link) else { return };
+        client.peer = Some(address);
+        let added = TcpStream::connect(address).and_then(|stream| {
+            // Without it small messages wait for each other's acknowledgement; not fatal.
+            let _ = stream.set_nodelay(true);
+            self.add(link, stream, true)
+        });
+        if let Err(error) = added {
+            engine.link_event(link, LinkEvent::Failed(error.to_string()));
+        }
+    }
+}

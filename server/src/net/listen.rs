@@ -1,0 +1,127 @@
+//! Binding the ports.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use mio::net::TcpListener;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::Config;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("cannot listen on {address}: {why}")]
+    Bind { address: String, why: String },
+    #[error("cannot resolve '{0}' of directive bind")]
+    Name(String),
+    #[error("no address to listen on")]
+    None,
+}
+
+/// A listening socket.
+pub struct Bound {
+    pub listener: TcpListener,
+    pub port: u16,
+    /// Connections start as READONLY.
+    pub readonly: bool,
+}
+
+/// Binds every address of `bind` to `port` and, if set, `readonly-port`. An address that is
+/// written with a leading `-` may be missing on this machine.
+pub fn bind_all(config: &Config) -> Result<Vec<Bound>, ListenError> {
+    let mut bound = Vec::new();
+    for (port, readonly) in [(config.port, false), (config.readonly_port, true)] {
+        if readonly && port == 0 {
+            continue;
+        }
+        for word in &config.bind.0 {
+            let (name, optional) = match word.strip_prefix('-') {
+                Some(name) => (name, true),
+                None => (word.as_str(), false),
+            };
+            for (address, missing_is_fine) in addresses(name, port)? {
+                let listener = bind(address, config.tcp_backlog).and_then(|socket| {
+                    socket.set_nonblocking(true)?;
+                    Ok(TcpListener::from_std(socket.into()))
+                });
+                match listener {
+                    Ok(listener) => {
+                        let port = listener.local_addr().map_or(port, |address| address.port());
+                        bound.push(Bound { listener, port, readonly });
+                    }
+                    Err(error) if (optional || missing_is_fine) && is_missing(&error) => {}
+                    Err(error) => return Err(refused(address, &error)),
+                }
+            }
+        }
+    }
+    if bound.is_empty() { Err(ListenError::None) } else { Ok(bound) }
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is already in use".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// Addresses of one word of `bind`, and whether each may be missing.
+fn addresses(name: &str, port: u16) -> Result<Vec<(SocketAddr, bool)>, ListenError> {
+    match name {
+        "*" => Ok(vec![
+            (SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), false),
+            (SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), true),
+        ]),
+        "::*" => Ok(vec![(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), true)]),
+        _ => {
+            if let Ok(ip) = name.parse::<IpAddr>() {
+                return Ok(vec![(SocketAddr::new(ip, port), false)]);
+            }
+            let found = (name, port)
+                .to_socket_addrs()
+                .map_err(|_| ListenError::Name(name.to_owned()))?
+                .map(|address| (address, false));
+            Ok(found.collect())
+        }
+    }
+}
+
+/// Binds every address of `bind` to a port whose connections a thread takes by blocking calls.
+pub fn bind_blocking(
+    config: &Config,
+    port: u16,
+) -> Result<Vec<std::net::TcpListener>, ListenError> {
+    let mut listeners = Vec::new();
+    for word in &config.bind.0 {
+        for (address, missing_is_fine) in addresses(word.trim_start_matches('-'), port)? {
+            match bind(address, 64) {
+                Ok(socket) => listeners.push(socket.into()),
+                Err(error) if missing_is_fine && is_missing(&error) => {}
+                Err(error) => return Err(refused(address, &error)),
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> ListenError {
+    ListenError::Bind { address: address.to_string(), why: describe(error) }
+}
+
+fn bind(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog as i32)?;
+    Ok(socket)
+}
