@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// Something happened on such a connection.
-    pub(crate) fn route_event(&mut self, client: &mut Client, event: LinkEvent<'_>) {
+    pub(crate) fn route_event(&mut self, client: &mut Client, event: &LinkEvent<'_>) {
         let open = &mut self.rooms.member.routes.open;
         let Some(at) = open.iter().position(|route| route.link == client.id) else {
             client.closing = Closing::Now;
