@@ -23,10 +23,15 @@
 //! signalled, in order of arrival. See [`crate::engine::blocking`].
 
 pub mod connection;
+pub mod hash;
+pub mod list;
 pub mod pause;
 pub mod pubsub;
 pub mod redisha;
+pub mod set;
+pub mod support;
 mod table;
+pub mod zset;
 
 use crate::engine::Context;
 use crate::resp::{Args, CommandError};

@@ -4,11 +4,19 @@ use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 
-use super::{Command, connection, redisha};
+use super::{Command, connection, hash as hashes, list, redisha, set, zset};
 use crate::resp::Args;
 
 /// Every family's rows.
-pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, redisha::COMMANDS];
+#[rustfmt::skip]
+pub const FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
+    hashes::COMMANDS,
+    list::COMMANDS,
+    redisha::COMMANDS,
+    set::COMMANDS,
+    zset::COMMANDS,
+];
 
 static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {
     let mut table = HashTable::new();

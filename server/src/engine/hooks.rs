@@ -18,6 +18,7 @@ use super::effects::{LinkEvent, LinkOwner, Timer};
 pub struct Rooms {
     pub relays: super::relay::Relays,
     pub member: super::member::Room,
+    pub random: crate::store::Random,
 }
 
 pub fn new_keyspace(config: &Config) -> Keyspace {

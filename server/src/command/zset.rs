@@ -1,0 +1,5 @@
+//! Commands on sorted sets.
+
+use super::Command;
+
+pub const COMMANDS: &[Command] = &[];
