@@ -1,6 +1,8 @@
 //! Binds the pure [`Member`] to the engine: gives it time, offsets and requests, performs what it
 //! answers. It decides nothing itself.
 
+mod boot;
+mod drain;
 mod route;
 mod stream;
 
@@ -20,6 +22,7 @@ use super::pause::{Reason, Scope};
 use super::relay::{Mode, Redirect};
 use super::{Engine, hooks};
 
+pub use boot::INTERNAL_USER;
 pub use route::Routes;
 
 /// Answer to commands that a node which may not serve refuses without having run them: the code
@@ -37,6 +40,8 @@ pub struct Room {
     /// Held commands go on at the end of this turn; the gates say how.
     resume: bool,
     pub(super) routes: Routes,
+    secret: Option<Vec<u8>>,
+    ending: drain::Ending,
 }
 
 impl Default for Room {
@@ -48,6 +53,8 @@ impl Default for Room {
             timer_ms: None,
             resume: false,
             routes: Routes::default(),
+            secret: None,
+            ending: drain::Ending::default(),
         }
     }
 }
@@ -101,6 +108,8 @@ impl Engine {
 
     fn member_happens(&mut self, event: Event, running: Option<u64>) -> Option<Reply> {
         let env = self.member_env();
+        let timing = self.member_timing();
+        self.rooms.member.member.set_timing(timing);
         let effects = self.rooms.member.member.handle(env, event);
         let mut answer = None;
         for effect in effects {
@@ -130,7 +139,7 @@ impl Engine {
             // A fenced member refuses every data command itself: running them is refusing them.
             Effect::ResumeHeld | Effect::RefuseHeld => self.rooms.member.resume = true,
             Effect::Notify(notice) => hooks::notice(self, &notice),
-            Effect::CloseClients => hooks::close_clients(self),
+            Effect::CloseClients => self.begin_closing(),
         }
     }
 
@@ -174,6 +183,9 @@ impl Engine {
 
     /// `Timer::Handover` fired; the number is its own deadline.
     pub(super) fn member_timer(&mut self, deadline_ms: u64) {
+        if deadline_ms == drain::END {
+            return self.end_process();
+        }
         let room = &mut self.rooms.member;
         if room.timer_ms == Some(deadline_ms) {
             room.timer_ms = None;
@@ -190,6 +202,7 @@ impl Engine {
                 self.note_answered();
             }
         }
+        self.closing_turn();
     }
 
     /// `CLIENT PAUSE`; times in microseconds of the monotonic clock.
