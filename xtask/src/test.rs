@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::compile::cargo;
 use crate::report::Report;
-use crate::{cluster, compile, drill, golang, image, run};
+use crate::{cluster, compile, drill, golang, image, peers, run};
 pub use suite::{Counts, Suite};
 
 /// The switchovers and clients of the short drill.
@@ -31,7 +31,7 @@ const PARTS: [(&str, Part); 6] = [
         one(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-Dwarnings"])
     }),
     ("unit", |suite| suite::built(suite)?.run_unit()),
-    ("processes", |suite| suite::built(suite)?.run_processes()),
+    ("processes", |suite| suite::built(suite)?.run_processes(&peers::find()?)),
     ("drill", |_| short_drill()),
     ("cluster", |suite| in_cluster(suite::built(suite)?, &[])),
 ];
