@@ -4,5 +4,10 @@ pub mod clients;
 pub mod cluster;
 pub mod ledger;
 pub mod load;
+#[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
+pub mod local;
 pub mod place;
+pub mod programs;
 pub mod wait;
+#[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
+pub mod writer;
