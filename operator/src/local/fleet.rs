@@ -34,6 +34,8 @@ pub enum FleetError {
     Silent { name: String, why: String },
     #[error("cannot prepare {name}: {source}")]
     Prepare { name: String, source: io::Error },
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// The running servers. Call [`Fleet::end`]; a fleet that is dropped leaves its servers running.
@@ -46,11 +48,19 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts every server that does not run yet and waits until all answer. Whatever was started
-    /// is ended again when one of them fails.
-    pub async fn start(recipe: Recipe, tell: Arc<Tell>) -> Result<Self, FleetError> {
+    /// is ended again when one of them fails, or when `interrupted` resolves first.
+    pub async fn start(
+        recipe: Recipe,
+        tell: Arc<Tell>,
+        interrupted: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<Self, FleetError> {
         let recipe = Arc::new(recipe);
         let mut running = Vec::new();
-        match start_all(&recipe, &mut running, &tell).await {
+        let started = tokio::select! {
+            started = start_all(&recipe, &mut running, &tell) => started,
+            () = interrupted => Err(FleetError::Interrupted),
+        };
+        match started {
             Ok(()) => Ok(Self::keep(recipe, running, &tell)),
             Err(error) => {
                 for (name, process) in &mut running {
