@@ -95,9 +95,11 @@ async fn serve(args: Args, root: PathBuf) -> anyhow::Result<ExitCode> {
         executor: !args.no_executor,
         tell: to_stderr(),
     };
-    let world = World::start(options, &mut end).await?;
+    // Started in a task of its own: a Ctrl-C meanwhile must not leave half of it behind.
+    let starting = tokio::spawn(World::start(options));
+    let world = starting.await.context("the start panicked")??;
     println!("{}", welcome(&world, temporary));
-    end.await;
+    end.as_mut().await;
     eprintln!("redisha: ending the servers");
     world.end().await;
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::engine::blocking::Blocked;
 use crate::engine::effects::LinkOwner;
 use crate::engine::relay::sessions::SessionRun;
+use crate::maintenance::EndpointType;
 use crate::relay::session::Wait;
 use crate::resp::{OwnedArgs, Parser, Proto, Reply};
 
@@ -111,6 +112,7 @@ pub struct Multi {
     pub writes: bool,
 }
 
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Client {
     pub id: ClientId,
     pub duty: Duty,
@@ -133,6 +135,8 @@ pub struct Client {
     pub session: Option<Box<SessionRun>>,
     /// How long nothing had come before the present input, in milliseconds.
     pub quiet_ms: u64,
+    /// The client asked for maintenance notifications, with this kind of endpoint.
+    pub maintenance: Option<EndpointType>,
     pub multi: Option<Box<Multi>>,
     /// WATCH: keys with their databases, and whether one of them changed since.
     pub watching: Vec<(u32, Box<[u8]>)>,
@@ -182,6 +186,7 @@ impl Client {
             carried_wait: None,
             session: None,
             quiet_ms: 0,
+            maintenance: None,
             multi: None,
             watching: Vec::new(),
             watch_broken: false,

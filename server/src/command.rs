@@ -22,15 +22,18 @@
 //! returns without a reply: it is run again, as if it had just arrived, when one of the keys is
 //! signalled, in order of arrival. See [`crate::engine::blocking`].
 
+pub mod client;
 pub mod connection;
 pub mod hash;
 pub mod list;
 pub mod pause;
 pub mod pubsub;
+pub mod redirect;
 pub mod redisha;
 pub mod set;
 pub mod support;
 mod table;
+pub mod transactions;
 pub mod zset;
 
 use crate::engine::Context;

@@ -70,12 +70,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything, and returns once a primary with its replicas in sync is there. When
-    /// `interrupted` resolves first, everything is ended again.
-    pub async fn start(
-        options: Options,
-        interrupted: &mut (impl Future<Output = ()> + Unpin),
-    ) -> Result<Self, WorldError> {
+    /// Starts everything, and returns once a primary with its replicas in sync is there.
+    pub async fn start(options: Options) -> Result<Self, WorldError> {
         let listener = listen(options.port).await?;
         let port = listener.local_addr().map_or(options.port, |address| address.port());
         let layout = Layout::at(&options.root);
@@ -88,7 +84,7 @@ impl World {
             directives: Vec::new(),
         };
         let tell = Arc::new(options.tell);
-        let fleet = match Fleet::start(recipe.clone(), Arc::clone(&tell), interrupted).await {
+        let fleet = match Fleet::start(recipe.clone(), Arc::clone(&tell)).await {
             Ok(fleet) => fleet,
             Err(error) => {
                 remove(&layout, options.temporary);
@@ -104,18 +100,13 @@ impl World {
         }
         let temporary = options.temporary;
         let world = Self { layout, port, recipe, temporary, fleet, tasks, handle, _held: held };
-        if !options.executor {
-            return Ok(world);
+        if options.executor
+            && let Err(why) = world.ready(READY_WITHIN).await
+        {
+            world.end().await;
+            return Err(WorldError::NotReady { why });
         }
-        let failed = tokio::select! {
-            ready = world.ready(READY_WITHIN) => match ready {
-                Ok(()) => return Ok(world),
-                Err(why) => WorldError::NotReady { why },
-            },
-            () = interrupted => FleetError::Interrupted.into(),
-        };
-        world.end().await;
-        Err(failed)
+        Ok(world)
     }
 
     /// Wakes the executor of this process.

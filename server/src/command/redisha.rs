@@ -3,7 +3,7 @@
 //! Every subcommand but STATUS and HELP begins with `UID <cluster uid> MEMBER <id>`, the id being
 //! the target's own, and takes its other arguments as pairs of a word and a value in any order.
 
-use super::{Command, Flags, Group, Handled};
+use super::{Command, Flags, Group, Handled, redirect};
 use crate::engine::Context;
 use crate::engine::member::write_reply;
 use crate::handover::{Request, Status, Target, Verb};
@@ -64,6 +64,8 @@ const SUBCOMMANDS: &[Command] = &[
     row("level", 10, "Waits until the target holds everything: ID id TO id."),
     row("handover", -14, "Gives the epoch away: ID id TO id HOST h PORT p [HOSTNAME n]."),
     row("takeover", 8, "Takes an epoch that was given to this member: RECORD blob."),
+    redirect::SESSION,
+    redirect::RETURN,
     row("release", 8, "The address leads to the new primary now: ID id."),
 ];
 
@@ -80,7 +82,6 @@ fn help(cx: &mut Context<'_>) -> Handled {
 
 fn request(cx: &mut Context<'_>) -> Handled {
     let request = parse(cx.row.name, cx.args)?;
-    cx.engine.learn_address(cx.client.local);
     match cx.engine.member_request(cx.client.id, request) {
         Some(reply) => write_reply(cx.client, &reply),
         None => {
@@ -144,7 +145,6 @@ fn parse(name: &str, args: Args<'_>) -> Result<Request, CommandError> {
 }
 
 fn status(cx: &mut Context<'_>) -> Handled {
-    cx.engine.learn_address(cx.client.local);
     let engine = &cx.engine;
     let mut status = engine.member().status(engine.member_env());
     let here = engine.member().identity().here.clone();

@@ -4,17 +4,22 @@ use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 
-use super::{Command, connection, hash as hashes, list, redisha, set, zset};
+use super::{
+    Command, client, connection, hash as hashes, list, pubsub, redisha, set, transactions, zset,
+};
 use crate::resp::Args;
 
 /// Every family's rows.
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
+    client::COMMANDS,
     connection::COMMANDS,
     hashes::COMMANDS,
     list::COMMANDS,
+    pubsub::COMMANDS,
     redisha::COMMANDS,
     set::COMMANDS,
+    transactions::COMMANDS,
     zset::COMMANDS,
 ];
 

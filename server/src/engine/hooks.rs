@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use crate::client::{Client, ClientId, Duty};
 use crate::command::Command;
 use crate::config::Config;
-use crate::handover::{Epoch, Notice};
+use crate::handover::Notice;
 use crate::resp::CommandError;
 use crate::store::{Keyspace, Seed};
 
@@ -65,7 +65,13 @@ pub fn stream_changed(engine: &mut Engine) {
 
 /// A moment of a switch, for the clients that asked for maintenance notifications.
 pub fn notice(engine: &mut Engine, notice: &Notice) {
-    let _ = (engine, notice);
+    engine.notify_clients(notice);
+}
+
+/// This node's process is to end and the address leads elsewhere: close connections between
+/// commands.
+pub fn close_clients(engine: &mut Engine) {
+    let _ = engine;
 }
 
 /// What the redirect gate decided.
@@ -83,7 +89,25 @@ pub enum Redirected {
 
 /// The user and password with which this node opens connections to others.
 pub fn node_credentials(engine: &Engine) -> Option<(Vec<u8>, Vec<u8>)> {
-    engine.member_credentials()
+    if engine.is_managed() {
+        let secret = engine.internal_secret.clone()?;
+        return Some((crate::client::User::Internal.name().into(), secret));
+    }
+    let password = engine.config.primaryauth.as_bytes();
+    if password.is_empty() {
+        return None;
+    }
+    let user = match engine.config.primaryuser.as_bytes() {
+        b"" => crate::client::User::Default.name().as_bytes(),
+        user => user,
+    };
+    Some((user.to_vec(), password.to_vec()))
+}
+
+/// The address of the primary that this node replicates from.
+pub fn primary_address(engine: &Engine) -> Option<(String, u16)> {
+    let _ = engine;
+    None
 }
 
 /// A held command was answered, here or from the node that it was relayed to.
@@ -153,15 +177,6 @@ pub fn cron(engine: &mut Engine) {
 
 /// SIGTERM or SHUTDOWN without arguments.
 pub fn terminate(engine: &mut Engine) {
-    if engine.is_managed() {
-        engine.drain_member();
-    } else {
-        exit(engine);
-    }
-}
-
-/// Nobody is served any more: saves what is to be saved and ends the process.
-pub fn exit(engine: &mut Engine) {
     engine.effects.push(super::effects::Effect::Exit(0));
 }
 
@@ -182,20 +197,22 @@ pub struct StartError(pub String);
 
 /// Before the first turn: load the data, follow a primary, take the role that the directives say.
 pub fn start(engine: &mut Engine) -> Result<(), StartError> {
-    engine.boot_member(Epoch::ZERO);
+    let _ = engine;
     Ok(())
 }
 
 /// Whether clients should be led to this node, or why not (a follower without its primary, a
 /// fenced node).
 pub fn readiness(engine: &Engine) -> Result<(), String> {
-    engine.member_readiness()
+    let _ = engine;
+    Ok(())
 }
 
 /// Whether this node may add to the replication stream now by itself (expiry): not while a switch
 /// has closed it.
 pub fn stream_may_grow(engine: &Engine) -> bool {
-    engine.stream_may_grow()
+    let _ = engine;
+    true
 }
 
 /// Random bytes in hex, of the system's generator.

@@ -1,8 +1,6 @@
 //! Binds the pure [`Member`] to the engine: gives it time, offsets and requests, performs what it
 //! answers. It decides nothing itself.
 
-mod boot;
-mod drain;
 mod route;
 mod stream;
 
@@ -12,17 +10,14 @@ use crate::client::{Client, ClientId};
 use crate::command::{Command, Flags};
 use crate::handover::{
     Effect, Env, Epoch, Event, Identity, Member, Outcome, PauseKind, Record, Reply, Request, Role,
-    Target, Timing,
+    Timing,
 };
-use crate::relay;
 use crate::resp::CommandError;
 
 use super::effects::Timer;
 use super::pause::{Reason, Scope};
-use super::relay::{Mode, Redirect};
 use super::{Engine, hooks};
 
-pub use boot::INTERNAL_USER;
 pub use route::Routes;
 
 /// Answer to commands that a node which may not serve refuses without having run them: the code
@@ -40,8 +35,6 @@ pub struct Room {
     /// Held commands go on at the end of this turn; the gates say how.
     resume: bool,
     pub(super) routes: Routes,
-    secret: Option<Vec<u8>>,
-    ending: drain::Ending,
 }
 
 impl Default for Room {
@@ -53,8 +46,6 @@ impl Default for Room {
             timer_ms: None,
             resume: false,
             routes: Routes::default(),
-            secret: None,
-            ending: drain::Ending::default(),
         }
     }
 }
@@ -108,8 +99,6 @@ impl Engine {
 
     fn member_happens(&mut self, event: Event, running: Option<u64>) -> Option<Reply> {
         let env = self.member_env();
-        let timing = self.member_timing();
-        self.rooms.member.member.set_timing(timing);
         let effects = self.rooms.member.member.handle(env, event);
         let mut answer = None;
         for effect in effects {
@@ -135,24 +124,12 @@ impl Engine {
             Effect::Promote { .. } => self.promote_stream(),
             Effect::Follow { primary, epoch } => self.follow_stream(&primary, epoch),
             Effect::Detach => self.detach_stream(),
-            Effect::Redirect(target) => self.lead_clients(target),
+            Effect::Redirect(target) => self.lead_clients(target.as_ref()),
             // A fenced member refuses every data command itself: running them is refusing them.
             Effect::ResumeHeld | Effect::RefuseHeld => self.rooms.member.resume = true,
             Effect::Notify(notice) => hooks::notice(self, &notice),
-            Effect::CloseClients => self.begin_closing(),
+            Effect::CloseClients => hooks::close_clients(self),
         }
-    }
-
-    /// Clients of a follower are answered by its primary; READONLY ones may read here.
-    fn lead_clients(&mut self, target: Option<Target>) {
-        let redirect = target.map(|target| Redirect {
-            target: relay_target(target),
-            mode: Mode::default(),
-            serves_reads: true,
-            only_capable: false,
-            moved: true,
-        });
-        self.set_redirect(redirect);
     }
 
     /// Brings the gate and the timer to what the member now says.
@@ -183,9 +160,6 @@ impl Engine {
 
     /// `Timer::Handover` fired; the number is its own deadline.
     pub(super) fn member_timer(&mut self, deadline_ms: u64) {
-        if deadline_ms == drain::END {
-            return self.end_process();
-        }
         let room = &mut self.rooms.member;
         if room.timer_ms == Some(deadline_ms) {
             room.timer_ms = None;
@@ -202,7 +176,6 @@ impl Engine {
                 self.note_answered();
             }
         }
-        self.closing_turn();
     }
 
     /// `CLIENT PAUSE`; times in microseconds of the monotonic clock.
@@ -271,15 +244,6 @@ mod log {
 
     pub fn record_ignored(error: &RecordError) {
         eprintln!("ignored a record of the stream: {error}");
-    }
-}
-
-fn relay_target(target: Target) -> relay::Target {
-    relay::Target {
-        host: target.host,
-        port: target.port,
-        hostname: (!target.hostname.is_empty()).then_some(target.hostname),
-        member: Some(target.member),
     }
 }
 

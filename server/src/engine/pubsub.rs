@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::client::ClientId;
 
 pub type Names = HashSet<Box<[u8]>>;
-type Index = HashMap<Box<[u8]>, Vec<ClientId>>;
+pub type Index = HashMap<Box<[u8]>, Vec<ClientId>>;
 
 /// What one client is subscribed to.
 #[derive(Debug, Default)]

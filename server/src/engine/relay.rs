@@ -7,6 +7,7 @@
 
 mod decide;
 pub mod links;
+mod origins;
 pub mod sessions;
 
 use std::collections::HashMap;
@@ -32,6 +33,9 @@ const IN_FLIGHT_BYTES: usize = 1 << 20;
 pub struct Relays {
     /// Where clients are led now.
     redirect: Option<Redirect>,
+    origins: origins::Origins,
+    /// Maintenance notifications sent.
+    notices: u64,
     /// A redirect is set, or a client is still relayed: the gate must look.
     engaged: bool,
     relayed: HashMap<ClientId, Relayed>,
@@ -80,7 +84,7 @@ impl Relays {
 impl Engine {
     /// Leads clients elsewhere from now on, or no longer. Commands that a pause holds are decided
     /// when the pause ends; blocked ones, and sessions of other nodes' clients, move at once.
-    pub fn set_redirect(&mut self, redirect: Option<Redirect>) {
+    fn set_redirect(&mut self, redirect: Option<Redirect>) {
         if self.rooms.relays.redirect == redirect {
             return;
         }
@@ -121,16 +125,15 @@ impl Engine {
             let Some(taken) = self.take_blocked(id, Hold::Relayed) else { continue };
             let Some(mut client) = self.clients.take(id) else { continue };
             let redirect = self.rooms.relays.redirect.as_ref();
-            match redirect.and_then(|redirect| redirect.refusal_of_blocked(&client, &taken)) {
-                Some(error) => {
-                    client.reply().error(&error);
-                    client.hold = Hold::None;
-                    self.resume(id);
-                }
-                None => {
-                    let pending = self.pending_of(*taken);
-                    self.open_relay(&mut client, Some(pending));
-                }
+            if let Some(error) =
+                redirect.and_then(|redirect| redirect.refusal_of_blocked(&client, &taken))
+            {
+                client.reply().error(&error);
+                client.hold = Hold::None;
+                self.resume(id);
+            } else {
+                let pending = self.pending_of(*taken);
+                self.open_relay(&mut client, Some(pending));
             }
             self.clients.put_back(client);
             self.clients.queue_flush(id);
@@ -163,6 +166,11 @@ impl Engine {
             client.hold = Hold::Relayed;
         }
         self.clients.queue_flush(relayed.link);
+    }
+
+    /// The member follows that primary now, or none: its clients belong there.
+    pub(in crate::engine) fn lead_clients(&mut self, target: Option<&crate::handover::Target>) {
+        self.lead_to_primary(target.map(target_of));
     }
 
     /// How this node proves to others that it may open sessions: as the internal user, or, on a
@@ -264,4 +272,11 @@ pub fn gate_ill_formed(engine: &mut Engine, client: &mut Client, args: Args<'_>)
         return Redirected::Held;
     }
     Redirected::No
+}
+
+/// A member's address as clients are told it.
+fn target_of(target: &crate::handover::Target) -> Target {
+    let crate::handover::Target { member, host, port, hostname } = target.clone();
+    let hostname = (!hostname.is_empty()).then_some(hostname);
+    Target { host, port, hostname, member: Some(member) }
 }

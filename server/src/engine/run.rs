@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::client::{Client, ClientId, Duty};
 use crate::command::{Command, lookup, subcommand};
-use crate::resp::Args;
+use crate::resp::{Args, OwnedArgs};
 
 use super::propagate::Verbatim;
 use super::{Context, Engine, hooks};
@@ -38,6 +38,29 @@ pub fn run_row(cx: &mut Context<'_>) {
     if verbatim && !cx.from_primary && hooks::stream_is_open(cx.engine) {
         cx.engine.outbox.push(db, cx.args.iter());
     }
+}
+
+/// Runs the commands of a transaction, one after the other, as the body of EXEC. What they
+/// propagate is one transaction in the stream, too; EXEC itself adds nothing to it.
+pub fn run_queued(cx: &mut Context<'_>, queue: Vec<OwnedArgs>) {
+    for queued in &queue {
+        let args = queued.args();
+        let Some(row) = lookup(args.at(0)).and_then(|row| subcommand(row, args)) else {
+            cx.client.reply().error(&"ERR the command is not known any more".into());
+            continue;
+        };
+        run_row(&mut Context {
+            engine: cx.engine,
+            client: cx.client,
+            args,
+            row,
+            in_exec: true,
+            timed_out: false,
+            from_primary: cx.from_primary,
+        });
+    }
+    cx.engine.outbox.dirty = 0;
+    cx.engine.outbox.verbatim = Verbatim::Replaced;
 }
 
 impl Engine {

@@ -128,7 +128,7 @@ impl Session {
                     multi.queue.push(decode(value).ok_or(SessionError::BadValue("queued"))?);
                 }
                 b"wait-ms" => {
-                    wait = Some(read_wait(value).ok_or(SessionError::BadValue("wait-ms"))?)
+                    wait = Some(read_wait(value).ok_or(SessionError::BadValue("wait-ms"))?);
                 }
                 b"pending" => {
                     let argv = decode(value).ok_or(SessionError::BadValue("pending"))?;

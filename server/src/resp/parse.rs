@@ -253,29 +253,28 @@ impl Parser {
     /// Reads one bulk string at the current position; false when bytes are missing.
     #[inline]
     fn parse_bulk(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
-        let len = match self.bulk {
-            Some(len) => len,
-            None => {
-                match buf.get(self.pos) {
-                    None => return Ok(false),
-                    Some(b'$') => {}
-                    Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
-                }
-                let Some((len, end)) = header(buf, self.pos, ProtocolError::BulkHeader)? else {
-                    return Ok(false);
-                };
-                let len = len.filter(|len| *len >= 0).ok_or(ProtocolError::BulkLength)?;
-                if len > limits.bulk_bytes {
-                    return Err(if limits.authenticated {
-                        ProtocolError::BulkLength
-                    } else {
-                        ProtocolError::UnauthenticatedBulk
-                    });
-                }
-                self.pos = end;
-                self.bulk = Some(len as usize);
-                len as usize
+        let len = if let Some(len) = self.bulk {
+            len
+        } else {
+            match buf.get(self.pos) {
+                None => return Ok(false),
+                Some(b'$') => {}
+                Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
             }
+            let Some((len, end)) = header(buf, self.pos, ProtocolError::BulkHeader)? else {
+                return Ok(false);
+            };
+            let len = len.filter(|len| *len >= 0).ok_or(ProtocolError::BulkLength)?;
+            if len > limits.bulk_bytes {
+                return Err(if limits.authenticated {
+                    ProtocolError::BulkLength
+                } else {
+                    ProtocolError::UnauthenticatedBulk
+                });
+            }
+            self.pos = end;
+            self.bulk = Some(len as usize);
+            len as usize
         };
         let end = self.pos + len;
         if buf.len() < end + 2 {

@@ -1,0 +1,118 @@
+//! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+
+use super::{Command, Flags, Group, Handled, Keys};
+use crate::client::Multi;
+use crate::engine::Context;
+use crate::engine::run::run_queued;
+use crate::resp::errors;
+
+const OPEN: Flags = Flags(
+    Flags::FAST.0 | Flags::LOADING.0 | Flags::STALE.0 | Flags::NOSCRIPT.0 | Flags::IN_MULTI.0,
+);
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "multi",
+        arity: 1,
+        flags: OPEN,
+        group: Group::Transactions,
+        since: "1.2.0",
+        summary: "Opens a transaction.",
+        handler: multi,
+        ..Command::ROW
+    },
+    Command {
+        name: "exec",
+        arity: 1,
+        flags: Flags(OPEN.0 & !Flags::FAST.0),
+        group: Group::Transactions,
+        since: "1.2.0",
+        summary: "Executes a transaction.",
+        handler: exec,
+        ..Command::ROW
+    },
+    Command {
+        name: "discard",
+        arity: 1,
+        flags: OPEN,
+        group: Group::Transactions,
+        since: "2.0.0",
+        summary: "Forgets a transaction.",
+        handler: discard,
+        ..Command::ROW
+    },
+    Command {
+        name: "watch",
+        arity: -2,
+        flags: OPEN,
+        keys: Keys::ALL,
+        group: Group::Transactions,
+        since: "2.2.0",
+        summary: "Lets the next EXEC run only if these keys stay as they are.",
+        handler: watch,
+        ..Command::ROW
+    },
+    Command {
+        name: "unwatch",
+        arity: 1,
+        flags: Flags(OPEN.0 & !Flags::IN_MULTI.0),
+        group: Group::Transactions,
+        since: "2.2.0",
+        summary: "Forgets all watched keys.",
+        handler: unwatch,
+        ..Command::ROW
+    },
+];
+
+fn multi(cx: &mut Context<'_>) -> Handled {
+    if cx.client.multi.is_some() {
+        return Err("ERR MULTI calls can not be nested".into());
+    }
+    cx.client.multi = Some(Box::new(Multi::default()));
+    cx.client.reply().ok();
+    Ok(())
+}
+
+fn exec(cx: &mut Context<'_>) -> Handled {
+    let Some(multi) = cx.client.multi.take() else {
+        return Err("ERR EXEC without MULTI".into());
+    };
+    let stale = cx.client.watch_broken;
+    cx.engine.unwatch(cx.client);
+    if multi.broken {
+        return Err(errors::EXEC_ABORT.into());
+    }
+    if stale {
+        cx.client.reply().null_array();
+        return Ok(());
+    }
+    cx.client.reply().array(multi.queue.len());
+    run_queued(cx, multi.queue);
+    Ok(())
+}
+
+fn discard(cx: &mut Context<'_>) -> Handled {
+    if cx.client.multi.take().is_none() {
+        return Err("ERR DISCARD without MULTI".into());
+    }
+    cx.engine.unwatch(cx.client);
+    cx.client.reply().ok();
+    Ok(())
+}
+
+fn watch(cx: &mut Context<'_>) -> Handled {
+    if cx.client.multi.is_some() {
+        return Err("ERR WATCH inside MULTI is not allowed".into());
+    }
+    for key in cx.args.iter().skip(1) {
+        cx.engine.watch(cx.client, key);
+    }
+    cx.client.reply().ok();
+    Ok(())
+}
+
+fn unwatch(cx: &mut Context<'_>) -> Handled {
+    cx.engine.unwatch(cx.client);
+    cx.client.reply().ok();
+    Ok(())
+}
