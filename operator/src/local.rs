@@ -23,11 +23,14 @@ use layout::Layout;
 use process::Recipe;
 use world::{Options, World};
 
+/// Redis's own port.
+const DEFAULT_PORT: u16 = 6379;
+
 /// Arguments of `redisha local`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The port of the front door on 127.0.0.1, which always leads to the primary.
-    #[arg(long, default_value_t = 6379, global = true)]
+    #[arg(long, default_value_t = DEFAULT_PORT, global = true)]
     port: u16,
     /// A folder that keeps the data; without it they go when the environment ends.
     #[arg(long, global = true)]
@@ -151,17 +154,34 @@ pub fn server_program(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 
 fn welcome(world: &World, temporary: bool) -> String {
     let (port, root) = (world.port, world.layout.root().display());
-    let own = if temporary { format!(" --port {port}") } else { format!(" --dir {root}") };
+    let own = own_name();
+    let which = match (temporary, port) {
+        (true, DEFAULT_PORT) => String::new(),
+        (true, _) => format!(" --port {port}"),
+        (false, _) => format!(" --dir {root}"),
+    };
     let kept = if temporary { "go when this ends; --dir keeps them" } else { "are kept" };
     format!(
         "\
-Three servers run; 127.0.0.1:{port} always leads to the primary.
+Three servers run; 127.0.0.1:{port} always leads to the primary. In another terminal, try:
 
-  redis-cli -p {port} SET greeting hello      any client works, unchanged
-  redisha local{own} status           who is what
-  redisha local{own} switchover       move the primary: no client notices
-  redisha local{own} kill             kill the primary: another takes over in seconds
+  redis-cli -p {port} SET greeting hello
+      any client works, unchanged
+  {own} local{which} switchover
+      moves the primary: no client notices
+  {own} local{which} kill
+      kills the primary: another takes over in seconds
+  {own} local{which} status
+      tells who is what
 
 Files are in {root} and {kept}. Ctrl-C ends it all."
     )
+}
+
+/// How a person calls this program from here: its path, from the working folder if it lies below.
+fn own_name() -> String {
+    let Ok(own) = std::env::current_exe() else { return "redisha".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown = own.strip_prefix(&here).map_or(own.clone(), PathBuf::from);
+    shown.display().to_string()
 }
