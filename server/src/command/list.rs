@@ -3,6 +3,8 @@
 mod position;
 mod wait;
 
+pub use wait::is_ready;
+
 use super::support::{at_least, counted_keys, db, decimal, int, rank_range, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::Context;

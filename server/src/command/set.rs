@@ -2,6 +2,8 @@
 
 mod algebra;
 
+pub use algebra::limit;
+
 use super::support::{ScanOf, ScanOptions, at_least, choose, db, draw, signed_count, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::Context;

@@ -24,6 +24,7 @@ impl From<String> for CommandError {
 pub const SYNTAX: &str = "ERR syntax error";
 pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 pub const NOT_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const NOT_A_SCORE_RANGE: &str = "ERR min or max is not a float";
 pub const NOT_FLOAT: &str = "ERR value is not a valid float";
 pub const OVERFLOW: &str = "ERR increment or decrement would overflow";
 pub const OUT_OF_RANGE: &str = "ERR value is out of range";

@@ -1,0 +1,138 @@
+//! Scores, ranks, random members and ZSCAN.
+
+use crate::command::Handled;
+use crate::command::support::{ScanOf, ScanOptions, choose, db, draw, signed_count};
+use crate::engine::Context;
+use crate::resp::errors;
+use crate::resp::num::format_f64;
+use crate::store::ZSet;
+
+pub fn zcard(cx: &mut Context<'_>) -> Handled {
+    let key = cx.args.at(1);
+    let len = db(cx).typed::<ZSet>(key)?.map_or(0, ZSet::len);
+    cx.reply().int(len as i64);
+    Ok(())
+}
+
+pub fn zscore(cx: &mut Context<'_>) -> Handled {
+    let (key, member) = (cx.args.at(1), cx.args.at(2));
+    match db(cx).typed::<ZSet>(key)?.and_then(|zset| zset.score(member)) {
+        Some(score) => cx.reply().double(score),
+        None => cx.reply().null(),
+    }
+    Ok(())
+}
+
+pub fn zmscore(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, args, .. } = cx;
+    let zset: Option<&ZSet> = engine.keyspace.db_mut(client.db).typed(args.at(1))?;
+    let mut reply = client.reply();
+    reply.array(args.len() - 2);
+    for member in args.tail(2).iter() {
+        match zset.and_then(|zset| zset.score(member)) {
+            Some(score) => reply.double(score),
+            None => reply.null(),
+        }
+    }
+    Ok(())
+}
+
+/// ZRANK and ZREVRANK.
+pub fn zrank(cx: &mut Context<'_>, reverse: bool) -> Handled {
+    let args = cx.args;
+    let (key, member) = (args.at(1), args.at(2));
+    let with_score = match args.len() {
+        3 => false,
+        4 if args.is(3, "withscore") => true,
+        4 => return Err(errors::SYNTAX.into()),
+        _ => return Err(errors::wrong_arity(cx.row.name)),
+    };
+    let zset = db(cx).typed::<ZSet>(key)?;
+    let found = zset.and_then(|zset| {
+        let rank = zset.rank(member)?;
+        let score = if with_score { zset.score(member)? } else { 0.0 };
+        Some((if reverse { zset.len() - 1 - rank } else { rank }, score))
+    });
+    let mut reply = cx.reply();
+    match found {
+        Some((rank, score)) if with_score => {
+            reply.array(2);
+            reply.int(rank as i64);
+            reply.double(score);
+        }
+        Some((rank, _)) => reply.int(rank as i64),
+        None if with_score => reply.null_array(),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+pub fn zrandmember(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, args, .. } = cx;
+    let random = &mut engine.rooms.random;
+    let count = args.get(2).map(signed_count).transpose()?;
+    let with_scores = match args.len() {
+        2 | 3 => false,
+        4 if args.is(3, "withscores") => true,
+        _ => return Err(errors::SYNTAX.into()),
+    };
+    if with_scores && count.is_some_and(|count| count.unsigned_abs() > i64::MAX as u64 / 2) {
+        return Err(errors::OUT_OF_RANGE.into());
+    }
+    let zset: Option<&ZSet> = engine.keyspace.db_mut(client.db).typed(args.at(1))?;
+    let mut reply = client.reply();
+    let (Some(zset), Some(count)) = (zset, count) else {
+        match zset.and_then(|zset| zset.at(random.below(zset.len()))) {
+            Some((member, _)) => reply.bulk(member),
+            None if count.is_some() => reply.array(0),
+            None => reply.null(),
+        }
+        return Ok(());
+    };
+    let len = zset.len();
+    let ranks: Vec<usize> = if count < 0 {
+        (0..count.unsigned_abs()).map(|_| random.below(len)).collect()
+    } else if (count as usize).saturating_mul(3) < len {
+        let chosen = draw(count as usize, || Some((random.below(len), ())));
+        chosen.into_iter().map(|(rank, ())| rank).collect()
+    } else {
+        choose(0..len, len, (count as usize).min(len), random)
+    };
+    let nested = with_scores && reply.is_resp3();
+    reply.array(if with_scores && !nested { ranks.len() * 2 } else { ranks.len() });
+    for (member, score) in ranks.into_iter().filter_map(|rank| zset.at(rank)) {
+        if nested {
+            reply.array(2);
+        }
+        reply.bulk(member);
+        if with_scores {
+            reply.double(score);
+        }
+    }
+    Ok(())
+}
+
+pub fn zscan(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, args, .. } = cx;
+    let cursor = ScanOptions::cursor(args.at(2))?;
+    let zset: Option<&ZSet> = engine.keyspace.db_mut(client.db).typed(args.at(1))?;
+    let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
+    let mut next = 0;
+    if let Some(zset) = zset {
+        let options = ScanOptions::parse(*args, cursor, 3, ScanOf::Members)?;
+        next = zset.scan(cursor, options.count, |member, score| {
+            if options.wants(member) {
+                found.push((member.to_vec(), score));
+            }
+        });
+    }
+    let mut reply = client.reply();
+    reply.array(2);
+    reply.bulk(next.to_string().as_bytes());
+    reply.array(found.len() * 2);
+    for (member, score) in &found {
+        reply.bulk(member);
+        reply.bulk(format_f64(*score).as_bytes());
+    }
+    Ok(())
+}
