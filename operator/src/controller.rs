@@ -1,6 +1,15 @@
 //! The operator in a cluster: observe → validate → build → apply → status.
 
+pub mod apply;
 pub mod build;
+pub mod cluster;
+pub mod context;
+pub mod directory;
+pub mod facts;
+pub mod leader;
+pub mod observe;
+pub mod status;
+pub mod store;
 pub mod validate;
 
 use std::process::ExitCode;

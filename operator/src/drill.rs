@@ -71,8 +71,8 @@ struct Course {
 
 /// Runs the drill; 0 when every bar was met, 1 when one was missed.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let interrupted = crate::local::told_to_end()?;
-    let place = place(&args).await?;
+    let mut interrupted = Box::pin(crate::local::told_to_end()?);
+    let place = place(&args, &mut interrupted).await?;
     let result = tokio::select! {
         result = drill(&args, &place) => result,
         () = interrupted => Err(anyhow::anyhow!("interrupted")),
@@ -93,7 +93,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The named `RedisHA`, else an environment that lives as long as the drill.
-async fn place(args: &Args) -> anyhow::Result<Place> {
+async fn place(
+    args: &Args,
+    interrupted: &mut (impl Future<Output = ()> + Unpin),
+) -> anyhow::Result<Place> {
     if let Some(name) = &args.name {
         let cluster = Cluster::find(name, args.namespace.as_deref()).await?;
         return Ok(Place::Cluster(Box::new(cluster)));
@@ -107,7 +110,7 @@ async fn place(args: &Args) -> anyhow::Result<Place> {
         executor: true,
         tell: Box::new(|line| tracing::info!("{line}")),
     };
-    Ok(Place::Local(Box::new(World::start(options).await?)))
+    Ok(Place::Local(Box::new(World::start(options, interrupted).await?)))
 }
 
 async fn drill(args: &Args, place: &Place) -> anyhow::Result<Figures> {

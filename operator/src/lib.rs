@@ -12,5 +12,6 @@ pub mod local;
 pub mod api;
 pub mod controller;
 pub mod manifests;
+pub mod metrics;
 pub mod trigger;
 pub mod webhook;

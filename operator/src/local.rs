@@ -98,11 +98,9 @@ async fn serve(args: Args, root: PathBuf) -> anyhow::Result<ExitCode> {
         executor: !args.no_executor,
         tell: to_stderr(),
     };
-    // Started in a task of its own: a Ctrl-C meanwhile must not leave half of it behind.
-    let starting = tokio::spawn(World::start(options));
-    let world = starting.await.context("the start panicked")??;
+    let world = World::start(options, &mut end).await?;
     println!("{}", welcome(&world, temporary));
-    end.as_mut().await;
+    end.await;
     eprintln!("redisha: ending the servers");
     world.end().await;
     Ok(ExitCode::SUCCESS)

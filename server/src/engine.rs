@@ -105,8 +105,6 @@ pub struct Engine {
     /// Resident memory when it was last looked at, in bytes, and its highest value.
     pub memory_bytes: u64,
     pub memory_peak_bytes: u64,
-    /// The password of the internal user, from `internal-secret-file`.
-    pub internal_secret: Option<Vec<u8>>,
     /// The process's random id, in hex, new at every start.
     pub run_id: String,
     /// State of the other rooms.
@@ -135,7 +133,6 @@ impl Engine {
             health: std::sync::Arc::default(),
             memory_bytes: 0,
             memory_peak_bytes: 0,
-            internal_secret: None,
             run_id: hooks::random_hex(20),
             rooms: hooks::Rooms::default(),
         }

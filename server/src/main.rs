@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use server::config::{self, Config};
+use server::config::Config;
 use server::engine::Engine;
 use server::net::{Net, health};
 
@@ -37,6 +37,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// The first line of `internal-secret-file`, by which members trust each other.
+fn internal_secret(config: &Config) -> anyhow::Result<Option<Vec<u8>>> {
+    let path = &config.internal_secret_file;
+    if path.is_empty() {
+        anyhow::ensure!(config.cluster_uid.is_empty(), "cluster-uid needs internal-secret-file");
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| anyhow::anyhow!("cannot read internal-secret-file {path}: {error}"))?;
+    let line = text.lines().next().unwrap_or("").trim();
+    anyhow::ensure!(!line.is_empty(), "internal-secret-file {path} begins with an empty line");
+    Ok(Some(line.as_bytes().to_vec()))
+}
+
 /// A panic ends the process at once: a node in an unknown state must not go on answering.
 fn abort_on_panic() {
     let default = std::panic::take_hook();
@@ -55,8 +69,11 @@ fn run(args: &[String]) -> anyhow::Result<u8> {
         0 => Vec::new(),
         port => net.bind_blocking(&config, port)?,
     };
+    let secret = internal_secret(&config)?;
     let mut engine = Engine::new(config, net.clock().now());
-    engine.internal_secret = config::file::load_secret(&engine.config)?;
+    if let Some(secret) = secret {
+        engine.set_internal_secret(secret);
+    }
     engine.wake = Some(net.waker());
     health::serve(probes, &engine.health)?;
     for (port, readonly) in net.ports() {

@@ -1,3 +1,13 @@
 //! The harness for tests that need more than one process.
 
+pub mod clients;
+pub mod cluster;
 pub mod ledger;
+pub mod load;
+#[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
+pub mod local;
+pub mod place;
+pub mod programs;
+pub mod wait;
+#[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
+pub mod writer;

@@ -78,7 +78,7 @@ impl Command {
             Self::Local(args) => local::run(args),
             Self::Drill(args) => drill::run(args),
             Self::Check => check::run(),
-            Self::Test(args) => test::run(args),
+            Self::Test(args) => Ok(test::run(args)),
             Self::Soak(args) => soak::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Image => image::run(),

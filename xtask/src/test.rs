@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::compile::cargo;
 use crate::report::Report;
-use crate::{cluster, compile, drill, golang, image, run};
+use crate::{cluster, compile, drill, golang, image, peers, run};
 pub use suite::{Counts, Suite};
 
 /// The switchovers and clients of the short drill.
@@ -31,12 +31,12 @@ const PARTS: [(&str, Part); 6] = [
         one(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-Dwarnings"])
     }),
     ("unit", |suite| suite::built(suite)?.run_unit()),
-    ("processes", |suite| suite::built(suite)?.run_processes()),
+    ("processes", |suite| suite::built(suite)?.run_processes(&peers::find()?)),
     ("drill", |_| short_drill()),
     ("cluster", |suite| in_cluster(suite::built(suite)?, &[])),
 ];
 
-pub fn run(args: &Args) -> Result<Report> {
+pub fn run(args: &Args) -> Report {
     let mut tally = Tally::default();
     let mut suite = None;
     for (name, part) in PARTS {
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<Report> {
             tally.part(name, || part(&mut suite));
         }
     }
-    Ok(tally.end())
+    tally.end()
 }
 
 /// Runs the scenarios of the cluster; `only` names some, or none for all.

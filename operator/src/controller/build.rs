@@ -23,7 +23,8 @@ pub use stateful_set::asked_hash;
 /// that is built and never applied does not compile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
-    pub auth: Secret,
+    /// `None` when the users' Secret is a person's own, which is left alone.
+    pub auth: Option<Secret>,
     pub internal: Secret,
     pub config: ConfigMap,
     pub primary_service: Service,
@@ -38,7 +39,7 @@ pub struct Bundle {
 /// Builds the bundle.
 pub fn build(plan: &Plan) -> Bundle {
     Bundle {
-        auth: secrets::auth(plan),
+        auth: (!plan.foreign_auth).then(|| secrets::auth(plan)),
         internal: secrets::internal(plan),
         config: config_map::config(plan),
         primary_service: services::primary(plan),
@@ -219,13 +220,21 @@ mod tests {
     #[test]
     fn passwords_are_in_secrets_only() {
         let bundle = build(&fixture::plan(&json!({})));
-        let auth = bundle.auth.string_data.as_ref().unwrap();
+        let auth = bundle.auth.unwrap().string_data.unwrap();
         assert_eq!(auth["password"], "user's \"word\"");
         let internal = bundle.internal.string_data.as_ref().unwrap();
         assert_eq!(internal["secret"], "internal-word");
         assert_eq!(internal["auth.conf"], "requirepass \"user's \\\"word\\\"\"\n");
         let rest = to_json(&[to_json(&bundle.config), to_json(&bundle.stateful_set)]).to_string();
         assert!(!rest.contains("word\\\"") && !rest.contains("internal-word"), "{rest}");
+    }
+
+    /// An owner reference would delete a person's own Secret together with the object.
+    #[test]
+    fn a_persons_own_secret_is_never_written() {
+        let mut plan = fixture::plan(&json!({}));
+        plan.foreign_auth = true;
+        assert_eq!(build(&plan).auth, None);
     }
 
     /// Operator issue OT-CONTAINER-KIT 606 and others: an upgrade of the operator recreates pods.

@@ -32,6 +32,8 @@ pub struct Decided {
     pub image: String,
     /// The users' password.
     pub password: String,
+    /// Whether `NAME-auth` is a person's own: then it is read and never written.
+    pub foreign_auth: bool,
     /// The internal user's password.
     pub internal_password: String,
     /// The cluster's DNS domain.
@@ -54,6 +56,7 @@ pub struct Plan {
     pub pause_timeout: Duration,
     pub drain_hold: Duration,
     pub password: String,
+    pub foreign_auth: bool,
     pub internal_password: String,
     pub cluster_domain: String,
 }
@@ -106,6 +109,7 @@ pub fn validate(redisha: &RedisHA, decided: Decided) -> Result<Plan, Invalid> {
         pause_timeout: duration("spec.switchover.pauseTimeout", &spec.switchover.pause_timeout)?,
         drain_hold: duration("spec.switchover.drainHold", &spec.switchover.drain_hold)?,
         password: decided.password,
+        foreign_auth: decided.foreign_auth,
         internal_password: decided.internal_password,
         cluster_domain: decided.cluster_domain,
     })
@@ -156,6 +160,7 @@ pub mod fixture {
             replicas: redisha.spec.replicas,
             image: redisha.spec.image.clone().unwrap_or_else(|| "redisha-server:0".to_owned()),
             password: "user's \"word\"".to_owned(),
+            foreign_auth: false,
             internal_password: "internal-word".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
         }

@@ -107,7 +107,8 @@ impl Client {
             }),
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if error.is_io_error() || error.is_connection_dropped() => {
-                self.forget(lane).await;
+                // Most likely the whole process is gone, and the other connections with it.
+                self.forget(&[Lane::Observe, Lane::Act, Lane::Wait]).await;
                 Err(lost(error.to_string()))
             }
             Ok(Err(error)) => Err(CallError::Refused {
@@ -118,9 +119,17 @@ impl Client {
             }),
             Err(_) => {
                 // The late reply would have to be skipped by the next command: start afresh.
-                self.forget(lane).await;
+                self.forget(&[lane]).await;
                 Err(lost(format!("no reply within {} ms", deadline.as_millis())))
             }
+        }
+    }
+
+    /// Makes the connections that acting will need, so that no pause is spent on making them.
+    pub async fn warm(&self) {
+        for lane in [Lane::Act, Lane::Wait] {
+            // A failure shows again, with its reason, when the lane is used.
+            let _ = self.connection(lane, CONNECT_TIMEOUT).await;
         }
     }
 
@@ -157,8 +166,10 @@ impl Client {
         Ok(made)
     }
 
-    async fn forget(&self, lane: Lane) {
-        *self.inner.lanes[lane as usize].lock().await = None;
+    async fn forget(&self, lanes: &[Lane]) {
+        for lane in lanes {
+            *self.inner.lanes[*lane as usize].lock().await = None;
+        }
     }
 }
 

@@ -23,7 +23,13 @@ pub async fn status_of(client: &Client) -> Result<Status, String> {
 pub async fn fill(members: &mut [Seen], clients: Vec<Client>) {
     let mut asked = JoinSet::new();
     for (index, client) in clients.into_iter().enumerate() {
-        asked.spawn(async move { (index, status_of(&client).await) });
+        asked.spawn(async move {
+            let status = status_of(&client).await;
+            if status.is_ok() {
+                client.warm().await;
+            }
+            (index, status)
+        });
     }
     while let Some(answer) = asked.join_next().await {
         match answer {

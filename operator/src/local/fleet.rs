@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::directory::Tell;
 use super::layout::Layout;
 use super::process::{Process, Recipe, last_words};
-use crate::executor::client::{Client, Lane};
+use crate::executor::client::{CallError, Client, Lane};
 use crate::executor::status_of;
 
 /// A dead server stays away for a moment, as a pod would, so that the failover can be seen.
@@ -34,24 +34,39 @@ pub enum FleetError {
     Silent { name: String, why: String },
     #[error("cannot prepare {name}: {source}")]
     Prepare { name: String, source: io::Error },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// That all servers shall end, and how.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    save: bool,
 }
 
 /// The running servers. Call [`Fleet::end`]; a fleet that is dropped leaves its servers running.
 #[derive(Debug)]
 pub struct Fleet {
-    recipe: Arc<Recipe>,
-    ending: watch::Sender<bool>,
+    ending: watch::Sender<Option<End>>,
     keepers: Vec<JoinHandle<()>>,
 }
 
 impl Fleet {
     /// Starts every server that does not run yet and waits until all answer. Whatever was started
-    /// is ended again when one of them fails.
-    pub async fn start(recipe: Recipe, tell: Arc<Tell>) -> Result<Self, FleetError> {
+    /// is ended again when one of them fails, or when `interrupted` resolves first.
+    pub async fn start(
+        recipe: Recipe,
+        tell: Arc<Tell>,
+        interrupted: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<Self, FleetError> {
         let recipe = Arc::new(recipe);
         let mut running = Vec::new();
-        match start_all(&recipe, &mut running, &tell).await {
-            Ok(()) => Ok(Self::keep(recipe, running, &tell)),
+        let started = tokio::select! {
+            started = start_all(&recipe, &mut running, &tell) => started,
+            () = interrupted => Err(FleetError::Interrupted),
+        };
+        match started {
+            Ok(()) => Ok(Self::keep(&recipe, running, &tell)),
             Err(error) => {
                 for (name, process) in &mut running {
                     process.signal(Signal::KILL);
@@ -63,29 +78,22 @@ impl Fleet {
         }
     }
 
-    fn keep(recipe: Arc<Recipe>, running: Vec<(String, Process)>, tell: &Arc<Tell>) -> Self {
-        let (ending, _) = watch::channel(false);
+    fn keep(recipe: &Arc<Recipe>, running: Vec<(String, Process)>, tell: &Arc<Tell>) -> Self {
+        let (ending, _) = watch::channel(None);
         let keepers = running
             .into_iter()
             .map(|(name, process)| {
-                let (recipe, tell) = (Arc::clone(&recipe), Arc::clone(tell));
+                let (recipe, tell) = (Arc::clone(recipe), Arc::clone(tell));
                 tokio::spawn(keep_alive(recipe, name, process, ending.subscribe(), tell))
             })
             .collect();
-        Self { recipe, ending, keepers }
+        Self { ending, keepers }
     }
 
     /// Ends all servers and waits until they have ended. With `save` their data stay on disk.
     pub async fn end(self, save: bool) {
-        // A receiver is gone only when its server has been ended already.
-        let _ = self.ending.send(true);
-        let names = Layout::names();
-        let mut asked = tokio::task::JoinSet::new();
-        for name in names {
-            let client = self.recipe.client(&name);
-            asked.spawn(async move { ask_to_end(&client, save).await });
-        }
-        asked.join_all().await;
+        // Fails only when no server is left to end.
+        let _ = self.ending.send(Some(End { save }));
         for keeper in self.keepers {
             // A keeper's panic is reported by itself.
             let _ = keeper.await;
@@ -155,21 +163,20 @@ async fn keep_alive(
     recipe: Arc<Recipe>,
     name: String,
     mut process: Process,
-    mut ending: watch::Receiver<bool>,
+    mut ending: watch::Receiver<Option<End>>,
     tell: Arc<Tell>,
 ) {
-    loop {
+    let end = loop {
         tokio::select! {
             () = process.ended() => {}
-            // An error means that the fleet was dropped: this task ends with it.
-            _ = ending.wait_for(|ending| *ending) => break,
+            end = asked_to_end(&mut ending) => break end,
         }
         forget(&recipe.layout, &name);
         tell(&format!("{name} has ended; starting it again"));
         loop {
             tokio::select! {
                 () = sleep(RESTART_AFTER) => {}
-                _ = ending.wait_for(|ending| *ending) => return,
+                _ = asked_to_end(&mut ending) => return,
             }
             match recipe.start(&name) {
                 Ok(started) => {
@@ -179,13 +186,24 @@ async fn keep_alive(
                 Err(error) => tell(&format!("{name} cannot be started: {error}")),
             }
         }
-    }
-    if timeout(END_WITHIN, process.ended()).await.is_err() {
-        tell(&format!("{name} does not end by itself: killing it"));
+    };
+    let asked = ask_to_end(&recipe.client(&name), end.save).await;
+    if !asked || timeout(END_WITHIN, process.ended()).await.is_err() {
+        if end.save {
+            tell(&format!("{name} does not end by itself: killing it"));
+        }
         process.signal(Signal::KILL);
         process.ended().await;
     }
     forget(&recipe.layout, &name);
+}
+
+/// Resolves when the fleet is told to end; never when it was dropped instead.
+async fn asked_to_end(ending: &mut watch::Receiver<Option<End>>) -> End {
+    match ending.wait_for(Option::is_some).await.map(|end| *end) {
+        Ok(Some(end)) => end,
+        _ => std::future::pending().await,
+    }
 }
 
 fn forget(layout: &Layout, name: &str) {
@@ -194,11 +212,12 @@ fn forget(layout: &Layout, name: &str) {
     }
 }
 
-/// SHUTDOWN rather than SIGTERM: nobody shall take over, all of them end.
-async fn ask_to_end(client: &Client, save: bool) {
+/// SHUTDOWN rather than SIGTERM: nobody shall take over, all of them end. False when the server
+/// refused, or could not be reached.
+async fn ask_to_end(client: &Client, save: bool) -> bool {
     let how = if save { "SAVE" } else { "NOSAVE" };
     let words = ["SHUTDOWN", how, "NOW", "FORCE"].map(str::to_owned);
-    // It ends without an answer; one that refuses, or cannot be reached, is killed when overdue.
+    // One that obeys closes the connection instead of answering.
     let answer = client.call(Lane::Act, &words, END_WITHIN).await;
-    tracing::debug!(?answer, address = client.address(), "asked to end");
+    matches!(answer, Err(CallError::Lost { .. }))
 }

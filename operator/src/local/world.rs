@@ -70,8 +70,12 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything, and returns once a primary with its replicas in sync is there.
-    pub async fn start(options: Options) -> Result<Self, WorldError> {
+    /// Starts everything, and returns once a primary with its replicas in sync is there. When
+    /// `interrupted` resolves first, everything is ended again.
+    pub async fn start(
+        options: Options,
+        interrupted: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<Self, WorldError> {
         let listener = listen(options.port).await?;
         let port = listener.local_addr().map_or(options.port, |address| address.port());
         let layout = Layout::at(&options.root);
@@ -84,7 +88,7 @@ impl World {
             directives: Vec::new(),
         };
         let tell = Arc::new(options.tell);
-        let fleet = match Fleet::start(recipe.clone(), Arc::clone(&tell)).await {
+        let fleet = match Fleet::start(recipe.clone(), Arc::clone(&tell), interrupted).await {
             Ok(fleet) => fleet,
             Err(error) => {
                 remove(&layout, options.temporary);
@@ -100,13 +104,18 @@ impl World {
         }
         let temporary = options.temporary;
         let world = Self { layout, port, recipe, temporary, fleet, tasks, handle, _held: held };
-        if options.executor
-            && let Err(why) = world.ready(READY_WITHIN).await
-        {
-            world.end().await;
-            return Err(WorldError::NotReady { why });
+        if !options.executor {
+            return Ok(world);
         }
-        Ok(world)
+        let failed = tokio::select! {
+            ready = world.ready(READY_WITHIN) => match ready {
+                Ok(()) => return Ok(world),
+                Err(why) => WorldError::NotReady { why },
+            },
+            () = interrupted => FleetError::Interrupted.into(),
+        };
+        world.end().await;
+        Err(failed)
     }
 
     /// Wakes the executor of this process.

@@ -159,8 +159,7 @@ fn authenticate(
             expected.is_empty() || same_secret(expected, password)
         }
         User::Internal => engine
-            .internal_secret
-            .as_ref()
+            .internal_secret()
             .is_some_and(|secret| !secret.is_empty() && same_secret(secret, password)),
     };
     if !matches {

@@ -82,6 +82,7 @@ fn help(cx: &mut Context<'_>) -> Handled {
 
 fn request(cx: &mut Context<'_>) -> Handled {
     let request = parse(cx.row.name, cx.args)?;
+    cx.engine.learn_address(cx.client.local);
     match cx.engine.member_request(cx.client.id, request) {
         Some(reply) => write_reply(cx.client, &reply),
         None => {
@@ -145,6 +146,7 @@ fn parse(name: &str, args: Args<'_>) -> Result<Request, CommandError> {
 }
 
 fn status(cx: &mut Context<'_>) -> Handled {
+    cx.engine.learn_address(cx.client.local);
     let engine = &cx.engine;
     let mut status = engine.member().status(engine.member_env());
     let here = engine.member().identity().here.clone();

@@ -12,22 +12,6 @@ pub fn load(config: &mut Config, path: &str) -> Result<(), ConfigError> {
     load_nested(config, path, 0)
 }
 
-/// The first word of `internal-secret-file`: the password of the internal user. A managed node
-/// without it could neither prove itself to others nor know them. Does I/O.
-pub fn load_secret(config: &Config) -> Result<Option<Vec<u8>>, ConfigError> {
-    let path = &config.internal_secret_file;
-    if path.is_empty() && config.cluster_uid.is_empty() {
-        return Ok(None);
-    }
-    let fail = |why: &str| ConfigError::File { path: path.clone(), why: why.to_owned() };
-    if path.is_empty() {
-        return Err(fail("cluster-uid needs internal-secret-file"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| fail(&error.to_string()))?;
-    let secret = text.split_whitespace().next().ok_or_else(|| fail("it is empty"))?;
-    Ok(Some(secret.as_bytes().to_vec()))
-}
-
 fn load_nested(config: &mut Config, path: &str, depth: usize) -> Result<(), ConfigError> {
     if depth > NESTING_MAX {
         return Err(ConfigError::Nesting);

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use crate::client::{Client, ClientId, Duty};
 use crate::command::Command;
 use crate::config::Config;
-use crate::handover::Notice;
+use crate::handover::{Epoch, Notice};
 use crate::resp::CommandError;
 use crate::store::{Keyspace, Seed};
 
@@ -68,12 +68,6 @@ pub fn notice(engine: &mut Engine, notice: &Notice) {
     engine.notify_clients(notice);
 }
 
-/// This node's process is to end and the address leads elsewhere: close connections between
-/// commands.
-pub fn close_clients(engine: &mut Engine) {
-    let _ = engine;
-}
-
 /// What the redirect gate decided.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Redirected {
@@ -89,19 +83,7 @@ pub enum Redirected {
 
 /// The user and password with which this node opens connections to others.
 pub fn node_credentials(engine: &Engine) -> Option<(Vec<u8>, Vec<u8>)> {
-    if engine.is_managed() {
-        let secret = engine.internal_secret.clone()?;
-        return Some((crate::client::User::Internal.name().into(), secret));
-    }
-    let password = engine.config.primaryauth.as_bytes();
-    if password.is_empty() {
-        return None;
-    }
-    let user = match engine.config.primaryuser.as_bytes() {
-        b"" => crate::client::User::Default.name().as_bytes(),
-        user => user,
-    };
-    Some((user.to_vec(), password.to_vec()))
+    engine.member_credentials()
 }
 
 /// The address of the primary that this node replicates from.
@@ -177,6 +159,15 @@ pub fn cron(engine: &mut Engine) {
 
 /// SIGTERM or SHUTDOWN without arguments.
 pub fn terminate(engine: &mut Engine) {
+    if engine.is_managed() {
+        engine.drain_member();
+    } else {
+        exit(engine);
+    }
+}
+
+/// Nobody is served any more: saves what is to be saved and ends the process.
+pub fn exit(engine: &mut Engine) {
     engine.effects.push(super::effects::Effect::Exit(0));
 }
 
@@ -197,22 +188,20 @@ pub struct StartError(pub String);
 
 /// Before the first turn: load the data, follow a primary, take the role that the directives say.
 pub fn start(engine: &mut Engine) -> Result<(), StartError> {
-    let _ = engine;
+    engine.boot_member(Epoch::ZERO);
     Ok(())
 }
 
 /// Whether clients should be led to this node, or why not (a follower without its primary, a
 /// fenced node).
 pub fn readiness(engine: &Engine) -> Result<(), String> {
-    let _ = engine;
-    Ok(())
+    engine.member_readiness()
 }
 
 /// Whether this node may add to the replication stream now by itself (expiry): not while a switch
 /// has closed it.
 pub fn stream_may_grow(engine: &Engine) -> bool {
-    let _ = engine;
-    true
+    engine.stream_may_grow()
 }
 
 /// Random bytes in hex, of the system's generator.

@@ -1,6 +1,8 @@
 //! Binds the pure [`Member`] to the engine: gives it time, offsets and requests, performs what it
 //! answers. It decides nothing itself.
 
+mod boot;
+mod drain;
 mod route;
 mod stream;
 
@@ -18,6 +20,7 @@ use super::effects::Timer;
 use super::pause::{Reason, Scope};
 use super::{Engine, hooks};
 
+pub use boot::INTERNAL_USER;
 pub use route::Routes;
 
 /// Answer to commands that a node which may not serve refuses without having run them: the code
@@ -35,6 +38,8 @@ pub struct Room {
     /// Held commands go on at the end of this turn; the gates say how.
     resume: bool,
     pub(super) routes: Routes,
+    secret: Option<Vec<u8>>,
+    ending: drain::Ending,
 }
 
 impl Default for Room {
@@ -46,6 +51,8 @@ impl Default for Room {
             timer_ms: None,
             resume: false,
             routes: Routes::default(),
+            secret: None,
+            ending: drain::Ending::default(),
         }
     }
 }
@@ -99,6 +106,8 @@ impl Engine {
 
     fn member_happens(&mut self, event: Event, running: Option<u64>) -> Option<Reply> {
         let env = self.member_env();
+        let timing = self.member_timing();
+        self.rooms.member.member.set_timing(timing);
         let effects = self.rooms.member.member.handle(env, event);
         let mut answer = None;
         for effect in effects {
@@ -128,7 +137,7 @@ impl Engine {
             // A fenced member refuses every data command itself: running them is refusing them.
             Effect::ResumeHeld | Effect::RefuseHeld => self.rooms.member.resume = true,
             Effect::Notify(notice) => hooks::notice(self, &notice),
-            Effect::CloseClients => hooks::close_clients(self),
+            Effect::CloseClients => self.begin_closing(),
         }
     }
 
@@ -160,6 +169,9 @@ impl Engine {
 
     /// `Timer::Handover` fired; the number is its own deadline.
     pub(super) fn member_timer(&mut self, deadline_ms: u64) {
+        if deadline_ms == drain::END {
+            return self.end_process();
+        }
         let room = &mut self.rooms.member;
         if room.timer_ms == Some(deadline_ms) {
             room.timer_ms = None;
@@ -176,6 +188,7 @@ impl Engine {
                 self.note_answered();
             }
         }
+        self.closing_turn();
     }
 
     /// `CLIENT PAUSE`; times in microseconds of the monotonic clock.

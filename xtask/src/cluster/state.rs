@@ -73,7 +73,7 @@ impl State {
     }
 
     /// Puts programs into `bin`: `kubectl` enters the control plane's network by itself, and
-    /// `on-node NAME COMMAND…` runs a command in a node's network.
+    /// `on-node NAME COMMAND…` runs a command in a node's network; `tag-image` names images.
     pub fn write_tools(&self, programs: &Path) -> Result<()> {
         let kubectl = format!(
             "#!/bin/sh\nexport KUBECONFIG=${{KUBECONFIG:-{}}}\nexec nsenter --net={} {} \"$@\"\n",
@@ -88,6 +88,14 @@ impl State {
             self.kubeconfig().display(),
         );
         self.write_script("on-node", &on_node)?;
+        let tag_image = format!(
+            "#!/bin/sh\n# tag-image FROM TO: gives an image a second name, on every node.\n\
+             for socket in {}/node*/c.sock; do\n  \
+             ctr --address \"$socket\" --namespace k8s.io images tag --force \"$1\" \"$2\" || exit 1\n\
+             done\n",
+            self.run.display(),
+        );
+        self.write_script("tag-image", &tag_image)?;
         let link = self.data("kubernetes");
         symlink(programs, &link).with_context(|| format!("link {}", link.display()))
     }

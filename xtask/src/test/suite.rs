@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::peers::Peers;
 use crate::{compile, paths, run};
 
 /// The package whose tests need more than one process.
@@ -99,15 +100,17 @@ impl Suite {
 
     /// Tests that need nothing but their own process, those in the documentation included.
     pub fn run_unit(&self) -> Result<Counts> {
-        let mut counts = self.run(|program| !program.is_of(PROCESSES))?;
+        let mut counts = self.run(&[], |program| !program.is_of(PROCESSES))?;
         let mut docs = compile::cargo(&["test", "--release", "--workspace", "--doc", "--quiet"]);
         counts.add(run_counted(&mut docs)?);
         Ok(counts)
     }
 
-    /// Tests that start servers and clients.
-    pub fn run_processes(&self) -> Result<Counts> {
-        self.run(|program| program.is_of(PROCESSES) && program.name != SCENARIOS)
+    /// Tests that start servers and clients, with the peers by their usual variables.
+    pub fn run_processes(&self, peers: &Peers) -> Result<Counts> {
+        let variables =
+            [("REDISHA_VALKEY", peers.valkey.server()), ("REDISHA_REDIS", peers.redis.server())];
+        self.run(&variables, |program| program.is_of(PROCESSES) && program.name != SCENARIOS)
     }
 
     /// The scenarios, with the cluster's tools from `bin`.
@@ -119,10 +122,16 @@ impl Suite {
         run_counted(command.args(only).env("REDISHA_CLUSTER_BIN", bin))
     }
 
-    fn run(&self, wanted: impl Fn(&Program) -> bool) -> Result<Counts> {
+    fn run(
+        &self,
+        variables: &[(&str, PathBuf)],
+        wanted: impl Fn(&Program) -> bool,
+    ) -> Result<Counts> {
         let mut counts = Counts::default();
         for program in self.programs.iter().filter(|program| wanted(program)) {
-            counts.add(run_counted(program.command().arg("--quiet"))?);
+            let mut command = program.command();
+            command.arg("--quiet").envs(variables.iter().map(|(name, value)| (name, value)));
+            counts.add(run_counted(&mut command)?);
         }
         Ok(counts)
     }

@@ -1,0 +1,228 @@
+//! The pods of a `RedisHA` as the executor's directory.
+
+use std::sync::Arc;
+
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::EventType;
+use serde_json::json;
+use switchover::{Arbiter, Label, Notice, Observation, Reason, Seen, Settings};
+
+use super::cluster::Cluster;
+use super::context::Context;
+use super::validate::parse_duration;
+use crate::api::{REDIS_PORT, ROLE_LABEL, RedisHA};
+use crate::executor::{Directory, View, WorldError};
+use crate::trigger::{self, Facts};
+
+/// Lists pods from the cache, labels them, and tells people by Events and metrics.
+pub struct PodDirectory {
+    context: Context,
+    cluster: Arc<Cluster>,
+    pods: Api<k8s_openapi::api::core::v1::Pod>,
+}
+
+impl PodDirectory {
+    pub fn new(context: &Context, cluster: Arc<Cluster>) -> Self {
+        let pods = context.pods_api(&cluster.names);
+        Self { context: context.clone(), cluster, pods }
+    }
+}
+
+impl Directory for PodDirectory {
+    async fn view(&self, arbiter: &Arbiter) -> Result<View, WorldError> {
+        let redisha = self.cluster.object().ok_or_else(|| WorldError("not read yet".to_owned()))?;
+        let facts = self.context.facts(&self.cluster, &redisha);
+        let facts = facts.ok_or_else(|| WorldError("no plan exists yet".to_owned()))?;
+        Ok(view(&self.cluster, &self.context.options.cluster_domain, &redisha, &facts, arbiter))
+    }
+
+    async fn label(&self, name: &str, label: Label) -> bool {
+        let patch = json!({"metadata": {"labels": {ROLE_LABEL: label.as_str()}}});
+        match self.pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(pod = name, %error, "the role label could not be set");
+                false
+            }
+        }
+    }
+
+    async fn notify(&self, notice: Notice) {
+        self.context.metrics.notice(&notice);
+        self.cluster.notice(&notice);
+        let Some(redisha) = self.cluster.object() else {
+            return;
+        };
+        if let Some((type_, reason, note)) = told(&notice, &redisha) {
+            self.context.event(&redisha, type_, reason, note).await;
+        } else {
+            tracing::info!(name = self.cluster.names.name, ?notice, "notice");
+        }
+    }
+
+    fn observed(&self, observation: &Observation) {
+        self.cluster.observed(observation);
+    }
+}
+
+/// What the executor sees: every ordinal that should exist or still does.
+fn view(
+    cluster: &Cluster,
+    cluster_domain: &str,
+    redisha: &RedisHA,
+    facts: &Facts,
+    arbiter: &Arbiter,
+) -> View {
+    let eligible = trigger::eligible(facts, arbiter);
+    let existing = facts.pods.iter().map(|pod| pod.ordinal + 1).max().unwrap_or(0);
+    let members = (0..facts.wanted.max(existing)).filter_map(|ordinal| {
+        let name = cluster.names.pod(ordinal);
+        let pod = facts.pods.iter().find(|pod| pod.ordinal == ordinal);
+        if pod.is_none() && ordinal >= facts.wanted {
+            return None;
+        }
+        Some(Seen {
+            host: pod.and_then(|pod| pod.ip.clone()).unwrap_or_default(),
+            port: REDIS_PORT,
+            hostname: cluster.names.pod_fqdn(&name, cluster_domain),
+            eligible: eligible.contains(&name),
+            label: pod.map(|pod| pod.label).unwrap_or_default(),
+            status: None,
+            name,
+        })
+    });
+    let pause = parse_duration(&redisha.spec.switchover.pause_timeout);
+    let defaults = Settings::default();
+    View {
+        settings: Settings {
+            pause_timeout_ms: pause.map_or(defaults.pause_timeout_ms, |p| p.as_millis() as u64),
+            ..defaults
+        },
+        members: members.collect(),
+        request: trigger::request(facts, arbiter),
+    }
+}
+
+/// The Event that tells a notice, if people want to know.
+fn told(notice: &Notice, redisha: &RedisHA) -> Option<(EventType, &'static str, String)> {
+    let (normal, warning) = (EventType::Normal, EventType::Warning);
+    Some(match notice {
+        Notice::Bootstrapped { primary } => {
+            (normal, "Bootstrapped", format!("{primary} is the first primary"))
+        }
+        Notice::SwitchoverStarted { intent } => {
+            let (from, to) = (&intent.from.name, &intent.to.name);
+            let note = format!("moving the primary from {from} to {to} ({})", intent.reason);
+            (normal, "SwitchoverStarted", note)
+        }
+        Notice::SwitchoverCompleted { from, to, reason, pause_ms, .. } => {
+            let pause = pause_ms.map(|ms| format!(", writes paused for {ms} ms"));
+            let pause = pause.unwrap_or_default();
+            let note = format!("the primary moved from {from} to {to} ({reason}){pause}");
+            (normal, "SwitchoverCompleted", note)
+        }
+        Notice::SwitchoverAborted { from, to, reason, why, .. } => {
+            let note = format!("{from} stays the primary, not {to} ({reason}): {why}");
+            (warning, "SwitchoverAborted", note)
+        }
+        Notice::FailoverStarted { lost, .. } => (
+            warning,
+            "FailoverStarted",
+            format!("{lost} does not answer; choosing another primary"),
+        ),
+        Notice::FailoverCompleted { from, to, .. } => {
+            (normal, "FailoverCompleted", format!("{to} took over from {from}, which was lost"))
+        }
+        Notice::Held { request, why } if drains(request.reason) => {
+            let bound = &redisha.spec.switchover.drain_hold;
+            let note = format!(
+                "the primary cannot leave its node yet: {why}; its eviction is held for at most \
+                 {bound} and then let go"
+            );
+            (warning, "DrainHeld", note)
+        }
+        Notice::Held { request, why } => (
+            warning,
+            "SwitchoverHeld",
+            format!("cannot move the primary ({}): {why}", request.reason),
+        ),
+        Notice::Waiting { why } => (warning, "Waiting", format!("cannot choose a primary: {why}")),
+    })
+}
+
+fn drains(reason: Reason) -> bool {
+    matches!(reason, Reason::Eviction | Reason::Drain)
+}
+
+#[cfg(test)]
+mod tests {
+    use switchover::{Member, Request, Why};
+
+    use super::*;
+    use crate::controller::validate::fixture;
+    use crate::trigger::PodFacts;
+
+    fn facts(ordinals: &[i32], wanted: i32) -> Facts {
+        let pod = |ordinal: &i32| PodFacts {
+            name: format!("cache-{ordinal}"),
+            ordinal: *ordinal,
+            ip: Some(format!("10.0.0.{ordinal}")),
+            asked: "a".to_owned(),
+            ..PodFacts::default()
+        };
+        Facts {
+            wanted,
+            asked: "a".to_owned(),
+            pods: ordinals.iter().map(pod).collect(),
+            annotation: None,
+            aborted: None,
+            now: k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn seen(ordinals: &[i32], wanted: i32) -> Vec<(String, String, bool)> {
+        let redisha = fixture::redisha(&json!({"switchover": {"pauseTimeout": "700ms"}}));
+        let cluster = Cluster::new(crate::api::Names::of(&redisha), "uid-1".to_owned());
+        let arbiter = Arbiter {
+            primary: Some(Member { name: "cache-0".into(), member: "m".into() }),
+            ..Arbiter::new("uid-1")
+        };
+        let facts = facts(ordinals, wanted);
+        let view = view(&cluster, "cluster.local", &redisha, &facts, &arbiter);
+        assert_eq!(view.settings.pause_timeout_ms, 700);
+        view.members.into_iter().map(|m| (m.name, m.host, m.eligible)).collect()
+    }
+
+    /// "Every member is empty" is concluded from this list: an ordinal that is missing from it
+    /// could hold the data.
+    #[test]
+    fn every_ordinal_that_should_exist_or_still_does_is_listed() {
+        let listed = seen(&[0, 2], 3);
+        assert_eq!(
+            listed,
+            [
+                ("cache-0".to_owned(), "10.0.0.0".to_owned(), true),
+                ("cache-1".to_owned(), String::new(), false),
+                ("cache-2".to_owned(), "10.0.0.2".to_owned(), true),
+            ]
+        );
+        let names: Vec<_> = seen(&[0, 1, 4], 2).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["cache-0", "cache-1", "cache-4"]);
+    }
+
+    #[test]
+    fn a_held_drain_is_told_with_its_reason_and_its_bound() {
+        let redisha = fixture::redisha(&json!({"switchover": {"drainHold": "90s"}}));
+        let held = |reason| Notice::Held {
+            request: Request { id: "1".into(), reason, to: None },
+            why: Why::NoSyncedReplica,
+        };
+        for reason in [Reason::Eviction, Reason::Drain] {
+            let (_, event, note) = told(&held(reason), &redisha).unwrap();
+            assert_eq!(event, "DrainHeld");
+            assert!(note.contains("no replica") && note.contains("90s"), "{note}");
+        }
+        assert_eq!(told(&held(Reason::Request), &redisha).unwrap().1, "SwitchoverHeld");
+    }
+}

@@ -1,0 +1,83 @@
+//! A process that was asked to end: it goes on serving, hands over, relays, and then ends its
+//! connections between commands, so that no client misses an answer.
+//!
+//! ```text
+//! SIGTERM ─ serving (draining=1) ─ switch ─ relaying ─ RELEASE or 2 s ─ closing ─ exit
+//! ```
+//! A connection ends by FIN after its last answer and nothing is executed after that. The
+//! listener stays open to the end, since some clients still come by the old address. At
+//! `shutdown-timeout` the process ends whatever is left.
+
+use crate::client::{Client, Closing, Duty};
+use crate::handover::Event;
+
+use super::super::Engine;
+use super::super::effects::{Effect, Timer};
+
+/// The operator has `shutdown-timeout` divided by this for its own switch.
+const ALONE_DIVISOR: u64 = 3;
+/// The number of the timer that ends the process.
+pub(super) const END: u64 = u64::MAX;
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ending {
+    #[default]
+    No,
+    /// Asked for; still serving or relaying.
+    Draining,
+    /// Connections are closed between commands since this time.
+    Closing { since_ms: u64 },
+    /// All is closed.
+    Gone,
+}
+
+impl Engine {
+    /// SIGTERM at a managed member. Asked again it ends at once.
+    pub(crate) fn drain_member(&mut self) {
+        if self.rooms.member.ending != Ending::No {
+            return self.end_process();
+        }
+        self.rooms.member.ending = Ending::Draining;
+        let bound_ms = self.config.shutdown_timeout_s.saturating_mul(1000);
+        let now_ms = self.now.mono_ms();
+        self.timers.at(now_ms.saturating_add(bound_ms), Timer::Handover(END));
+        let alone_at_us = self.now.mono_us.saturating_add(bound_ms * 1000 / ALONE_DIVISOR);
+        self.member_event(Event::Drain { alone_at_us });
+    }
+
+    pub(super) fn begin_closing(&mut self) {
+        if self.rooms.member.ending == Ending::Draining {
+            self.rooms.member.ending = Ending::Closing { since_ms: self.now.mono_ms() };
+        }
+    }
+
+    /// Closes what may be closed now; ends the process when nobody is left.
+    pub(super) fn closing_turn(&mut self) {
+        let Ending::Closing { since_ms } = self.rooms.member.ending else { return };
+        let served = |client: &&Client| client.duty == Duty::Commands && !client.is_internal();
+        let idle: Vec<_> = self
+            .clients
+            .iter()
+            .filter(served)
+            .filter(|client| client.closing == Closing::No && self.is_between_commands(client))
+            // One that came since then has not been answered anything yet.
+            .filter(|client| client.created_ms < since_ms || client.active_ms > client.created_ms)
+            .map(|client| client.id)
+            .collect();
+        for id in idle {
+            self.clients.close(id, Closing::AfterOutput);
+        }
+        if self.clients.iter().find(served).is_none() {
+            self.end_process();
+        }
+    }
+
+    pub(super) fn end_process(&mut self) {
+        if self.rooms.member.ending != Ending::Gone {
+            self.rooms.member.ending = Ending::Gone;
+            self.effects.push(Effect::CloseListeners);
+            super::super::hooks::exit(self);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A running cluster, through the tools that `cargo xtask cluster up` put into a folder.
+
+use std::env;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::load::Target;
+use crate::place::Place;
+use crate::wait;
+
+/// How long Kubernetes and the operator may take for anything.
+pub const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The cluster's tools.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    bin: PathBuf,
+}
+
+impl Cluster {
+    /// The cluster that the environment names, if any.
+    pub fn from_env() -> Option<Self> {
+        env::var_os("REDISHA_CLUSTER_BIN").map(|bin| Self { bin: bin.into() })
+    }
+
+    /// One of the tools: `kubectl`, `helm`, `on-node`, `tag-image`.
+    pub fn tool(&self, name: &str) -> Command {
+        Command::new(self.bin.join(name))
+    }
+
+    /// Runs kubectl and gives its output.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        text(self.tool("kubectl").args(args))
+    }
+
+    /// Runs kubectl with `input` on its stdin; the error is what kubectl said.
+    pub fn kubectl_with(&self, args: &[&str], input: &str) -> Result<String> {
+        let mut command = self.tool("kubectl");
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("start kubectl")?;
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        stdin.write_all(input.as_bytes()).context("write to kubectl")?;
+        drop(stdin);
+        let output = child.wait_with_output().context("wait for kubectl")?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// An object as JSON.
+    pub fn get(&self, kind: &str, name: &str, namespace: &str) -> Result<Value> {
+        let text = self.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"])?;
+        serde_json::from_str(&text).context("read kubectl's JSON")
+    }
+}
+
+/// Runs a command to its end and gives its stdout; the error is what it said.
+pub fn text(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("start {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?}: {}", said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A `RedisHA` in the cluster.
+#[derive(Clone, Debug)]
+pub struct RedisHA {
+    pub cluster: Cluster,
+    pub name: String,
+    pub namespace: String,
+}
+
+impl RedisHA {
+    pub fn get(&self) -> Result<Value> {
+        self.cluster.get("redisha", &self.name, &self.namespace)
+    }
+
+    /// Waits until it is Ready, runs as asked for, and every pod is in sync.
+    pub fn settled(&self) -> Result<Value> {
+        wait::until(&format!("{} settled", self.name), PATIENCE, || {
+            let object = self.get()?;
+            let status = &object["status"];
+            let generation = &object["metadata"]["generation"];
+            let pods = object["spec"]["replicas"].as_i64().unwrap_or(3);
+            let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+            let ready =
+                conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
+            let all = status["ready"].as_str() == Some(format!("{pods}/{pods}").as_str());
+            let settled = ready
+                && all
+                && status["phase"] == "Running"
+                && status["observedGeneration"] == *generation;
+            if !settled {
+                bail!("its status is {status}");
+            }
+            Ok(Some(object))
+        })
+    }
+
+    /// The pod that takes writes.
+    pub fn primary(&self) -> Result<String> {
+        let object = self.get()?;
+        let primary = object["status"]["primary"].as_str().filter(|name| !name.is_empty());
+        Ok(primary.context("there is no primary")?.to_owned())
+    }
+
+    /// How often the primary has moved.
+    pub fn switchovers(&self) -> Result<i64> {
+        Ok(self.get()?["status"]["switchovers"].as_i64().unwrap_or(0))
+    }
+
+    /// The node on which a pod runs.
+    pub fn node_of(&self, pod: &str) -> Result<String> {
+        let pod = self.cluster.get("pod", pod, &self.namespace)?;
+        Ok(pod["spec"]["nodeName"].as_str().context("the pod has no node")?.to_owned())
+    }
+
+    /// Its Service, as clients on a node reach it.
+    pub fn target(&self, node: &str) -> Result<Target> {
+        let service = self.cluster.get("service", &self.name, &self.namespace)?;
+        let host = service["spec"]["clusterIP"].as_str().context("no ClusterIP")?.to_owned();
+        let template = "{{.data.password | base64decode}}";
+        let secret = format!("{}-auth", self.name);
+        let output = format!("go-template={template}");
+        let args = ["get", "secret", &secret, "-n", &self.namespace, "-o", &output];
+        let password = Some(self.cluster.kubectl(&args)?);
+        Ok(Target { place: Place::Namespace(node.to_owned()), host, port: 6379, password })
+    }
+}

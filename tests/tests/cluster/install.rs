@@ -1,0 +1,84 @@
+//! Installing the operator and a `RedisHA`, and what happens to an invalid one.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use tests::cluster::{Cluster, RedisHA, text};
+
+use super::World;
+
+/// The operator's namespace.
+pub const NAMESPACE: &str = "redisha-system";
+/// Selects the operator's pods.
+pub const OPERATOR: &str = "app.kubernetes.io/name=redisha-operator";
+
+fn file(path: &str) -> String {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.join(path).display().to_string()
+}
+
+/// The `RedisHA` of the example, as the API server names it.
+pub fn example(cluster: &Cluster) -> Result<RedisHA> {
+    // Only read here, so that the name is not written down twice.
+    let yaml =
+        std::fs::read_to_string(file("examples/redisha.yaml")).context("read the example")?;
+    let name = yaml.lines().find_map(|line| line.strip_prefix("  name: "));
+    let name = name.context("the example has no name")?.trim().to_owned();
+    Ok(RedisHA { cluster: cluster.clone(), name, namespace: "default".to_owned() })
+}
+
+fn wait_for_operator(cluster: &Cluster) -> Result<()> {
+    let wait = ["rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s"];
+    cluster.kubectl(&wait).map(drop)
+}
+
+pub fn apply(world: &World) -> Result<()> {
+    let cluster = &world.cluster;
+    cluster.kubectl(&["apply", "-f", &file("deploy/redisha.yaml")])?;
+    wait_for_operator(cluster)?;
+    cluster.kubectl(&["apply", "-f", &file("examples/redisha.yaml")])?;
+    world.redisha.settled()?;
+    world.under_load("apply", || Ok(()))
+}
+
+pub fn invalid(world: &World) -> Result<()> {
+    let cases = [
+        ("replicas: 0", "spec.replicas"),
+        ("replicas: many", "spec.replicas"),
+        ("durability: perhaps", "spec.durability"),
+        ("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds"),
+    ];
+    for (line, field) in cases {
+        let yaml = format!(
+            "apiVersion: redisha.dev/v1alpha1\nkind: RedisHA\n\
+             metadata: {{name: invalid}}\nspec: {{{line}}}\n"
+        );
+        match world.cluster.kubectl_with(&["apply", "-f", "-"], &yaml) {
+            Ok(_) => bail!("`{line}` was taken"),
+            Err(error) => {
+                let said = format!("{error:#}");
+                ensure!(said.contains(field), "`{line}` is refused without its field: {said}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the installation by the chart's, in which nothing of the data path may notice, and makes
+/// another object Ready.
+pub fn helm(world: &World) -> Result<()> {
+    let cluster = &world.cluster;
+    cluster.kubectl(&["delete", "redisha", "--all", "-n", "default", "--timeout=120s"])?;
+    cluster.kubectl(&["delete", "-f", &file("deploy/redisha.yaml"), "--timeout=120s"])?;
+    let mut helm = cluster.tool("helm");
+    helm.args(["install", "redisha"]).arg(file("charts/redisha"));
+    helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s"]);
+    text(&mut helm)?;
+    cluster.kubectl(&["apply", "-f", &file("examples/redisha.yaml")])?;
+    world.redisha.settled()?;
+    world.under_load("helm", || {
+        let primary = world.redisha.primary()?;
+        cluster.kubectl(&["delete", "pod", &primary, "-n", "default", "--timeout=120s"])?;
+        world.redisha.settled().map(drop)
+    })
+}
