@@ -25,12 +25,15 @@
 pub mod client;
 pub mod connection;
 pub mod hash;
+pub mod keys;
 pub mod list;
 pub mod pause;
 pub mod pubsub;
 pub mod redirect;
 pub mod redisha;
+pub mod server;
 pub mod set;
+pub mod string;
 pub mod support;
 mod table;
 pub mod transactions;

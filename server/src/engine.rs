@@ -105,6 +105,10 @@ pub struct Engine {
     /// Resident memory when it was last looked at, in bytes, and its highest value.
     pub memory_bytes: u64,
     pub memory_peak_bytes: u64,
+    /// Commands per second over the last second.
+    pub ops_per_s: u64,
+    /// The count of commands and the time, in milliseconds, from which `ops_per_s` is reckoned.
+    ops_from: (u64, u64),
     /// The process's random id, in hex, new at every start.
     pub run_id: String,
     /// State of the other rooms.
@@ -114,7 +118,7 @@ pub struct Engine {
 impl Engine {
     pub fn new(config: Config, now: Now) -> Self {
         let keyspace = hooks::new_keyspace(&config);
-        Self {
+        let mut engine = Self {
             now,
             keyspace,
             clients: Clients::default(),
@@ -133,9 +137,30 @@ impl Engine {
             health: std::sync::Arc::default(),
             memory_bytes: 0,
             memory_peak_bytes: 0,
+            ops_per_s: 0,
+            ops_from: (0, 0),
             run_id: hooks::random_hex(20),
             rooms: hooks::Rooms::default(),
-        }
+        };
+        engine.apply_config();
+        engine
+    }
+
+    /// Tells the rooms that directives have changed.
+    pub fn apply_config(&mut self) {
+        let config = &self.config;
+        self.keyspace.set_limits(crate::store::Limits {
+            hash_entries: config.hash_max_listpack_entries,
+            hash_value: config.hash_max_listpack_value,
+            list_size: config.list_max_listpack_size as i32,
+            set_ints: config.set_max_intset_entries,
+            set_entries: config.set_max_listpack_entries,
+            set_value: config.set_max_listpack_value,
+            zset_entries: config.zset_max_listpack_entries,
+            zset_value: config.zset_max_listpack_value,
+            ..self.keyspace.limits()
+        });
+        hooks::config_changed(self);
     }
 
     pub fn set_now(&mut self, now: Now) {

@@ -4,23 +4,24 @@ use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 
-use super::{
-    Command, client, connection, hash as hashes, list, pubsub, redisha, set, transactions, zset,
-};
+use super::Command;
 use crate::resp::Args;
 
 /// Every family's rows.
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
-    client::COMMANDS,
-    connection::COMMANDS,
-    hashes::COMMANDS,
-    list::COMMANDS,
-    pubsub::COMMANDS,
-    redisha::COMMANDS,
-    set::COMMANDS,
-    transactions::COMMANDS,
-    zset::COMMANDS,
+    super::client::COMMANDS,
+    super::connection::COMMANDS,
+    super::hash::COMMANDS,
+    super::keys::COMMANDS,
+    super::list::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::redisha::COMMANDS,
+    super::server::COMMANDS,
+    super::set::COMMANDS,
+    super::string::COMMANDS,
+    super::transactions::COMMANDS,
+    super::zset::COMMANDS,
 ];
 
 static TABLE: LazyLock<HashTable<&'static Command>> = LazyLock::new(|| {

@@ -74,7 +74,9 @@ impl Config {
             && !path.starts_with("--")
         {
             load(&mut config, path)?;
-            config.file.clone_from(path);
+            // The server changes into `dir`: a relative path would lead elsewhere later.
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+            config.file = absolute.display().to_string();
             rest = others;
         }
         while let [name, others @ ..] = rest {
@@ -88,6 +90,17 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// Writes the configuration back to its file, whole or not at all. Does I/O.
+pub fn write_back(config: &Config) -> std::io::Result<()> {
+    let old = match std::fs::read_to_string(&config.file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        other => other?,
+    };
+    let fresh = format!("{}.{}.tmp", config.file, std::process::id());
+    std::fs::write(&fresh, rewrite(config, &old))?;
+    std::fs::rename(&fresh, &config.file)
 }
 
 /// The file with its directives set to their values of now, as CONFIG REWRITE writes it: lines

@@ -89,6 +89,8 @@ directives! {
         "normal 1gb 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", merged;
     maxmemory: Bytes, "maxmemory", "0", live;
     maxmemory_policy: MaxmemoryPolicy, "maxmemory-policy", "noeviction", live;
+    /// DEBUG may be used.
+    enable_debug_command: bool, "enable-debug-command", "no", fixed;
     hz: u32, "hz", "10", live;
     loglevel: String, "loglevel", "notice", live;
     logfile: LogFile, "logfile", "", fixed;

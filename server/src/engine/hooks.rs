@@ -223,3 +223,20 @@ pub fn random_bytes(count: usize) -> Vec<u8> {
         .expect("every supported system has /dev/urandom");
     bytes
 }
+
+/// Directives have changed by CONFIG SET; also called once at the start.
+pub fn config_changed(engine: &mut Engine) {
+    let _ = engine;
+}
+
+/// The lines of INFO's section Replication.
+pub fn info_replication(engine: &Engine, lines: &mut crate::command::server::Lines) {
+    lines.add("role", if is_replica(engine) { "slave" } else { "master" });
+    lines.add("connected_slaves", 0);
+}
+
+/// The lines of INFO's section Persistence.
+pub fn info_persistence(engine: &Engine, lines: &mut crate::command::server::Lines) {
+    lines.add("loading", 0);
+    lines.add("rdb_changes_since_last_save", engine.outbox.changes);
+}

@@ -1,0 +1,201 @@
+//! Server commands: what this node is, its configuration, whole databases, the command table.
+
+mod acl;
+mod config;
+mod databases;
+mod info;
+mod introspect;
+mod memory;
+
+use super::{Command, Flags, Group, Handled, Keys};
+use crate::engine::effects::Effect;
+use crate::engine::{Context, hooks};
+use crate::resp::errors;
+
+pub use info::{Lines, REDIS_VERSION, SERVER_NAME, own_version};
+
+/// Always answered by this node itself, also while loading or without its primary.
+const HERE: Flags = Flags::LOADING.with(Flags::STALE).with(Flags::LOCAL);
+const ADMIN: Flags = HERE.with(Flags::ADMIN).with(Flags::NOSCRIPT);
+const ROW: Command = Command { group: Group::Server, flags: HERE, ..Command::ROW };
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "info",
+        arity: -1,
+        summary: "Returns what this server is and does.",
+        handler: info::info,
+        ..ROW
+    },
+    Command {
+        name: "time",
+        arity: 1,
+        flags: HERE.with(Flags::FAST),
+        since: "2.6.0",
+        summary: "Returns the server's time.",
+        handler: time,
+        ..ROW
+    },
+    Command {
+        name: "config",
+        arity: -2,
+        flags: Flags::NONE,
+        since: "2.0.0",
+        summary: "Reads and changes the configuration.",
+        subcommands: config::SUBCOMMANDS,
+        ..ROW
+    },
+    Command {
+        name: "command",
+        arity: -1,
+        since: "2.8.13",
+        summary: "Describes the commands.",
+        handler: introspect::command,
+        subcommands: introspect::SUBCOMMANDS,
+        ..ROW
+    },
+    Command {
+        name: "dbsize",
+        arity: 1,
+        flags: Flags::READONLY.with(Flags::FAST),
+        summary: "Returns the number of keys of the database.",
+        handler: databases::dbsize,
+        ..ROW
+    },
+    Command {
+        name: "flushall",
+        arity: -1,
+        flags: Flags::WRITE,
+        summary: "Deletes the keys of all databases.",
+        handler: databases::flushall,
+        ..ROW
+    },
+    Command {
+        name: "flushdb",
+        arity: -1,
+        flags: Flags::WRITE,
+        summary: "Deletes the keys of the database.",
+        handler: databases::flushdb,
+        ..ROW
+    },
+    Command {
+        name: "swapdb",
+        arity: 3,
+        flags: Flags::WRITE.with(Flags::FAST),
+        since: "4.0.0",
+        summary: "Swaps two databases.",
+        handler: databases::swapdb,
+        ..ROW
+    },
+    Command {
+        name: "shutdown",
+        arity: -1,
+        flags: ADMIN.with(Flags::NO_MULTI),
+        summary: "Saves, as configured, and ends the server.",
+        handler: shutdown,
+        ..ROW
+    },
+    Command {
+        name: "memory",
+        arity: -2,
+        flags: Flags::NONE,
+        since: "4.0.0",
+        summary: "Tells how memory is used.",
+        subcommands: memory::SUBCOMMANDS,
+        ..ROW
+    },
+    Command {
+        name: "debug",
+        arity: -2,
+        flags: ADMIN,
+        summary: "Helps to test; only with enable-debug-command.",
+        handler: debug,
+        ..ROW
+    },
+    Command {
+        name: "acl",
+        arity: -2,
+        flags: Flags::NONE,
+        since: "6.0.0",
+        summary: "Tells about users and categories of commands.",
+        subcommands: acl::SUBCOMMANDS,
+        ..ROW
+    },
+];
+
+fn time(cx: &mut Context<'_>) -> Handled {
+    let us = cx.engine.now.unix_us;
+    let mut reply = cx.client.reply();
+    reply.array(2);
+    reply.bulk_int(us / 1_000_000);
+    reply.bulk_int(us % 1_000_000);
+    Ok(())
+}
+
+/// Answers with the connection's end, or with an error.
+fn shutdown(cx: &mut Context<'_>) -> Handled {
+    let (mut save, mut nosave) = (false, false);
+    for at in 1..cx.args.len() {
+        if cx.args.is(at, "save") {
+            save = true;
+        } else if cx.args.is(at, "nosave") {
+            nosave = true;
+        } else if cx.args.is(at, "abort") && cx.args.len() == 2 {
+            return Err("ERR No shutdown in progress.".into());
+        } else if !cx.args.is(at, "now") && !cx.args.is(at, "force") {
+            return Err(errors::SYNTAX.into());
+        }
+    }
+    match (save, nosave) {
+        (true, true) => return Err(errors::SYNTAX.into()),
+        (true, false) => hooks::exit(cx.engine),
+        (false, true) => cx.engine.effects.push(Effect::Exit(0)),
+        (false, false) => hooks::terminate(cx.engine),
+    }
+    Ok(())
+}
+
+fn debug(cx: &mut Context<'_>) -> Handled {
+    if !cx.engine.config.enable_debug_command {
+        return Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \
+                    \"yes\", you can run it."
+            .into());
+    }
+    if cx.args.is(1, "sleep") && cx.args.len() == 3 {
+        let seconds = super::support::float(cx.args.at(2))?;
+        if !(0.0..=3600.0).contains(&seconds) {
+            return Err(errors::OUT_OF_RANGE.into());
+        }
+        std::thread::sleep(std::time::Duration::from_secs_f64(seconds));
+        cx.client.reply().ok();
+        return Ok(());
+    }
+    if cx.args.is(1, "panic") {
+        panic!("DEBUG PANIC");
+    }
+    Err(errors::SYNTAX.into())
+}
+
+/// The answer of `… HELP`: one line for each subcommand.
+pub fn help(cx: &mut Context<'_>, name: &str, rows: &[Command]) -> Handled {
+    let mut reply = cx.client.reply();
+    reply.array(rows.len() * 2 + 1);
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for row in rows {
+        reply.simple(&row.name.to_ascii_uppercase());
+        reply.simple(&format!("    {}", row.summary));
+    }
+    Ok(())
+}
+
+/// The row of `… HELP` of a container; its handler calls [`help`].
+const HELP: Command = Command {
+    name: "help",
+    arity: 2,
+    flags: HERE,
+    keys: Keys::None,
+    group: Group::Server,
+    summary: "Lists the subcommands.",
+    since: "5.0.0",
+    ..Command::ROW
+};

@@ -1,0 +1,123 @@
+//! CONFIG.
+
+use super::{ADMIN, HELP};
+use crate::command::{Command, Group, Handled};
+use crate::config::{ConfigError, DIRECTIVES, file, find};
+use crate::engine::{Context, Stats};
+use crate::glob;
+use crate::resp::errors;
+
+const ROW: Command = Command { group: Group::Server, flags: ADMIN, since: "2.0.0", ..Command::ROW };
+
+pub const SUBCOMMANDS: &[Command] = &[
+    Command {
+        name: "get",
+        arity: -3,
+        summary: "Returns the directives that match the patterns.",
+        handler: get,
+        ..ROW
+    },
+    Command {
+        name: "set",
+        arity: -4,
+        summary: "Changes directives, all or none.",
+        handler: set,
+        ..ROW
+    },
+    Command {
+        name: "resetstat",
+        arity: 2,
+        summary: "Begins the counts of INFO anew.",
+        handler: resetstat,
+        ..ROW
+    },
+    Command {
+        name: "rewrite",
+        arity: 2,
+        since: "2.8.0",
+        summary: "Writes the configuration to its file.",
+        handler: rewrite,
+        ..ROW
+    },
+    Command { handler: |cx| super::help(cx, "CONFIG", SUBCOMMANDS), ..HELP },
+];
+
+fn get(cx: &mut Context<'_>) -> Handled {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for pattern in cx.args.iter().skip(2) {
+        let pattern = pattern.to_ascii_lowercase();
+        // An older name is answered under that name.
+        let old = std::str::from_utf8(&pattern).ok().and_then(|name| Some((name, find(name)?)));
+        if let Some((name, row)) = old {
+            found.push((name.to_owned(), (row.get)(&cx.engine.config)));
+            continue;
+        }
+        for row in DIRECTIVES {
+            if glob::matches(&pattern, row.name.as_bytes()) {
+                found.push((row.name.to_owned(), (row.get)(&cx.engine.config)));
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    let mut reply = cx.client.reply();
+    reply.map(found.len());
+    for (name, value) in &found {
+        reply.bulk(name.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+fn set(cx: &mut Context<'_>) -> Handled {
+    if cx.args.len() % 2 == 1 {
+        return Err(errors::wrong_arity("config|set"));
+    }
+    let mut config = cx.engine.config.clone();
+    let mut seen = Vec::new();
+    for at in (2..cx.args.len()).step_by(2) {
+        let name = String::from_utf8_lossy(cx.args.at(at)).to_ascii_lowercase();
+        let value = std::str::from_utf8(cx.args.at(at + 1)).map_err(|_| errors::SYNTAX)?;
+        let failed = |why: &str| {
+            format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+        };
+        let Some(row) = find(&name) else {
+            return Err(format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            )
+            .into());
+        };
+        if !row.mutable {
+            return Err(failed("can't set immutable config").into());
+        }
+        if seen.contains(&row.name) {
+            return Err(failed("duplicate parameter").into());
+        }
+        seen.push(row.name);
+        config.set(row.name, value).map_err(|error| match error {
+            ConfigError::Value { why, .. } => failed(&why),
+            other => failed(&other.to_string()),
+        })?;
+    }
+    cx.engine.config = config;
+    cx.engine.apply_config();
+    cx.client.reply().ok();
+    Ok(())
+}
+
+fn resetstat(cx: &mut Context<'_>) -> Handled {
+    cx.engine.stats = Stats::default();
+    cx.engine.memory_peak_bytes = cx.engine.memory_bytes;
+    cx.client.reply().ok();
+    Ok(())
+}
+
+fn rewrite(cx: &mut Context<'_>) -> Handled {
+    if cx.engine.config.file.is_empty() {
+        return Err("ERR The server is running without a config file".into());
+    }
+    file::write_back(&cx.engine.config)
+        .map_err(|error| format!("ERR Rewriting config file: {error}"))?;
+    cx.client.reply().ok();
+    Ok(())
+}

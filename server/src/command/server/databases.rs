@@ -1,0 +1,63 @@
+//! Whole databases.
+
+use crate::command::Handled;
+use crate::command::support::int;
+use crate::engine::Context;
+use crate::resp::{CommandError, errors};
+
+pub fn dbsize(cx: &mut Context<'_>) -> Handled {
+    let len = cx.engine.keyspace.db(cx.client.db).len();
+    cx.client.reply().int(len as i64);
+    Ok(())
+}
+
+/// ASYNC and SYNC are both accepted: memory is given back by the allocator either way.
+fn check_mode(cx: &Context<'_>) -> Handled {
+    match cx.args.len() {
+        1 => Ok(()),
+        2 if cx.args.is(1, "async") || cx.args.is(1, "sync") => Ok(()),
+        _ => Err(errors::SYNTAX.into()),
+    }
+}
+
+/// Propagated even when there was nothing to delete: a replica may still hold expired keys.
+pub fn flushall(cx: &mut Context<'_>) -> Handled {
+    check_mode(cx)?;
+    let removed = cx.engine.keyspace.flush_all();
+    cx.engine.touch_all(cx.client, None);
+    cx.engine.blocking.signal_all();
+    cx.dirty(removed + 1);
+    cx.client.reply().ok();
+    Ok(())
+}
+
+pub fn flushdb(cx: &mut Context<'_>) -> Handled {
+    check_mode(cx)?;
+    let removed = cx.engine.keyspace.flush_db(cx.client.db);
+    cx.engine.touch_all(cx.client, Some(cx.client.db));
+    cx.engine.blocking.signal_all();
+    cx.dirty(removed + 1);
+    cx.client.reply().ok();
+    Ok(())
+}
+
+pub fn swapdb(cx: &mut Context<'_>) -> Handled {
+    let databases = cx.engine.keyspace.databases();
+    let index = |at: usize, which: &str| -> Result<usize, CommandError> {
+        let number = int(cx.args.at(at)).map_err(|_| format!("ERR invalid {which} DB index"))?;
+        usize::try_from(number)
+            .ok()
+            .filter(|index| *index < databases)
+            .ok_or_else(|| errors::DB_INDEX.into())
+    };
+    let (a, b) = (index(1, "first")?, index(2, "second")?);
+    if a != b {
+        cx.engine.keyspace.swap(a, b);
+    }
+    cx.engine.touch_all(cx.client, Some(a));
+    cx.engine.touch_all(cx.client, Some(b));
+    cx.engine.blocking.signal_all();
+    cx.dirty(1);
+    cx.client.reply().ok();
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! INFO, in the names that libraries and tools read.
+
+use std::fmt::Write as _;
+
+use crate::client::{Duty, Hold};
+use crate::command::Handled;
+use crate::engine::{Context, Engine, hooks};
+
+/// The Redis version whose behaviour this server offers; libraries choose features by it.
+pub const REDIS_VERSION: &str = "7.2.4";
+pub const SERVER_NAME: &str = "redisha";
+
+/// RedisHA's own version.
+pub const fn own_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+type Section = fn(&Engine, &mut Lines);
+
+/// The sections in their order: name, whether INFO shows it when none is asked for, writer.
+const SECTIONS: &[(&str, bool, Section)] = &[
+    ("Server", true, server),
+    ("Clients", true, clients),
+    ("Memory", true, memory),
+    ("Persistence", true, persistence),
+    ("Stats", true, stats),
+    ("Replication", true, replication),
+    ("CPU", true, cpu),
+    ("Modules", true, |_, _| {}),
+    ("Errorstats", true, |_, _| {}),
+    ("Cluster", true, |_, lines| lines.add("cluster_enabled", 0)),
+    ("Keyspace", true, keyspace),
+];
+
+/// Lines of `field:value`.
+#[derive(Default)]
+pub struct Lines(pub String);
+
+impl Lines {
+    pub fn add(&mut self, field: &str, value: impl std::fmt::Display) {
+        write!(self.0, "{field}:{value}\r\n").expect("a string takes everything");
+    }
+}
+
+pub fn info(cx: &mut Context<'_>) -> Handled {
+    let asked: Vec<String> = cx
+        .args
+        .iter()
+        .skip(1)
+        .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase())
+        .collect();
+    let whole = |word: &str| asked.iter().any(|name| name == word);
+    let mut lines = Lines::default();
+    for (name, default, write) in SECTIONS {
+        let by_default = *default && (asked.is_empty() || whole("default"));
+        let by_all = whole("all") || whole("everything");
+        if by_default || by_all || whole(&name.to_ascii_lowercase()) {
+            if !lines.0.is_empty() {
+                lines.0.push_str("\r\n");
+            }
+            write!(lines.0, "# {name}\r\n").expect("a string takes everything");
+            write(cx.engine, &mut lines);
+        }
+    }
+    let text = lines.0;
+    cx.client.reply().verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+fn server(engine: &Engine, lines: &mut Lines) {
+    let uptime_s = engine.now.mono_us / 1_000_000;
+    lines.add("redis_version", REDIS_VERSION);
+    lines.add("server_name", SERVER_NAME);
+    lines.add("redisha_version", own_version());
+    lines.add("redis_mode", "standalone");
+    lines.add("os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
+    lines.add("arch_bits", usize::BITS);
+    lines.add("multiplexing_api", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" });
+    lines.add("process_id", std::process::id());
+    lines.add("run_id", &engine.run_id);
+    lines.add("tcp_port", engine.config.port);
+    lines.add("server_time_usec", engine.now.unix_us);
+    lines.add("uptime_in_seconds", uptime_s);
+    lines.add("uptime_in_days", uptime_s / 86_400);
+    lines.add("hz", engine.config.hz);
+    lines.add("executable", executable());
+    lines.add("config_file", &engine.config.file);
+}
+
+fn executable() -> String {
+    std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+fn clients(engine: &Engine, lines: &mut Lines) {
+    let ordinary = engine.clients.iter().filter(|client| client.duty == Duty::Commands);
+    // One more is the connection that asks.
+    lines.add("connected_clients", ordinary.count() + 1);
+    lines.add("maxclients", engine.config.maxclients);
+    let blocked = engine.clients.iter().filter(|client| client.hold == Hold::Blocked).count();
+    lines.add("blocked_clients", blocked);
+    let subscribed = engine.clients.iter().filter(|client| client.subscription_count() > 0);
+    lines.add("pubsub_clients", subscribed.count());
+    lines.add("watching_clients", watching(engine));
+    lines.add("paused_clients", engine.held.len());
+}
+
+fn watching(engine: &Engine) -> usize {
+    engine.clients.iter().filter(|client| !client.watching.is_empty()).count()
+}
+
+fn memory(engine: &Engine, lines: &mut Lines) {
+    lines.add("used_memory", engine.memory_bytes);
+    lines.add("used_memory_human", human(engine.memory_bytes));
+    lines.add("used_memory_rss", engine.memory_bytes);
+    lines.add("used_memory_rss_human", human(engine.memory_bytes));
+    lines.add("used_memory_peak", engine.memory_peak_bytes);
+    lines.add("used_memory_peak_human", human(engine.memory_peak_bytes));
+    lines.add("maxmemory", engine.config.maxmemory.0);
+    lines.add("maxmemory_human", human(engine.config.maxmemory.0));
+    lines.add("maxmemory_policy", "noeviction");
+    lines.add("mem_allocator", "mimalloc");
+}
+
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "K", "M", "G"] {
+        if value < 1024.0 {
+            return format!("{value:.2}{unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.2}T")
+}
+
+fn persistence(engine: &Engine, lines: &mut Lines) {
+    hooks::info_persistence(engine, lines);
+}
+
+fn stats(engine: &Engine, lines: &mut Lines) {
+    let stats = &engine.stats;
+    lines.add("total_connections_received", stats.connections);
+    lines.add("total_commands_processed", stats.commands);
+    lines.add("instantaneous_ops_per_sec", engine.ops_per_s);
+    lines.add("total_net_input_bytes", stats.bytes_in);
+    lines.add("total_net_output_bytes", stats.bytes_out);
+    lines.add("rejected_connections", stats.rejected_connections);
+    lines.add("expired_keys", stats.expired_keys);
+    lines.add("evicted_keys", 0);
+    lines.add("keyspace_hits", stats.keyspace_hits);
+    lines.add("keyspace_misses", stats.keyspace_misses);
+    lines.add("pubsub_channels", engine.pubsub.channels.len());
+    lines.add("pubsub_patterns", engine.pubsub.patterns.len());
+    lines.add("pubsubshard_channels", engine.pubsub.shard_channels.len());
+    lines.add("total_error_replies", stats.errors);
+    lines.add("client_output_buffer_limit_disconnections", stats.clients_over_output_limit);
+}
+
+fn replication(engine: &Engine, lines: &mut Lines) {
+    hooks::info_replication(engine, lines);
+}
+
+fn cpu(_: &Engine, lines: &mut Lines) {
+    if let Some((user_s, system_s)) = cpu_seconds() {
+        lines.add("used_cpu_sys", format_args!("{system_s:.6}"));
+        lines.add("used_cpu_user", format_args!("{user_s:.6}"));
+    }
+}
+
+/// Processor time of this process (user, system) in seconds, where the system tells it.
+fn cpu_seconds() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field, in brackets, may hold spaces.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let user: f64 = fields.nth(11)?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    Some((user / ticks, system / ticks))
+}
+
+fn keyspace(engine: &Engine, lines: &mut Lines) {
+    for index in 0..engine.keyspace.databases() {
+        let db = engine.keyspace.db(index);
+        if !db.is_empty() {
+            let (keys, expires) = (db.len(), db.volatile());
+            lines.add(
+                &format!("db{index}"),
+                format_args!("keys={keys},expires={expires},avg_ttl=0"),
+            );
+        }
+    }
+}
