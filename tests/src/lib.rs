@@ -8,6 +8,8 @@ pub mod load;
 pub mod local;
 pub mod place;
 pub mod programs;
+pub mod resp;
+pub mod server;
 pub mod wait;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 pub mod writer;

@@ -1,0 +1,130 @@
+//! Server processes of a test: each in a directory of its own, on a port that the kernel gave,
+//! ended by its own process id.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::programs::{self, Running};
+use crate::resp::{Client, Value};
+use crate::wait;
+
+/// The password of the internal user in tests.
+pub const SECRET: &str = "between-members";
+/// How long a server may take to start or to end by itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A port of the loopback that nobody uses now.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A running server; it is killed when dropped.
+pub struct Server {
+    pub port: u16,
+    pub directory: PathBuf,
+    process: Running,
+}
+
+impl Server {
+    /// Starts an unmanaged server with further directives.
+    pub fn start(name: &str, directives: &[&str]) -> Result<Self> {
+        Self::start_program(&programs::server(), name, directives)
+    }
+
+    /// Starts a member of the cluster `uid`.
+    pub fn managed(name: &str, uid: &str, directives: &[&str]) -> Result<Self> {
+        let directory = fresh_directory(name)?;
+        let secret = directory.join("secret");
+        fs::write(&secret, SECRET)?;
+        let secret = secret.to_string_lossy().into_owned();
+        let mut all = vec!["--cluster-uid", uid, "--member-name", name];
+        all.extend(["--internal-secret-file", &secret, "--replica-announce-ip", "127.0.0.1"]);
+        all.extend(directives);
+        Self::start_in(&programs::server(), directory, name, &all)
+    }
+
+    /// Starts another program that takes the directives of redis.conf.
+    pub fn start_program(program: &Path, name: &str, directives: &[&str]) -> Result<Self> {
+        Self::start_in(program, fresh_directory(name)?, name, directives)
+    }
+
+    fn start_in(program: &Path, dir: PathBuf, name: &str, directives: &[&str]) -> Result<Self> {
+        let port = free_port()?;
+        let log = fs::File::create(dir.join("log"))?;
+        let mut command = Command::new(program);
+        command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--dir", &dir.to_string_lossy()])
+            .args(directives)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut server = Self { port, directory: dir, process: Running::start(&mut command) };
+        wait::until(&format!("{name} answers"), PATIENCE, || {
+            if let Some(status) = server.process.try_ended() {
+                bail!("it ended with {status}: {}", server.log());
+            }
+            Ok(Some(server.client()?.say("PING")?))
+        })?;
+        Ok(server)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    pub fn client(&self) -> Result<Client> {
+        Client::connect(("127.0.0.1", self.port))
+    }
+
+    /// A connection of the internal user.
+    pub fn internal(&self) -> Result<Client> {
+        let mut client = self.client()?;
+        let answer = client.call(&["AUTH", "redisha", SECRET])?;
+        ensure!(answer == Value::Text("OK".into()), "AUTH: {answer:?}");
+        Ok(client)
+    }
+
+    /// A line of INFO.
+    pub fn info(&self, name: &str) -> Result<String> {
+        let text = self.client()?.say("INFO everything")?.text()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+        line.map(str::to_owned).with_context(|| format!("INFO has no {name}"))
+    }
+
+    /// Sends a signal to this very process, by its name.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.process.ended("the server ends", PATIENCE)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill();
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn fresh_directory(name: &str) -> Result<PathBuf> {
+    let nonce = free_port()?;
+    let path = std::env::temp_dir().join(format!("redisha-{}-{name}-{nonce}", std::process::id()));
+    fs::create_dir_all(&path)?;
+    Ok(path)
+}
