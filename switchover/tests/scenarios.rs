@@ -1,5 +1,5 @@
 //! Every file in `scenarios/` is a story: lines that describe a cluster, events, and beneath each
-//! event the effects that must follow (two spaces deep; `REDISHA_UPDATE=1` writes them anew).
+//! event the effects that must follow (two spaces deep; `REDISHA_REWRITE=1` writes them anew).
 //! A first line `# …` says what it shows. `crash` forgets the state, as a new operator would.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails by a panic with its place is clear")]

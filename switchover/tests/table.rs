@@ -1,5 +1,5 @@
 //! Every phase with every event: `table.txt` holds the whole of it and is remade by
-//! `REDISHA_UPDATE=1 cargo test -p switchover --test table`.
+//! `REDISHA_REWRITE=1 cargo test -p switchover --test table`.
 //!
 //! Each phase is reached by a true course of events, never built by hand. The test
 //! refuses a phase that no course reaches.

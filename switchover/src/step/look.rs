@@ -5,7 +5,7 @@
 
 use crate::{Command, Link, Member, Observation, Phase, Request, Role, Why};
 
-use super::turn::{SOON_MS, Turn};
+use super::turn::Turn;
 
 impl Turn {
     pub fn observed(&mut self, observation: Observation) {
@@ -13,8 +13,10 @@ impl Turn {
         let Observation { arbiter, settings, members, request } = observation;
         self.state.settings = settings;
         if arbiter.version < self.state.arbiter.version {
-            // Older than what this process has written or read: never act on it.
-            return self.idle_for(SOON_MS);
+            // Older than what this process has written or read: never acted on at first sight. If
+            // it stays so, the status was restored, and the next look believes it.
+            self.state.arbiter = crate::Arbiter::default();
+            return self.idle();
         }
         self.state.arbiter = arbiter;
         self.state.members = members;

@@ -1,9 +1,9 @@
-//! Compares a generated text with the checked-in one; `REDISHA_UPDATE=1` rewrites it.
+//! Compares a generated text with the checked-in one; `REDISHA_REWRITE=1` rewrites it.
 
 use std::path::Path;
 
 pub fn assert_same(path: &Path, text: &str) {
-    if std::env::var_os("REDISHA_UPDATE").is_some() {
+    if std::env::var_os("REDISHA_REWRITE").is_some() {
         std::fs::write(path, text).expect("the checked-in text can be written");
         return;
     }
@@ -12,7 +12,7 @@ pub fn assert_same(path: &Path, text: &str) {
     let place = differs.map(|(i, (old, new))| format!("line {}:\n- {old}\n+ {new}", i + 1));
     assert!(
         stored == text,
-        "{} has drifted (REDISHA_UPDATE=1 rewrites it); {}",
+        "{} has drifted (REDISHA_REWRITE=1 rewrites it); {}",
         path.display(),
         place.unwrap_or_else(|| "one of them is longer".into())
     );
