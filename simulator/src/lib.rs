@@ -1,1 +1,30 @@
-//! A seeded world around the decision and the member, with checkers and planted bugs.
+//! A seeded world around the decision (`switchover::step`) and the member (`server::handover`).
+//!
+//! Takes a seed; returns what its checkers found. Both machines are the very code that the operator
+//! and the server run; the world gives them a network that delays, loses, repeats and parts,
+//! clocks, disks that forget, clients that write, people that pause, and crashes of the operator
+//! and of any member between any two effects. No I/O, no real time: a seed is one course.
+//!
+//! | Room | What it holds |
+//! |---|---|
+//! | [`world`] | the queue of things to come, the network, chaos |
+//! | `node` | one member's process: its log, its gate, its effects |
+//! | `link` | replication between two members |
+//! | `brain` | operators' processes, the arbiter's store, labels |
+//! | `check` | the promises, watched from outside |
+//! | [`mutant`] | planted bugs, which the checkers must catch |
+
+mod brain;
+mod chaos;
+mod check;
+mod convert;
+mod link;
+mod log;
+pub mod mutant;
+mod node;
+mod rng;
+pub mod run;
+pub mod world;
+
+pub use mutant::Mutant;
+pub use run::{Report, Run, run};

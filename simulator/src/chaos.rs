@@ -1,0 +1,144 @@
+//! What comes from outside: writes, keep-alives, requests, people, partitions, crashes, shutdowns.
+
+use server::handover::{Event, PauseKind, Role};
+use switchover::{Label, Reason, Request};
+
+use crate::log::Rec;
+use crate::mutant::Mutant;
+use crate::node::Cause;
+use crate::world::{MS, NAMES, SEC, Thing, World};
+
+impl World {
+    /// Writes come to where the address leads, and now and then to any member.
+    pub fn next_write(&mut self) {
+        let wait = self.rng.between(4 * MS, 40 * MS);
+        self.after(wait, Thing::NextWrite);
+        let labelled = self.labels.iter().position(|label| *label == Label::Primary);
+        let anywhere = self.rng.below(NAMES.len() as u64) as usize;
+        let node = match labelled {
+            Some(node) if !self.rng.chance(1_000) => node,
+            _ => anywhere,
+        };
+        let id = self.number();
+        let delay = self.delay();
+        self.after(delay, Thing::Write { node, id });
+    }
+
+    pub fn next_ping(&mut self) {
+        let wait = self.rng.between(50 * MS, 300 * MS);
+        self.after(wait, Thing::NextPing);
+        for node in 0..NAMES.len() {
+            let careless = self.mutant == Some(Mutant::PingAfterPause);
+            let Some(life) = &self.nodes[node].life else { continue };
+            let primary = matches!(life.member.role(), Role::Primary { .. });
+            if primary && (careless || life.member.stream_open(self.now)) {
+                self.append(node, Rec::Ping);
+            }
+        }
+    }
+
+    pub fn next_request(&mut self) {
+        let wait = self.rng.between(500 * MS, 4 * SEC);
+        self.after(wait, Thing::NextRequest);
+        if !self.chaos {
+            self.request = None;
+            return;
+        }
+        self.requests += 1;
+        let to = match self.rng.below(2) {
+            0 => None,
+            _ => Some(NAMES[self.rng.below(3) as usize].to_owned()),
+        };
+        let reason = if to.is_some() { Reason::Request } else { Reason::Drain };
+        self.request = Some(Request { id: format!("r{}", self.requests), reason, to });
+    }
+
+    /// Something goes wrong.
+    pub fn next_chaos(&mut self) {
+        let wait = self.rng.between(200 * MS, 3 * SEC);
+        self.after(wait, Thing::NextChaos);
+        if !self.chaos {
+            return;
+        }
+        let node = self.rng.below(3) as usize;
+        match self.rng.below(13) {
+            0 => self.crash_somehow(node),
+            1..4 => {
+                let (a, b) = (self.rng.below(5) as usize, self.rng.below(5) as usize);
+                self.part(a.min(b), a.max(b));
+            }
+            4 => {
+                if let Some(brain) = self.brains.iter().find(|brain| brain.alive) {
+                    let number = brain.number;
+                    self.kill_brain(number);
+                }
+            }
+            // A leader that does not know yet that it is none any more.
+            5 => self.new_brain(),
+            // Two that believe so from the same moment on, and so keep step.
+            10 => {
+                self.new_brain();
+                self.new_brain();
+            }
+            6 => self.drain(node),
+            7 => self.user_pause(node),
+            8 | 9 => {
+                let links: Vec<(usize, usize)> = vec![(0, 1), (1, 2), (0, 2)];
+                let (a, b) = links[self.rng.below(3) as usize];
+                self.cut_between(a, b);
+            }
+            _ => {}
+        }
+        self.brains.retain(|brain| brain.alive);
+        while self.brains.len() > 2 {
+            self.brains.remove(0);
+        }
+    }
+
+    fn kill_brain_for_good(&mut self, number: u64) {
+        if let Some(brain) = self.brains.iter_mut().find(|brain| brain.number == number) {
+            brain.alive = false;
+        }
+    }
+
+    fn part(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
+        let lasts = self.rng.between(50 * MS, 8 * SEC);
+        self.note(|| format!("places {a} and {b} are parted for {} ms", lasts / MS));
+        self.parted.insert((a, b), self.now + lasts);
+        self.after(lasts, Thing::Heal { a, b });
+        self.cut_between(a, b);
+    }
+
+    fn drain(&mut self, node: usize) {
+        let Some(life) = &self.nodes[node].life else { return };
+        let boot = life.boot;
+        self.note(|| format!("{} is told to stop", NAMES[node]));
+        let alone_at_us = self.now + 3 * SEC;
+        self.event(node, Event::Drain { alone_at_us }, &Cause::Other);
+        self.after(15 * SEC, Thing::Exit { node, boot });
+    }
+
+    fn user_pause(&mut self, node: usize) {
+        let now = self.now;
+        let until = now + self.rng.between(MS, SEC);
+        if let Some(life) = &mut self.nodes[node].life {
+            life.member.user_pause(PauseKind::Write, now, until);
+        }
+        self.plan_tick(node);
+    }
+
+    /// No more harm: everything heals, and one operator remains.
+    pub fn calm(&mut self) {
+        self.note(|| "calm".into());
+        self.chaos = false;
+        self.parted.clear();
+        let alive: Vec<u64> =
+            self.brains.iter().filter(|brain| brain.alive).map(|brain| brain.number).collect();
+        for number in alive.iter().rev().skip(1) {
+            self.kill_brain_for_good(*number);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Replication between two members: introductions, full and partial resynchronisation, the stream
+//! and its acknowledgements, over connections that keep their order and may break.
+
+use server::handover::{Epoch, Event, Peer, Record, Target};
+
+use crate::log::{Entry, Log};
+use crate::mutant::Mutant;
+use crate::node::{Cause, place_of, record_of};
+use crate::world::{MS, NAMES, Thing, UID, World};
+
+/// A connection from a follower's life to a primary's life.
+#[derive(Debug)]
+pub struct Conn {
+    pub follower: (usize, u64),
+    pub primary: (usize, u64),
+    open: bool,
+    /// Nothing overtakes: when the last message of each direction arrives.
+    last: [u64; 2],
+}
+
+/// A follower's side.
+#[derive(Debug)]
+pub struct Follow {
+    pub target: Target,
+    pub epoch: Epoch,
+    pub conn: Option<u64>,
+    pub up: bool,
+}
+
+/// A primary's side of one replica.
+#[derive(Debug)]
+pub struct Served {
+    pub member: String,
+    host: String,
+    /// Records sent so far.
+    sent: usize,
+    pub acked: u64,
+    pub online: bool,
+}
+
+/// What goes over such a connection.
+#[derive(Debug)]
+pub enum Wire {
+    Hello {
+        member: String,
+        target: String,
+        epoch: Epoch,
+        replid: u64,
+        offset: u64,
+    },
+    Welcome {
+        epoch: Epoch,
+        replid: u64,
+        full: Option<Log>,
+    },
+    Refused,
+    Stream(Vec<Entry>),
+    Ack(u64),
+    Answer {
+        member: String,
+        epoch: Epoch,
+        accepted: bool,
+    },
+    /// The other side has closed, after all that it had sent.
+    Closed,
+}
+
+impl World {
+    /// Begins to follow, dropping another link.
+    pub fn follow(&mut self, node: usize, target: Target, epoch: Epoch) {
+        self.unfollow(node);
+        let Some(life) = &mut self.nodes[node].life else { return };
+        life.follow = Some(Follow { target, epoch, conn: None, up: false });
+        let boot = life.boot;
+        self.after(0, Thing::Connect { node, boot });
+    }
+
+    pub fn unfollow(&mut self, node: usize) {
+        let Some(life) = &mut self.nodes[node].life else { return };
+        if let Some(conn) = life.follow.take().and_then(|follow| follow.conn) {
+            self.send(conn, false, Wire::Closed);
+        }
+    }
+
+    /// Serves nobody any more; what was sent still arrives.
+    pub fn stop_serving(&mut self, node: usize) {
+        let Some(life) = &mut self.nodes[node].life else { return };
+        for conn in std::mem::take(&mut life.served).into_keys() {
+            self.send(conn, true, Wire::Closed);
+        }
+    }
+
+    pub fn connect(&mut self, node: usize, boot: u64) {
+        let Some(life) = self.nodes[node].life.as_ref().filter(|life| life.boot == boot) else {
+            return;
+        };
+        let Some(follow) = life.follow.as_ref().filter(|follow| follow.conn.is_none()) else {
+            return;
+        };
+        let place = place_of(&follow.target.host);
+        let hello = Wire::Hello {
+            member: life.id(),
+            target: follow.target.member.clone(),
+            epoch: life.member.epoch().unwrap_or_default(),
+            replid: life.replid,
+            offset: life.log.offset(),
+        };
+        let peer = self.nodes[place].life.as_ref().map(|peer| peer.boot);
+        let Some(peer) = peer.filter(|_| !self.parted(node, place)) else {
+            return self.retry(node, boot);
+        };
+        let conn = self.number();
+        let (follower, primary) = ((node, boot), (place, peer));
+        self.conns.insert(conn, Conn { follower, primary, open: true, last: [0; 2] });
+        if let Some(follow) = self.nodes[node].life.as_mut().and_then(|life| life.follow.as_mut()) {
+            follow.conn = Some(conn);
+        }
+        self.send(conn, false, hello);
+    }
+
+    fn retry(&mut self, node: usize, boot: u64) {
+        let wait = self.rng.between(20 * MS, 200 * MS);
+        self.after(wait, Thing::Connect { node, boot });
+    }
+
+    pub fn send(&mut self, conn: u64, to_follower: bool, wire: Wire) {
+        let Some(ends) = self.conns.get(&conn) else { return };
+        let (a, b) = (ends.follower.0, ends.primary.0);
+        if self.parted(a, b) || self.chaos && self.rng.chance(3) {
+            return self.cut(conn);
+        }
+        let delay = self.delay();
+        let Some(ends) = self.conns.get_mut(&conn) else { return };
+        let last = &mut ends.last[usize::from(to_follower)];
+        let at = (self.now + delay).max(*last);
+        *last = at;
+        self.at(at, Thing::Wire { conn, to_follower, wire });
+    }
+
+    /// Breaks a connection: what is under way is gone, both ends learn of it.
+    fn cut(&mut self, conn: u64) {
+        let Some(ends) = self.conns.get_mut(&conn) else { return };
+        if !std::mem::replace(&mut ends.open, false) {
+            return;
+        }
+        for to_follower in [false, true] {
+            let delay = self.rng.between(MS, 300 * MS);
+            self.after(delay, Thing::Wire { conn, to_follower, wire: Wire::Closed });
+        }
+    }
+
+    pub fn cut_of(&mut self, node: usize) {
+        let of = |ends: &Conn| ends.follower.0 == node || ends.primary.0 == node;
+        let conns: Vec<u64> =
+            self.conns.iter().filter(|(_, ends)| of(ends)).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            self.cut(conn);
+        }
+    }
+
+    pub fn cut_between(&mut self, a: usize, b: usize) {
+        let of = |ends: &Conn| {
+            let pair = (ends.follower.0, ends.primary.0);
+            pair == (a, b) || pair == (b, a)
+        };
+        let conns: Vec<u64> =
+            self.conns.iter().filter(|(_, ends)| of(ends)).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            self.cut(conn);
+        }
+    }
+
+    pub fn wire_came(&mut self, conn: u64, to_follower: bool, wire: Wire) {
+        let Some(ends) = self.conns.get(&conn) else { return };
+        let (node, boot) = if to_follower { ends.follower } else { ends.primary };
+        let closed = matches!(wire, Wire::Closed);
+        if !ends.open && !closed
+            || self.nodes[node].life.as_ref().is_none_or(|life| life.boot != boot)
+        {
+            return;
+        }
+        match wire {
+            Wire::Hello { member, target, epoch, replid, offset } => {
+                self.introduced(node, conn, (member, target), epoch, (replid, offset));
+            }
+            Wire::Welcome { epoch, replid, full } => {
+                self.welcomed(node, conn, epoch, replid, full);
+            }
+            Wire::Refused => self.link_lost(node, conn),
+            Wire::Stream(entries) => self.stream_came(node, conn, entries),
+            Wire::Ack(offset) => self.ack_came(node, conn, offset),
+            Wire::Answer { member, epoch, accepted } => {
+                self.event(node, Event::Answer { member, epoch, accepted }, &Cause::Other);
+            }
+            Wire::Closed if to_follower => self.link_lost(node, conn),
+            Wire::Closed => self.replica_lost(node, conn),
+        }
+    }
+
+    fn introduced(
+        &mut self,
+        node: usize,
+        conn: u64,
+        (member, target): (String, String),
+        epoch: Epoch,
+        (replid, offset): (u64, u64),
+    ) {
+        let place = self.conns[&conn].follower.0;
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let Ok(own) = life.member.may_serve(UID, &target, epoch) else {
+            return self.send(conn, true, Wire::Refused);
+        };
+        let shared = replid == life.replid
+            || life.replid2.is_some_and(|(old, until)| old == replid && offset <= until);
+        let partial = if shared { life.log.count_at(offset) } else { None };
+        let sent = partial.unwrap_or(life.log.count());
+        let full = if partial.is_some() { None } else { Some(life.log.clone()) };
+        let replid = life.replid;
+        let host = NAMES[place].to_owned();
+        let served = Served { member, host, sent, acked: 0, online: false };
+        let mine = life.log.hash_at(offset);
+        life.served.insert(conn, served);
+        if partial.is_some() {
+            let theirs = self.nodes[place].life.as_ref().map(|life| life.log.hash_at(offset));
+            if theirs.flatten() != mine {
+                self.violated(&format!(
+                    "{} continues {} at {offset}, where their histories differ",
+                    NAMES[place], NAMES[node]
+                ));
+            }
+        }
+        self.note(|| {
+            let kind = if partial.is_some() { "partially" } else { "fully" };
+            format!("{} resynchronises {kind} from {} at {own}", NAMES[place], NAMES[node])
+        });
+        self.send(conn, true, Wire::Welcome { epoch: own, replid, full });
+        self.feed(node);
+    }
+
+    /// Sends to every replica what it has not been sent.
+    pub fn feed(&mut self, node: usize) {
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let mut batches = Vec::new();
+        for (conn, served) in &mut life.served {
+            let entries = life.log.since(served.sent).to_vec();
+            served.sent = life.log.count();
+            if !entries.is_empty() {
+                batches.push((*conn, entries));
+            }
+        }
+        for (conn, entries) in batches {
+            self.send(conn, true, Wire::Stream(entries));
+        }
+    }
+
+    fn current(&self, node: usize, conn: u64) -> bool {
+        let life = self.nodes[node].life.as_ref();
+        let follow = life.and_then(|life| life.follow.as_ref());
+        follow.is_some_and(|follow| follow.conn == Some(conn))
+    }
+
+    fn welcomed(&mut self, node: usize, conn: u64, epoch: Epoch, replid: u64, full: Option<Log>) {
+        if !self.current(node, conn) {
+            return;
+        }
+        let Some(life) = &mut self.nodes[node].life else { return };
+        if epoch < life.member.promised() {
+            // A primary of the past: nothing of it may be taken.
+            return self.link_lost(node, conn);
+        }
+        life.replid = replid;
+        life.replid2 = None;
+        let replaced = full.map(|log| {
+            life.log = log;
+            life.log.data_epoch()
+        });
+        if let Some(follow) = &mut life.follow {
+            follow.up = true;
+        }
+        self.event(node, Event::Linked { epoch }, &Cause::Other);
+        if let Some(data_epoch) = replaced {
+            self.event(node, Event::Replaced { data_epoch }, &Cause::Other);
+        }
+        self.acknowledge(node, conn);
+    }
+
+    fn stream_came(&mut self, node: usize, conn: u64, entries: Vec<Entry>) {
+        for entry in entries {
+            if !self.current(node, conn) {
+                return;
+            }
+            let Some(life) = &mut self.nodes[node].life else { return };
+            let start = life.log.offset();
+            let hash = life.log.append(entry.rec.clone()).hash;
+            let end = life.log.offset();
+            if (end, hash) != (entry.end, entry.hash) {
+                let name = NAMES[node];
+                return self
+                    .violated(&format!("{name} applies at {end} what belongs to {}", entry.end));
+            }
+            if let Some(mut record) = record_of(&entry.rec) {
+                if self.mutant == Some(Mutant::TwoOwners)
+                    && let Record::Handover(handover) = &mut record
+                {
+                    handover.to = life.member.identity().here.clone();
+                }
+                self.event(node, Event::Applied { record, start }, &Cause::Other);
+            }
+        }
+        self.acknowledge(node, conn);
+    }
+
+    fn acknowledge(&mut self, node: usize, conn: u64) {
+        if self.current(node, conn)
+            && let Some(life) = &self.nodes[node].life
+        {
+            let offset = life.log.offset();
+            self.send(conn, false, Wire::Ack(offset));
+        }
+    }
+
+    fn ack_came(&mut self, node: usize, conn: u64, offset: u64) {
+        let liar = self.mutant == Some(Mutant::PromoteWithoutT);
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let written = life.log.offset();
+        let Some(served) = life.served.get_mut(&conn) else { return };
+        served.acked = if liar { written } else { offset };
+        let (member, host, acked) = (served.member.clone(), served.host.clone(), served.acked);
+        let first = !std::mem::replace(&mut served.online, true);
+        let event = if first {
+            let target = Target { member, host, port: 1, hostname: String::new() };
+            Event::ReplicaUp { peer: Peer { target, acked } }
+        } else {
+            Event::Ack { member, offset: acked }
+        };
+        self.event(node, event, &Cause::Other);
+    }
+
+    pub fn answer_on_link(&mut self, node: usize, epoch: Epoch, accepted: bool) {
+        let Some(life) = &self.nodes[node].life else { return };
+        let member = life.id();
+        if let Some(conn) = life.follow.as_ref().and_then(|follow| follow.conn) {
+            self.send(conn, false, Wire::Answer { member, epoch, accepted });
+        }
+    }
+
+    fn link_lost(&mut self, node: usize, conn: u64) {
+        if !self.current(node, conn) {
+            return;
+        }
+        let Some(life) = &mut self.nodes[node].life else { return };
+        if let Some(follow) = &mut life.follow {
+            follow.conn = None;
+            follow.up = false;
+        }
+        let boot = life.boot;
+        self.retry(node, boot);
+    }
+
+    fn replica_lost(&mut self, node: usize, conn: u64) {
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let Some(served) = life.served.remove(&conn) else { return };
+        let again = life.served.values().any(|other| other.member == served.member);
+        if !again {
+            self.event(node, Event::ReplicaGone { member: served.member }, &Cause::Other);
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! One member's process: the real `Member` with a log, a gate and held commands around it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use server::handover::{
+    Effect, Env, Event, Gate, Handover, Identity, Member, Record, Request, Role, Target, Timing,
+    Verb,
+};
+use switchover::{Event as Told, Link, Refusal, Replica, Tag};
+
+use crate::convert;
+use crate::link::{Follow, Served};
+use crate::log::{Log, Rec};
+use crate::mutant::Mutant;
+use crate::world::{MS, NAMES, SEC, Thing, UID, World};
+
+/// A pod: its process may be gone, its disk stays.
+pub struct Node {
+    pub place: usize,
+    pub boots: u64,
+    pub life: Option<Life>,
+    disk: Log,
+}
+
+/// A process.
+pub struct Life {
+    pub boot: u64,
+    pub member: Member,
+    pub log: Log,
+    /// The replication id, and the one before it with the offset up to which it is shared.
+    pub replid: u64,
+    pub replid2: Option<(u64, u64)>,
+    pub follow: Option<Follow>,
+    pub served: BTreeMap<u64, Served>,
+    /// Requests whose answer is still owed.
+    tokens: BTreeMap<u64, (u64, Tag)>,
+    held: Vec<u64>,
+    tick_at: Option<u64>,
+}
+
+/// Why a member is being told something, as far as a pause's end is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Unpause(String),
+    /// A handover's record, by another route than the stream.
+    Takeover,
+    Other,
+}
+
+impl Node {
+    pub fn new(place: usize) -> Self {
+        Self { place, boots: 0, life: None, disk: Log::default() }
+    }
+}
+
+impl Life {
+    pub fn env(&self, now_us: u64) -> Env {
+        Env { now_us, offset: self.log.offset(), empty: self.log.is_empty() }
+    }
+
+    pub fn id(&self) -> String {
+        self.member.identity().here.member.clone()
+    }
+
+    fn target(&self) -> Option<Target> {
+        match self.member.role() {
+            Role::Follower { primary, .. } => Some(primary.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl World {
+    pub fn boot(&mut self, node: usize) {
+        if self.nodes[node].life.is_some() {
+            return;
+        }
+        let (boot, replid) = (self.number(), self.number());
+        self.nodes[node].boots += 1;
+        let name = NAMES[node];
+        let here = Target {
+            member: format!("{name}{}", self.nodes[node].boots),
+            host: name.into(),
+            port: 1,
+            hostname: String::new(),
+        };
+        let identity = Identity { uid: Some(UID.into()), name: name.into(), here };
+        let log = self.nodes[node].disk.clone();
+        self.note(|| format!("{name} boots with {} records", log.count()));
+        self.nodes[node].life = Some(Life {
+            boot,
+            member: Member::new(identity, Timing::default(), log.data_epoch()),
+            log,
+            replid,
+            replid2: None,
+            follow: None,
+            served: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            held: Vec::new(),
+            tick_at: None,
+        });
+    }
+
+    /// Ends the process. `keep` records remain on disk for the next one.
+    pub fn crash(&mut self, node: usize, keep: usize) {
+        let Some(mut life) = self.nodes[node].life.take() else { return };
+        self.note(|| format!("{} crashes, keeps {keep} records", NAMES[node]));
+        self.checks.crashes += 1;
+        self.checks.forget(node);
+        life.log.truncate(keep);
+        self.nodes[node].disk = life.log;
+        self.cut_of(node);
+        for (_, (brain, tag)) in std::mem::take(&mut life.tokens) {
+            self.lost(brain, tag, node);
+        }
+        let wait = self.rng.between(500 * MS, 5 * SEC);
+        self.after(wait, Thing::Boot { node });
+    }
+
+    pub fn crash_somehow(&mut self, node: usize) {
+        let Some(life) = &self.nodes[node].life else { return };
+        let count = life.log.count() as u64;
+        let keep = match self.rng.below(3) {
+            0 => 0,
+            1 => count,
+            _ => self.rng.below(count + 1),
+        };
+        self.crash(node, keep as usize);
+    }
+
+    /// A told process leaves in order: it saves all that it holds.
+    pub fn exit(&mut self, node: usize, boot: u64) {
+        let Some(life) = self.nodes[node].life.as_ref().filter(|life| life.boot == boot) else {
+            return;
+        };
+        let count = life.log.count();
+        self.crash(node, count);
+    }
+
+    pub fn if_alive(&mut self, node: usize, boot: u64, event: Event) {
+        if self.nodes[node].life.as_ref().is_some_and(|life| life.boot == boot) {
+            self.event(node, event, &Cause::Other);
+        }
+    }
+
+    /// Tells the member something, watches what it makes of it, and performs its effects.
+    pub fn event(&mut self, node: usize, event: Event, cause: &Cause) {
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let mut env = life.env(self.now);
+        if self.mutant == Some(Mutant::PromoteWithoutT)
+            && let Event::Request { request: Request { verb: Verb::Takeover { blob }, .. }, .. } =
+                &event
+            && let Ok(record) = Handover::decode(blob)
+        {
+            env.offset = record.offset;
+        }
+        let boot = life.boot;
+        let before = crate::check::Before::of(life, self.now);
+        let effects = life.member.handle(env, event);
+        self.watch(node, &before, &effects, cause);
+        self.perform(node, boot, effects);
+        self.plan_tick(node);
+    }
+
+    fn perform(&mut self, node: usize, boot: u64, effects: Vec<Effect>) {
+        for effect in effects {
+            if self.chaos && self.rng.chance(25) {
+                self.crash_somehow(node);
+            }
+            if self.nodes[node].life.as_ref().is_none_or(|life| life.boot != boot) {
+                return;
+            }
+            self.effect(node, effect);
+        }
+    }
+
+    fn effect(&mut self, node: usize, effect: Effect) {
+        if !matches!(effect, Effect::ResumeHeld | Effect::RefuseHeld | Effect::Redirect(_)) {
+            self.note(|| format!("{}: {effect:?}", NAMES[node]));
+        }
+        let Some(life) = &mut self.nodes[node].life else { return };
+        match effect {
+            Effect::Reply { token, reply } => {
+                if let Some((brain, tag)) = life.tokens.remove(&token) {
+                    self.reply(node, brain, tag, convert::reply(reply));
+                }
+            }
+            Effect::Append { argument } => self.append(node, Rec::Note(Rc::from(argument))),
+            Effect::Answer { epoch, accepted } => self.answer_on_link(node, epoch, accepted),
+            Effect::Takeover { to, blob } => {
+                let boot = life.boot;
+                let place = place_of(&to.host);
+                if let Some(delay) = self.way(node, place) {
+                    self.after(delay, Thing::Takeover { from: node, boot, to, blob });
+                }
+            }
+            Effect::Promote { .. } => {
+                life.replid2 = Some((life.replid, life.log.offset()));
+                let replid = self.number();
+                self.unfollow(node);
+                if let Some(life) = &mut self.nodes[node].life {
+                    life.replid = replid;
+                }
+            }
+            Effect::Follow { primary, epoch } => {
+                self.stop_serving(node);
+                self.follow(node, primary, epoch);
+            }
+            Effect::Detach => {
+                self.stop_serving(node);
+                self.unfollow(node);
+            }
+            Effect::ResumeHeld => {
+                let held = std::mem::take(&mut life.held);
+                for id in held {
+                    self.write_came(node, id);
+                }
+            }
+            Effect::RefuseHeld => life.held.clear(),
+            Effect::CloseClients => {
+                // What relays is empty here, so the process may go.
+                let (boot, wait) = (life.boot, self.rng.between(MS, 50 * MS));
+                self.after(wait, Thing::Exit { node, boot });
+            }
+            Effect::Redirect(_) | Effect::Notify(_) => {}
+        }
+    }
+
+    /// Appends to the own log and sends it to all who follow.
+    pub fn append(&mut self, node: usize, rec: Rec) {
+        self.check_append(node, &rec);
+        let Some(life) = &mut self.nodes[node].life else { return };
+        life.log.append(rec);
+        self.feed(node);
+    }
+
+    pub fn plan_tick(&mut self, node: usize) {
+        let no_timer = self.mutant == Some(Mutant::NoPauseTimer);
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let limbo = matches!(life.member.role(), Role::Limbo(_));
+        let Some(due) = life.member.next_deadline_us() else { return };
+        if no_timer && !limbo || life.tick_at.is_some_and(|at| at <= due && at > self.now) {
+            return;
+        }
+        // Real timers fire a little late.
+        let at = due.max(self.now) + 500;
+        life.tick_at = Some(at);
+        let boot = life.boot;
+        self.at(at, Thing::Tick { node, boot });
+    }
+
+    pub fn tick(&mut self, node: usize, boot: u64) {
+        let life = self.nodes[node].life.as_mut().filter(|life| life.boot == boot);
+        if let Some(life) = life {
+            life.tick_at = None;
+            self.event(node, Event::Tick, &Cause::Other);
+        }
+    }
+
+    pub fn commanded(
+        &mut self,
+        brain: u64,
+        tag: Tag,
+        to: &switchover::Member,
+        command: switchover::Command,
+    ) {
+        let node = place_of(&to.name);
+        if self.nodes[node].life.is_none() {
+            return self.lost(brain, tag, node);
+        }
+        let cause = match &command {
+            switchover::Command::Unpause { id } => Cause::Unpause(id.clone()),
+            switchover::Command::Takeover { .. } => Cause::Takeover,
+            _ => Cause::Other,
+        };
+        let token = self.number();
+        self.note(|| {
+            format!("{} <- {} {}", NAMES[node], to.member, command.words("", to).join(" "))
+        });
+        let request =
+            Request { uid: UID.into(), member: to.member.clone(), verb: convert::verb(command) };
+        if let Some(life) = &mut self.nodes[node].life {
+            life.tokens.insert(token, (brain, tag));
+        }
+        self.event(node, Event::Request { token, request }, &cause);
+    }
+
+    fn reply(
+        &mut self,
+        node: usize,
+        brain: u64,
+        tag: Tag,
+        result: Result<switchover::Reply, Refusal>,
+    ) {
+        self.note(|| format!("{} -> {result:?}", NAMES[node]));
+        match self.way(node, crate::world::BRAIN) {
+            Some(delay) => {
+                let name = NAMES[node].to_owned();
+                let event = Told::Replied { tag, name, result };
+                self.after(delay, Thing::Told { brain, event });
+            }
+            None => self.lost(brain, tag, node),
+        }
+    }
+
+    /// The operator sees its connection end, sooner or later, or never.
+    pub fn lost(&mut self, brain: u64, tag: Tag, node: usize) {
+        if self.chaos && self.rng.chance(2_000) {
+            return;
+        }
+        let delay = self.rng.between(MS, SEC);
+        let name = NAMES[node].to_owned();
+        let result = Err(Refusal::Lost("the connection ended".into()));
+        self.after(delay, Thing::Told { brain, event: Told::Replied { tag, name, result } });
+    }
+
+    pub fn takeover_came(&mut self, from: usize, boot: u64, to: Target, blob: String) {
+        let node = place_of(&to.host);
+        let Some(life) = &self.nodes[node].life else { return };
+        let right = life.id() == to.member;
+        let Ok(record) = Handover::decode(&blob) else { return };
+        let epoch = record.epoch;
+        let member = to.member.clone();
+        let request = Request { uid: UID.into(), member, verb: Verb::Takeover { blob } };
+        self.event(node, Event::Request { token: 0, request }, &Cause::Takeover);
+        let accepted = match &self.nodes[node].life {
+            Some(life) if right && life.id() == to.member => {
+                self.checks.decided.get(&epoch).copied()
+            }
+            Some(_) if !right && self.mutant == Some(Mutant::RestartedTargetDeclines) => {
+                Some(false)
+            }
+            _ => None,
+        };
+        if let (Some(accepted), Some(delay)) = (accepted, self.way(node, from)) {
+            let member = to.member;
+            self.after(delay, Thing::TakeoverAnswer { node: from, boot, member, epoch, accepted });
+        }
+    }
+
+    pub fn write_came(&mut self, node: usize, id: u64) {
+        let now = self.now;
+        let overridden = self.serves_in_limbo(node);
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let gate = if overridden { Gate::Open } else { life.member.gate(now, true, true) };
+        match gate {
+            Gate::Open => {
+                self.check_acknowledged(node, id);
+                self.append(node, Rec::Write(id));
+            }
+            Gate::Hold => {
+                life.member.note_held();
+                life.held.push(id);
+            }
+            Gate::Refuse => {}
+            Gate::Elsewhere => {
+                let target = life.target().map(|target| place_of(&target.host));
+                if let Some(place) = target
+                    && let Some(delay) = self.way(node, place)
+                {
+                    self.after(delay, Thing::Write { node: place, id });
+                }
+            }
+        }
+    }
+
+    fn serves_in_limbo(&self, node: usize) -> bool {
+        let limbo = self.checks.limbo[node].as_ref();
+        self.mutant == Some(Mutant::ResumeByTimer)
+            && limbo.is_some_and(|limbo| limbo.pause_until <= self.now)
+    }
+
+    pub fn user_unpause(&mut self, node: usize, boot: u64) {
+        let Some(life) = self.nodes[node].life.as_mut().filter(|life| life.boot == boot) else {
+            return;
+        };
+        let effects = life.member.user_unpause();
+        self.perform(node, boot, effects);
+        if self.mutant != Some(Mutant::UserUnpauses) {
+            return;
+        }
+        let Some(life) = &self.nodes[node].life else { return };
+        let (member, id) = (life.id(), life.member.status(life.env(self.now)).pause_id);
+        let request = Request { uid: UID.into(), member, verb: Verb::Unpause { id } };
+        self.event(node, Event::Request { token: 0, request }, &Cause::Other);
+    }
+
+    pub fn status_of(&self, node: usize) -> Option<switchover::Status> {
+        let life = self.nodes[node].life.as_ref()?;
+        let link = match (&life.follow, life.member.role()) {
+            (Some(follow), Role::Follower { .. }) if follow.up => Link::Up,
+            (Some(_), Role::Follower { .. }) => Link::Connecting,
+            _ => Link::None,
+        };
+        let replicas = life.served.values().map(|served| Replica {
+            member: served.member.clone(),
+            offset: served.acked,
+            online: served.online,
+        });
+        let status = life.member.status(life.env(self.now));
+        Some(convert::status(status, link, replicas.collect()))
+    }
+}
+
+pub fn place_of(name: &str) -> usize {
+    NAMES.iter().position(|one| *one == name).expect("a member's name")
+}
+
+/// Whether the text of a stream's record is one that only members write at a switch.
+pub fn record_of(rec: &Rec) -> Option<Record> {
+    match rec {
+        Rec::Note(text) => Record::parse(text.as_bytes()).ok(),
+        Rec::Write(_) | Rec::Ping => None,
+    }
+}

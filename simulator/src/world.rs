@@ -1,0 +1,324 @@
+//! The queue of things to come, and the network between the actors.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use server::handover as member;
+use switchover::{Arbiter, Command, Event as Told, Label, Member, Request, Status, Tag};
+
+use crate::brain::Brain;
+use crate::check::Checks;
+use crate::link::{Conn, Wire};
+use crate::mutant::Mutant;
+use crate::node::Node;
+use crate::rng::Rng;
+use crate::run::Run;
+
+/// One virtual millisecond and second, in the world's microseconds.
+pub const MS: u64 = 1_000;
+pub const SEC: u64 = 1_000_000;
+
+/// The members' names; a node's number is its place here.
+pub const NAMES: [&str; 3] = ["a", "b", "c"];
+pub const UID: &str = "cluster-1";
+
+/// Something that will happen.
+#[derive(Debug)]
+pub enum Thing {
+    /// For the operator of that number, if it still lives.
+    Told {
+        brain: u64,
+        event: Told,
+    },
+    AskStatus {
+        brain: u64,
+        tag: Tag,
+        node: usize,
+    },
+    GotStatus {
+        brain: u64,
+        tag: Tag,
+        node: usize,
+        status: Box<Status>,
+    },
+    ReadStore {
+        brain: u64,
+        tag: Tag,
+    },
+    GotStore {
+        brain: u64,
+        tag: Tag,
+        arbiter: Box<Arbiter>,
+    },
+    GatherEnds {
+        brain: u64,
+        tag: Tag,
+    },
+    WriteStore {
+        brain: u64,
+        tag: Tag,
+        arbiter: Box<Arbiter>,
+    },
+    WriteLabel {
+        brain: u64,
+        tag: Tag,
+        name: String,
+        label: Label,
+    },
+    Command {
+        brain: u64,
+        tag: Tag,
+        to: Member,
+        command: Command,
+    },
+    /// From giver to target, over a connection of its own.
+    Takeover {
+        from: usize,
+        boot: u64,
+        to: member::Target,
+        blob: String,
+    },
+    TakeoverAnswer {
+        node: usize,
+        boot: u64,
+        member: String,
+        epoch: member::Epoch,
+        accepted: bool,
+    },
+    Wire {
+        conn: u64,
+        to_follower: bool,
+        wire: Wire,
+    },
+    Connect {
+        node: usize,
+        boot: u64,
+    },
+    Tick {
+        node: usize,
+        boot: u64,
+    },
+    Exit {
+        node: usize,
+        boot: u64,
+    },
+    Boot {
+        node: usize,
+    },
+    Write {
+        node: usize,
+        id: u64,
+    },
+    NextWrite,
+    NextPing,
+    NextChaos,
+    NextRequest,
+    /// A user of that member says CLIENT UNPAUSE.
+    UserUnpause {
+        node: usize,
+        boot: u64,
+    },
+    NewBrain,
+    Heal {
+        a: usize,
+        b: usize,
+    },
+}
+
+struct Queued {
+    at: u64,
+    order: u64,
+    thing: Thing,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// Places in the network: the members, then these.
+pub const BRAIN: usize = 3;
+pub const STORE: usize = 4;
+
+pub struct World {
+    pub now: u64,
+    pub rng: Rng,
+    pub mutant: Option<Mutant>,
+    /// Whether crashes, partitions and losses may happen.
+    pub chaos: bool,
+    pub nodes: Vec<Node>,
+    pub conns: BTreeMap<u64, Conn>,
+    pub brains: Vec<Brain>,
+    pub arbiter: Arbiter,
+    pub labels: [Label; 3],
+    pub request: Option<Request>,
+    pub requests: u64,
+    /// Which pairs of places cannot reach each other, and until when.
+    pub parted: BTreeMap<(usize, usize), u64>,
+    pub checks: Checks,
+    pub trace: Vec<String>,
+    pub hash: u64,
+    tracing: bool,
+    queue: BinaryHeap<Reverse<Queued>>,
+    order: u64,
+    numbers: u64,
+}
+
+impl World {
+    pub fn new(run: &Run) -> Self {
+        let mut world = Self {
+            now: 0,
+            rng: Rng::new(run.seed),
+            mutant: run.mutant,
+            chaos: true,
+            nodes: (0..NAMES.len()).map(Node::new).collect(),
+            conns: BTreeMap::new(),
+            brains: Vec::new(),
+            arbiter: Arbiter::new(UID),
+            labels: [Label::None; 3],
+            request: None,
+            requests: 0,
+            parted: BTreeMap::new(),
+            checks: Checks::default(),
+            trace: Vec::new(),
+            hash: 0,
+            tracing: run.trace,
+            queue: BinaryHeap::new(),
+            order: 0,
+            numbers: 0,
+        };
+        for node in 0..NAMES.len() {
+            world.after(node as u64 * MS, Thing::Boot { node });
+        }
+        world.after(5 * MS, Thing::NewBrain);
+        for thing in [Thing::NextWrite, Thing::NextPing, Thing::NextChaos, Thing::NextRequest] {
+            world.after(SEC, thing);
+        }
+        world
+    }
+
+    pub fn after(&mut self, delay: u64, thing: Thing) {
+        self.at(self.now + delay, thing);
+    }
+
+    pub fn at(&mut self, at: u64, thing: Thing) {
+        self.order += 1;
+        self.queue.push(Reverse(Queued { at, order: self.order, thing }));
+    }
+
+    /// Numbers that never come twice in one world.
+    pub fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.tracing {
+            let (s, us) = (self.now / SEC, self.now % SEC);
+            self.trace.push(format!("{s:>3}.{us:06} {}", line()));
+        }
+    }
+
+    pub fn violated(&mut self, line: &str) {
+        self.note(|| format!("VIOLATION {line}"));
+        let at = self.now / MS;
+        self.checks.violations.push(format!("at {at} ms: {line}"));
+    }
+
+    /// How long a message takes on an open way.
+    pub fn delay(&mut self) -> u64 {
+        let usual = self.rng.between(100, 1_500);
+        if !self.chaos {
+            return usual;
+        }
+        match self.rng.below(200) {
+            0 => self.rng.between(300 * MS, 3 * SEC),
+            1..4 => self.rng.between(10 * MS, 100 * MS),
+            _ => usual,
+        }
+    }
+
+    pub fn parted(&self, a: usize, b: usize) -> bool {
+        self.parted.contains_key(&(a.min(b), a.max(b)))
+    }
+
+    /// The delay of a message without a connection, or none if it never arrives.
+    pub fn way(&mut self, from: usize, to: usize) -> Option<u64> {
+        let lost = self.parted(from, to) || self.chaos && self.rng.chance(200);
+        if lost { None } else { Some(self.delay()) }
+    }
+
+    /// Runs until that moment, or until a promise is broken.
+    pub fn run_until(&mut self, end: u64) {
+        while self.checks.violations.is_empty() {
+            if self.queue.peek().is_none_or(|Reverse(next)| next.at > end) {
+                break;
+            }
+            let Some(Reverse(next)) = self.queue.pop() else { break };
+            self.now = next.at;
+            let mut hasher = DefaultHasher::new();
+            (self.hash, next.at, next.order, std::mem::discriminant(&next.thing)).hash(&mut hasher);
+            self.hash = hasher.finish();
+            self.happen(next.thing);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, thing: Thing) {
+        match thing {
+            Thing::Told { brain, event } => self.tell(brain, event),
+            Thing::AskStatus { brain, tag, node } => self.ask_status(brain, tag, node),
+            Thing::GotStatus { brain, tag, node, status } => {
+                self.got_status(brain, tag, node, *status);
+            }
+            Thing::ReadStore { brain, tag } => self.read_store(brain, tag),
+            Thing::GotStore { brain, tag, arbiter } => self.got_store(brain, tag, *arbiter),
+            Thing::GatherEnds { brain, tag } => self.gather_ends(brain, tag),
+            Thing::WriteStore { brain, tag, arbiter } => self.write_store(brain, tag, *arbiter),
+            Thing::WriteLabel { brain, tag, name, label } => {
+                self.write_label(brain, tag, name, label);
+            }
+            Thing::Command { brain, tag, to, command } => {
+                self.commanded(brain, tag, &to, command);
+            }
+            Thing::Takeover { from, boot, to, blob } => self.takeover_came(from, boot, to, blob),
+            Thing::TakeoverAnswer { node, boot, member, epoch, accepted } => {
+                let event = member::Event::Answer { member, epoch, accepted };
+                self.if_alive(node, boot, event);
+            }
+            Thing::Wire { conn, to_follower, wire } => self.wire_came(conn, to_follower, wire),
+            Thing::Connect { node, boot } => self.connect(node, boot),
+            Thing::Tick { node, boot } => self.tick(node, boot),
+            Thing::Exit { node, boot } => self.exit(node, boot),
+            Thing::Boot { node } => self.boot(node),
+            Thing::Write { node, id } => self.write_came(node, id),
+            Thing::NextWrite => self.next_write(),
+            Thing::NextPing => self.next_ping(),
+            Thing::NextChaos => self.next_chaos(),
+            Thing::NextRequest => self.next_request(),
+            Thing::UserUnpause { node, boot } => self.user_unpause(node, boot),
+            Thing::NewBrain => self.new_brain(),
+            Thing::Heal { a, b } => {
+                if self.parted.get(&(a, b)).is_some_and(|until| *until <= self.now) {
+                    self.parted.remove(&(a, b));
+                }
+            }
+        }
+    }
+}
