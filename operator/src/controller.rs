@@ -1,4 +1,6 @@
 //! The operator in a cluster: observe → validate → build → apply → status.
+//!
+//! Every process serves probes and the webhook; one of them, the holder of the lease, acts.
 
 pub mod apply;
 pub mod build;
@@ -6,20 +8,115 @@ pub mod cluster;
 pub mod context;
 pub mod directory;
 pub mod facts;
+pub mod http;
+pub mod lead;
 pub mod leader;
 pub mod observe;
+pub mod probes;
+pub mod reconcile;
 pub mod status;
 pub mod store;
 pub mod validate;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::metrics::Metrics;
+use crate::webhook;
+use context::{Context, Options};
+use leader::Leader;
+use probes::Probes;
+
+/// How long the webhook goes on after the order to stop: Services lead here for a moment longer.
+const LINGER: Duration = Duration::from_secs(3);
 
 /// Arguments of `redisha operator`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Image of servers whose specification names none
+    #[arg(long, env = "REDISHA_DEFAULT_IMAGE", default_value = default_image())]
+    default_image: String,
+    /// The cluster's DNS domain
+    #[arg(long, env = "REDISHA_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Where the operator's own lease, certificate and Service are
+    #[arg(long, env = "POD_NAMESPACE", default_value = "redisha-system")]
+    namespace: String,
+    /// Name of this process among the operator's
+    #[arg(long, env = "POD_NAME", default_value = "redisha")]
+    identity: String,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    probes: SocketAddr,
+    /// Address of the admission webhook
+    #[arg(long, default_value = "0.0.0.0:9443")]
+    webhook: SocketAddr,
+    /// Run without the admission webhook
+    #[arg(long)]
+    no_webhook: bool,
+}
 
-/// Runs until it is told to stop.
-pub async fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    std::future::ready(()).await;
-    anyhow::bail!("the controller is not part of this build")
+/// The server image that belongs to this build.
+pub fn default_image() -> &'static str {
+    concat!("redisha-server:", env!("CARGO_PKG_VERSION"))
+}
+
+/// Runs until it is told to stop, or the lease is lost.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let client = Client::try_default().await.context("cannot reach the API server")?;
+    let metrics = Arc::new(Metrics::default());
+    let options = Options {
+        default_image: args.default_image,
+        cluster_domain: args.cluster_domain,
+        identity: args.identity,
+        namespace: args.namespace,
+    };
+    let mut leader = Leader::new(client.clone(), &options.namespace, &options.identity);
+    let (context, caches) = Context::new(client, options, Arc::clone(&metrics));
+
+    let serving = Arc::new(AtomicBool::new(args.no_webhook));
+    let listener = bind(args.probes).await?;
+    let probes = Probes { metrics: Arc::clone(&metrics), serving: Arc::clone(&serving) };
+    tokio::spawn(http::serve(listener, Arc::new(probes)));
+    if !args.no_webhook {
+        let listener = bind(args.webhook).await?;
+        tokio::spawn(webhook::run(context.clone(), listener, serving));
+    }
+
+    let acting = async {
+        leader.acquire().await;
+        tracing::info!("this process acts");
+        metrics.leader(true);
+        tokio::select! {
+            () = leader.hold() => {}
+            () = lead::lead(context, caches) => {}
+        }
+        metrics.leader(false);
+    };
+    let lost = tokio::select! {
+        () = acting => true,
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    if lost {
+        // Another process acts now. Starting anew is simpler than forgetting everything.
+        anyhow::bail!("the lease is lost");
+    }
+    leader.release().await;
+    tokio::time::sleep(LINGER).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

@@ -9,6 +9,7 @@ use switchover::{Link, Notice, Observation, Reason, Role, Status};
 use tokio::sync::Notify;
 
 use crate::api::{Names, RedisHA};
+use crate::executor::Handle;
 
 /// An observation older than this says nothing about who is in sync.
 const OBSERVATION_FRESH: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ struct Inner {
     seen: Option<(Arc<Observation>, Instant)>,
     aborted: Option<(u32, Instant)>,
     held: Option<Held>,
+    handle: Option<Handle>,
 }
 
 /// A move that cannot start now, as people read it.
@@ -53,6 +55,18 @@ impl Cluster {
     /// The object as last read.
     pub fn object(&self) -> Option<Arc<RedisHA>> {
         self.lock().object.clone()
+    }
+
+    pub fn set_handle(&self, handle: Handle) {
+        self.lock().handle = Some(handle);
+    }
+
+    /// Something outside changed: wakes the loop and the executor.
+    pub fn nudge(&self) {
+        self.wake.notify_one();
+        if let Some(handle) = &self.lock().handle {
+            handle.nudge();
+        }
     }
 
     pub fn set_asked(&self, asked: &str) {

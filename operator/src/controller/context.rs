@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 
@@ -27,6 +28,12 @@ pub struct Options {
     pub namespace: String,
 }
 
+/// The writing ends of the caches.
+pub struct Caches {
+    pub pods: Writer<Pod>,
+    pub nodes: Writer<Node>,
+}
+
 /// Shared by every task.
 #[derive(Clone)]
 pub struct Context {
@@ -39,17 +46,15 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(
-        client: Client,
-        options: Options,
-        pods: Store<Pod>,
-        nodes: Store<Node>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    /// A context with empty caches, and what fills them.
+    pub fn new(client: Client, options: Options, metrics: Arc<Metrics>) -> (Self, Caches) {
         let reporter =
             Reporter { controller: "redisha".to_owned(), instance: Some(options.identity.clone()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, options: Arc::new(options), pods, nodes, metrics, recorder }
+        let caches = Caches { pods: Writer::default(), nodes: Writer::default() };
+        let (pods, nodes) = (caches.pods.as_reader(), caches.nodes.as_reader());
+        let options = Arc::new(options);
+        (Self { client, options, pods, nodes, metrics, recorder }, caches)
     }
 
     /// The API of `RedisHA` in the cluster's namespace.

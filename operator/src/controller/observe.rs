@@ -31,12 +31,21 @@ pub enum ObserveError {
     Random(String),
 }
 
-/// What is decided about the object, and the object with its recorded image.
+/// What exists and what is decided.
+pub struct Observed {
+    /// The object, with its recorded image.
+    pub object: Arc<RedisHA>,
+    pub decided: Decided,
+    /// The StatefulSet as stored, if there is one.
+    pub set: Option<StatefulSet>,
+}
+
+/// Reads and decides.
 pub async fn observe(
     context: &Context,
     names: &Names,
     redisha: Arc<RedisHA>,
-) -> Result<(Arc<RedisHA>, Decided), ObserveError> {
+) -> Result<Observed, ObserveError> {
     let redisha = record_image(context, names, redisha).await?;
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &names.namespace);
     let sets: Api<StatefulSet> = Api::namespaced(context.client.clone(), &names.namespace);
@@ -44,7 +53,7 @@ pub async fn observe(
         what: format!("StatefulSet {}", names.name),
         source: Box::new(source),
     })?;
-    let current = set.and_then(|set| set.spec).and_then(|spec| spec.replicas);
+    let current = set.as_ref().and_then(|set| set.spec.as_ref()).and_then(|spec| spec.replicas);
     let status = redisha.status.as_ref();
     let primary = status.and_then(|s| s.arbiter.as_ref()).and_then(|a| a.primary.as_ref());
     let primary = primary.and_then(|primary| names.ordinal(&primary.name));
@@ -59,7 +68,7 @@ pub async fn observe(
         internal_password: internal.value,
         cluster_domain: context.options.cluster_domain.clone(),
     };
-    Ok((redisha, decided))
+    Ok(Observed { object: redisha, decided, set })
 }
 
 /// Records which image the pods run: the specification's, or the default of the operator that saw

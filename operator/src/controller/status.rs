@@ -16,7 +16,6 @@ use crate::trigger::{Facts, Rollout};
 #[derive(Debug)]
 pub struct Inputs<'a> {
     pub redisha: &'a RedisHA,
-    pub image: Option<&'a str>,
     pub selector: String,
     /// `None` while the specification cannot be carried out.
     pub facts: Option<&'a Facts>,
@@ -64,7 +63,6 @@ pub fn patch(inputs: &Inputs<'_>) -> Option<Value> {
     let usable = pods.iter().filter(|pod| pod.synced && pod.ready).count();
     new.ready = Some(format!("{usable}/{}", inputs.redisha.spec.replicas));
     new.selector = Some(inputs.selector.clone());
-    new.image = inputs.image.map(str::to_owned).or(new.image);
     new.sync_set = in_sync;
     new.phase = Some(phase(inputs, arbiter));
     let verdicts = [
@@ -83,7 +81,6 @@ pub fn patch(inputs: &Inputs<'_>) -> Option<Value> {
         "ready": new.ready,
         "replicas": new.replicas,
         "selector": new.selector,
-        "image": new.image,
         "syncSet": new.sync_set,
         "conditions": new.conditions,
     }}))

@@ -74,7 +74,6 @@ fn status_after(world: &World, before: &RedisHAStatus) -> (Option<Value>, RedisH
     let observation = observation(&world.arbiter);
     let made = patch(&Inputs {
         redisha: &redisha,
-        image: Some("redisha-server:0"),
         selector: "a=b".to_owned(),
         facts: Some(&world.facts),
         rollout: &world.rollout,

@@ -1,0 +1,313 @@
+//! Looks after one `RedisHA`: observe → validate → build → apply → status, again and again.
+//!
+//! Takes a [`Cluster`] and acts on Kubernetes until the object is gone. Moving the primary is not
+//! here: that is the executor's, which runs beside this loop. The one thing that this loop takes
+//! away is a replica that is out of date.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::json;
+use switchover::Label;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use super::apply::{ApplyError, apply};
+use super::build::{Bundle, asked_hash, build};
+use super::cluster::Cluster;
+use super::context::Context;
+use super::directory::PodDirectory;
+use super::observe::{ObserveError, Observed, observe};
+use super::status::{self, Inputs, Problem};
+use super::store::StatusStore;
+use super::validate::{Invalid, Plan, validate};
+use crate::api::{ASKED_ANNOTATION, EVICTION_ANNOTATION, RedisHA};
+use crate::executor::Executor;
+use crate::trigger::{self, Facts, Rollout};
+
+/// Resources that somebody else changed are put right within this time.
+const REAPPLY: Duration = Duration::from_secs(60);
+/// A pass without anything to do is repeated after this.
+const CALM: Duration = Duration::from_secs(20);
+/// While pods are being replaced, the next step is looked for this often at least.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Why a pass ended early.
+#[derive(Debug, Error)]
+enum PassError {
+    #[error("cannot read the object: {0}")]
+    Read(Box<kube::Error>),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    #[error("cannot replace {pod}: {source}")]
+    Replace { pod: String, source: Box<kube::Error> },
+    #[error("cannot write the status: {0}")]
+    Status(Box<kube::Error>),
+}
+
+/// What a pass found.
+enum Pass {
+    /// The object is gone, or going.
+    Gone,
+    Done {
+        busy: bool,
+    },
+}
+
+/// One `RedisHA`'s loop.
+pub struct Loop {
+    context: Context,
+    cluster: Arc<Cluster>,
+    applied: Option<(Bundle, Instant)>,
+    executor: Option<Running>,
+}
+
+/// Ends its task when it is dropped.
+struct Running(JoinHandle<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Loop {
+    pub fn new(context: Context, cluster: Arc<Cluster>) -> Self {
+        Self { context, cluster, applied: None, executor: None }
+    }
+
+    /// Runs until the object is gone, or the future is dropped.
+    pub async fn run(mut self) {
+        let mut failures = 0_u32;
+        loop {
+            let pass = self.pass().await;
+            let name = &self.cluster.names.name;
+            self.context.metrics.reconcile(pass.is_ok());
+            let pause = match pass {
+                Ok(Pass::Gone) => {
+                    tracing::info!(name, "the object is gone");
+                    return;
+                }
+                Ok(Pass::Done { busy }) => {
+                    failures = 0;
+                    if busy { BUSY } else { CALM }
+                }
+                Err(error) => {
+                    failures = (failures + 1).min(6);
+                    tracing::warn!(name, %error, "a pass failed");
+                    Duration::from_millis(500 << failures)
+                }
+            };
+            tokio::select! {
+                () = self.cluster.wake.notified() => {
+                    // Changes come in bursts; one pass answers them together.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn pass(&mut self) -> Result<Pass, PassError> {
+        let names = self.cluster.names.clone();
+        let object = self.context.redishas(&names).get_opt(&names.name).await;
+        let object = object.map_err(|error| PassError::Read(Box::new(error)))?;
+        let Some(object) = object.filter(|object| self.is_ours(object)) else {
+            return Ok(Pass::Gone);
+        };
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(Pass::Gone);
+        }
+        let object = Arc::new(object);
+        self.cluster.set_object(Arc::clone(&object));
+        match self.work(object).await {
+            Ok(rollout) => {
+                self.tell(&rollout, None).await?;
+                Ok(Pass::Done { busy: rollout != Rollout::Done })
+            }
+            Err(error) => {
+                let problem = match &error {
+                    PassError::Invalid(invalid) => Problem::Invalid(invalid.to_string()),
+                    other => Problem::Failed(other.to_string()),
+                };
+                self.tell(&Rollout::Done, Some(problem)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    fn is_ours(&self, object: &RedisHA) -> bool {
+        object.metadata.uid.as_ref() == Some(&self.cluster.uid)
+    }
+
+    /// Everything but the status.
+    async fn work(&mut self, object: Arc<RedisHA>) -> Result<Rollout, PassError> {
+        let names = self.cluster.names.clone();
+        let Observed { object, decided, set } = observe(&self.context, &names, object).await?;
+        self.cluster.set_object(Arc::clone(&object));
+        let plan = validate(&object, decided)?;
+        let set = self.apply(&plan, set).await?;
+        self.cluster.set_asked(&asked_hash(&plan));
+        self.start_executor(&plan.internal_password);
+        let Some(facts) = self.context.facts(&self.cluster, &object) else {
+            return Ok(Rollout::Done);
+        };
+        self.forget_old_evictions(&facts).await;
+        let Some(rollout) = self.rollout(&object, &facts) else {
+            return Ok(Rollout::Done);
+        };
+        if let Rollout::Replace { name, uid } = &rollout
+            && set.as_ref().is_some_and(|set| is_settled(set, &facts.asked))
+        {
+            self.replace(name, uid).await?;
+        }
+        Ok(rollout)
+    }
+
+    /// Applies the bundle when it changed, or when it has not been for a while.
+    async fn apply(
+        &mut self,
+        plan: &Plan,
+        set: Option<StatefulSet>,
+    ) -> Result<Option<StatefulSet>, PassError> {
+        let bundle = build(plan);
+        let fresh = self.applied.as_ref().is_some_and(|(applied, at)| {
+            *applied == bundle && at.elapsed() < REAPPLY && set.is_some()
+        });
+        if fresh {
+            return Ok(set);
+        }
+        let set = apply(&self.context.client, &plan.names, bundle.clone()).await?;
+        self.applied = Some((bundle, Instant::now()));
+        Ok(Some(set))
+    }
+
+    fn start_executor(&mut self, secret: &str) {
+        if self.executor.as_ref().is_some_and(|running| !running.0.is_finished()) {
+            return;
+        }
+        let store = StatusStore::new(&self.context, Arc::clone(&self.cluster));
+        let directory = PodDirectory::new(&self.context, Arc::clone(&self.cluster));
+        let executor = Executor::new(store, directory, secret);
+        self.cluster.set_handle(executor.handle());
+        self.executor = Some(Running(tokio::spawn(executor.run())));
+    }
+
+    /// The next step of a rollout; `None` while the primary is moving or not known.
+    fn rollout(&self, object: &RedisHA, facts: &Facts) -> Option<Rollout> {
+        let arbiter = object.status.as_ref()?.arbiter.as_ref()?;
+        let primary = arbiter.primary.as_ref()?;
+        if arbiter.switchover.is_some() || arbiter.election.is_some() {
+            return None;
+        }
+        if trigger::request(facts, arbiter).is_none() {
+            self.cluster.release_hold();
+        }
+        Some(trigger::rollout(facts, &primary.name))
+    }
+
+    async fn replace(&self, name: &str, uid: &str) -> Result<(), PassError> {
+        tracing::info!(pod = name, "replacing a replica that is out of date");
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams::default().preconditions(preconditions);
+        match self.context.pods_api(&self.cluster.names).delete(name, &params).await {
+            Ok(_) => Ok(()),
+            // Already gone, or already another pod: the next pass sees it.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(source) => {
+                Err(PassError::Replace { pod: name.to_owned(), source: Box::new(source) })
+            }
+        }
+    }
+
+    /// Removes the mark of an eviction that nobody asks for any more, so that it does not count as
+    /// held since long ago when somebody asks again.
+    async fn forget_old_evictions(&self, facts: &Facts) {
+        let api = self.context.pods_api(&self.cluster.names);
+        for pod in &facts.pods {
+            let stale = pod.eviction.is_some_and(|eviction| !eviction.fresh(facts.now));
+            if stale && pod.label != Label::Primary {
+                let patch = json!({"metadata": {
+                    "uid": pod.uid, "annotations": {EVICTION_ANNOTATION: null},
+                }});
+                let params = PatchParams::default();
+                if let Err(error) = api.patch(&pod.name, &params, &Patch::Merge(patch)).await {
+                    tracing::debug!(pod = pod.name, %error, "an old mark stays");
+                }
+            }
+        }
+    }
+
+    /// Writes the status when it changed.
+    async fn tell(&self, rollout: &Rollout, problem: Option<Problem>) -> Result<(), PassError> {
+        let Some(redisha) = self.cluster.object() else {
+            return Ok(());
+        };
+        let facts = self.context.facts(&self.cluster, &redisha);
+        let (observation, held) = (self.cluster.observation(), self.cluster.held());
+        let patch = status::patch(&Inputs {
+            redisha: &redisha,
+            selector: self.cluster.names.selector_query(),
+            facts: facts.as_ref(),
+            rollout,
+            observation: observation.as_deref(),
+            held: held.as_ref(),
+            problem,
+            now: Timestamp::now(),
+        });
+        let Some(patch) = patch else {
+            return Ok(());
+        };
+        let api = self.context.redishas(&self.cluster.names);
+        let name = &self.cluster.names.name;
+        let written = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        written.map(drop).map_err(|error| PassError::Status(Box::new(error)))
+    }
+}
+
+/// Whether pods that are made from now on are made from the present template: one that is deleted
+/// too early comes back as it was.
+fn is_settled(set: &StatefulSet, asked: &str) -> bool {
+    let template = set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+    let annotations = template.and_then(|meta| meta.annotations.as_ref());
+    let generation = set.metadata.generation;
+    let observed = set.status.as_ref().and_then(|status| status.observed_generation);
+    annotations.and_then(|a| a.get(ASKED_ANNOTATION)).is_some_and(|hash| hash == asked)
+        && generation.is_some()
+        && observed >= generation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A replica was deleted right after the set was changed, came back from the old template, and
+    /// was deleted again.
+    #[test]
+    fn a_set_is_settled_once_its_controller_has_seen_the_template() {
+        let set = |hash: &str, observed: i64| -> StatefulSet {
+            serde_json::from_value(json!({
+                "metadata": {"generation": 4},
+                "spec": {
+                    "selector": {},
+                    "template": {"metadata": {"annotations": {"redisha.dev/asked": hash}}},
+                },
+                "status": {"observedGeneration": observed, "replicas": 3},
+            }))
+            .unwrap()
+        };
+        assert!(is_settled(&set("new", 4), "new"));
+        assert!(!is_settled(&set("new", 3), "new"));
+        assert!(!is_settled(&set("old", 4), "new"));
+        let mut unseen = set("new", 4);
+        unseen.status = None;
+        assert!(!is_settled(&unseen, "new"));
+    }
+}
