@@ -81,7 +81,7 @@ fn log(command: &Command) {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Operator(args) => crate::controller::run(args).await,
+        Command::Operator(args) => Box::pin(crate::controller::run(args)).await,
         Command::Local(args) => crate::local::run(args).await,
         Command::Drill(args) => crate::drill::run(args).await,
         Command::Crd => crate::manifests::print_crd(),

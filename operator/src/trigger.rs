@@ -29,7 +29,8 @@ pub struct Facts {
     pub now: Timestamp,
 }
 
-/// One pod.
+/// One pod. Its facts are independent of each other, so they are bools and no state.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodFacts {
     pub name: String,
@@ -249,7 +250,7 @@ pub fn rollout(facts: &Facts, primary: &str) -> Rollout {
     }
 }
 
-/// How many pods to ask the StatefulSet for: a scale-down never removes the primary, it waits until
+/// How many pods to ask the `StatefulSet` for: a scale-down never removes the primary, it waits until
 /// the primary has moved to a pod that stays.
 pub fn scale(wanted: i32, current: Option<i32>, primary: Option<i32>) -> i32 {
     match (current, primary) {

@@ -1,6 +1,6 @@
 //! Brings a [`Bundle`] into the cluster by server-side apply.
 //!
-//! Takes the bundle, returns the StatefulSet as stored; the only stage that changes resources.
+//! Takes the bundle, returns the `StatefulSet` as stored; the only stage that changes resources.
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;

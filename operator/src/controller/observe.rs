@@ -36,7 +36,7 @@ pub struct Observed {
     /// The object, with its recorded image.
     pub object: Arc<RedisHA>,
     pub decided: Decided,
-    /// The StatefulSet as stored, if there is one.
+    /// The `StatefulSet` as stored, if there is one.
     pub set: Option<StatefulSet>,
 }
 

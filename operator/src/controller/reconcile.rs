@@ -29,7 +29,7 @@ use crate::executor::Executor;
 use crate::trigger::{self, Facts, Rollout};
 
 /// Resources that somebody else changed are put right within this time.
-const REAPPLY: Duration = Duration::from_secs(60);
+const REAPPLY: Duration = Duration::from_mins(1);
 /// A pass without anything to do is repeated after this.
 const CALM: Duration = Duration::from_secs(20);
 /// While pods are being replaced, the next step is looked for this often at least.
@@ -87,7 +87,7 @@ impl Loop {
     pub async fn run(mut self) {
         let mut failures = 0_u32;
         loop {
-            let pass = self.pass().await;
+            let pass = Box::pin(self.pass()).await;
             let name = &self.cluster.names.name;
             self.context.metrics.reconcile(pass.is_ok());
             let pause = match pass {
@@ -127,7 +127,7 @@ impl Loop {
         }
         let object = Arc::new(object);
         self.cluster.set_object(Arc::clone(&object));
-        match self.work(object).await {
+        match Box::pin(self.work(object)).await {
             Ok(rollout) => {
                 self.tell(&rollout, None).await?;
                 Ok(Pass::Done { busy: rollout != Rollout::Done })
@@ -153,7 +153,7 @@ impl Loop {
         let Observed { object, decided, set } = observe(&self.context, &names, object).await?;
         self.cluster.set_object(Arc::clone(&object));
         let plan = validate(&object, decided)?;
-        let set = self.apply(&plan, set).await?;
+        let set = Box::pin(self.apply(&plan, set)).await?;
         self.cluster.set_asked(&asked_hash(&plan));
         self.start_executor(&plan.internal_password);
         let Some(facts) = self.context.facts(&self.cluster, &object) else {
@@ -184,7 +184,8 @@ impl Loop {
         if fresh {
             return Ok(set);
         }
-        let set = apply(&self.context.client, &plan.names, bundle.clone()).await?;
+        // Futures that hold whole resources are large: they live on the heap.
+        let set = Box::pin(apply(&self.context.client, &plan.names, bundle.clone())).await?;
         self.applied = Some((bundle, Instant::now()));
         Ok(Some(set))
     }

@@ -166,12 +166,11 @@ impl Pair {
             Some(pair) => KeyPair::from_pem(&pair.authority_key)?,
             None => KeyPair::generate()?,
         };
-        let (authority, authority_ends) = match kept.filter(lasting) {
-            Some(pair) => (pair.authority.clone(), pair.authority_ends),
-            None => {
-                let ends = now + AUTHORITY_DAYS * DAY_SECONDS;
-                (authority_params(now, ends)?.self_signed(&authority_key)?.pem(), ends)
-            }
+        let (authority, authority_ends) = if let Some(pair) = kept.filter(lasting) {
+            (pair.authority.clone(), pair.authority_ends)
+        } else {
+            let ends = now + AUTHORITY_DAYS * DAY_SECONDS;
+            (authority_params(now, ends)?.self_signed(&authority_key)?.pem(), ends)
         };
         // The issuer's name and key are all that a signature needs of it, and both are constant.
         let authority_params = authority_params(now, authority_ends)?;
