@@ -31,6 +31,7 @@ pub mod pause;
 pub mod pubsub;
 pub mod redirect;
 pub mod redisha;
+pub mod replication;
 pub mod server;
 pub mod set;
 pub mod string;

@@ -25,6 +25,7 @@ pub mod pause;
 pub mod propagate;
 pub mod pubsub;
 pub mod relay;
+pub mod replicate;
 pub mod run;
 pub mod waiting;
 

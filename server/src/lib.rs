@@ -3,6 +3,7 @@
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod disk;
 pub mod engine;
 pub mod glob;
 pub mod handover;

@@ -17,6 +17,7 @@ pub const FAMILIES: &[&[Command]] = &[
     super::list::COMMANDS,
     super::pubsub::COMMANDS,
     super::redisha::COMMANDS,
+    super::replication::COMMANDS,
     super::server::COMMANDS,
     super::set::COMMANDS,
     super::string::COMMANDS,

@@ -19,6 +19,7 @@ pub struct Rooms {
     pub relays: super::relay::Relays,
     pub member: super::member::Room,
     pub random: crate::store::Random,
+    pub replication: super::replicate::Room,
 }
 
 pub fn new_keyspace(config: &Config) -> Keyspace {
@@ -45,8 +46,7 @@ pub fn drain_expired(engine: &mut Engine) {
 
 /// Whether this node follows a primary; a replica refuses writes of ordinary clients.
 pub fn is_replica(engine: &Engine) -> bool {
-    let _ = engine;
-    false
+    engine.rooms.replication.state.is_replica()
 }
 
 /// A reason to refuse every data command now (`LOADING …`, `MASTERDOWN …`), if there is one.
@@ -88,8 +88,8 @@ pub fn node_credentials(engine: &Engine) -> Option<(Vec<u8>, Vec<u8>)> {
 
 /// The address of the primary that this node replicates from.
 pub fn primary_address(engine: &Engine) -> Option<(String, u16)> {
-    let _ = engine;
-    None
+    let link = engine.replication().link.as_ref()?;
+    Some((link.config.host.clone(), link.config.port))
 }
 
 /// A held command was answered, here or from the node that it was relayed to.
@@ -100,14 +100,13 @@ pub fn held_command_answered(engine: &mut Engine) {
 /// Whether commands of this node go into a replication stream that somebody reads or may read.
 #[inline]
 pub fn stream_is_open(engine: &Engine) -> bool {
-    let _ = engine;
-    false
+    engine.rooms.replication.state.records()
 }
 
 /// Takes what one command (or one EXEC) adds to the stream: `engine.outbox`, which the engine
 /// clears afterwards. Several entries are one transaction.
 pub fn feed_stream(engine: &mut Engine) {
-    let _ = engine;
+    engine.feed_replicas();
 }
 
 /// Something happened on a connection that this server opened.
@@ -120,20 +119,21 @@ pub fn link_event(
     match owner {
         LinkOwner::Relay => engine.relay_link_event(client, event),
         LinkOwner::Handover => engine.route_event(client, &event),
-        LinkOwner::Replication => {}
+        LinkOwner::Replication => engine.primary_event(client, event),
     }
 }
 
 /// A replica's output has room: up to `room` bytes of the backlog may be appended to
 /// `client.out`. Called at the end of each turn and whenever its socket took everything.
 pub fn fill_replica(engine: &mut Engine, client: &mut Client, room: usize) {
-    let _ = (engine, client, room);
+    engine.fill_output(client, room);
 }
 
 /// A client's connection is gone; it is no longer in `engine.clients`.
 pub fn disconnected(engine: &mut Engine, client: &mut Client) {
     engine.relay_disconnected(client);
     engine.member_disconnected(client.id);
+    engine.replica_gone(client.id);
 }
 
 /// A timer of another room.
@@ -141,7 +141,8 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
     match timer {
         Timer::Relay(serial) => engine.relay_timer(serial),
         Timer::Handover(deadline_ms) => engine.member_timer(deadline_ms),
-        Timer::Blocked(_) | Timer::Pause | Timer::Replication(_) => {}
+        Timer::Replication(_) => engine.replication_timer(),
+        Timer::Blocked(_) | Timer::Pause => {}
     }
 }
 
@@ -149,12 +150,12 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
 /// True asks for another turn at once.
 pub fn turn(engine: &mut Engine) -> bool {
     engine.member_turn();
-    false
+    engine.replication_turn()
 }
 
 /// Ten times a second.
 pub fn cron(engine: &mut Engine) {
-    let _ = engine;
+    engine.replication_cron();
 }
 
 /// SIGTERM or SHUTDOWN without arguments.
@@ -188,8 +189,17 @@ pub struct StartError(pub String);
 
 /// Before the first turn: load the data, follow a primary, take the role that the directives say.
 pub fn start(engine: &mut Engine) -> Result<(), StartError> {
-    engine.boot_member(Epoch::ZERO);
+    engine.start_from_disk().map_err(|error| StartError(error.to_string()))?;
+    let epoch = engine.rooms.replication.loaded_epoch.as_deref().and_then(|e| e.parse().ok());
+    engine.boot_member(epoch.unwrap_or(Epoch::ZERO));
+    engine.start_following();
     Ok(())
+}
+
+/// A line for whoever reads the server's log.
+pub fn log(engine: &Engine, text: &str) {
+    let _ = engine;
+    eprintln!("{text}");
 }
 
 /// Whether clients should be led to this node, or why not (a follower without its primary, a

@@ -10,19 +10,11 @@ pub struct Template {
     /// Used unless the data names the seed that it is to lie by.
     pub seed: Seed,
     pub limits: Limits,
-    /// Keys whose time came before this (Unix time) are left out; none keeps them all, as a
-    /// replica must, since its primary says when they go.
-    pub expired_before_ms: Option<i64>,
 }
 
 impl Default for Template {
     fn default() -> Self {
-        Self {
-            databases: 16,
-            seed: Seed::default(),
-            limits: Limits::default(),
-            expired_before_ms: None,
-        }
+        Self { databases: 16, seed: Seed::default(), limits: Limits::default() }
     }
 }
 
@@ -82,10 +74,8 @@ impl DataLoader {
                     if db as usize >= self.template.databases {
                         return Err(RdbError::Unsupported("a database beyond `databases`"));
                     }
-                    let over = expiry_ms.zip(self.template.expired_before_ms);
-                    if over.is_some_and(|(at, before)| at <= before) {
-                        continue;
-                    }
+                    // A key whose time has passed is loaded too: it goes by the DEL that a primary
+                    // writes when it notices, so that all nodes' data stays the same.
                     let db = self.data.keyspace.db_mut(db as usize);
                     if !db.restore(&key, value, expiry_ms) {
                         return Err(RdbError::Corrupt("a key occurs twice"));

@@ -73,6 +73,8 @@ pub enum Greeting {
 pub enum Action {
     /// Open the connection.
     Connect,
+    /// Another member has accepted the introduction; its words after `+OK `.
+    Greeted(String),
     /// Write these bytes to the primary.
     Send(Vec<u8>),
     /// The present data is a prefix of the primary's: go on from it, under that id if it is new.
@@ -293,6 +295,11 @@ impl Link {
                 let kind = awaited.pop_front().ok_or("an answer that nobody asked for")?;
                 let last = awaited.is_empty();
                 greeted(kind, line)?;
+                if kind == Greeting::Member {
+                    let text = String::from_utf8_lossy(line);
+                    let answer = text.strip_prefix("+OK ").unwrap_or_default();
+                    actions.push(Action::Greeted(answer.to_owned()));
+                }
                 if last {
                     self.state = LinkState::Asking;
                     actions.push(self.ask());

@@ -29,6 +29,9 @@ pub struct Replication {
     pub backlog_size: u64,
     /// The connection to the primary, on a replica.
     pub link: Option<Box<Link>>,
+    /// Neither primary nor replica: nothing may be written and nothing is followed (a fenced
+    /// member).
+    pub detached: bool,
     pub partial_ok: u64,
     pub partial_err: u64,
     pub full: u64,
@@ -44,6 +47,7 @@ impl Replication {
             replicas: Replicas::default(),
             backlog_size: 10 * 1024 * 1024,
             link: None,
+            detached: false,
             partial_ok: 0,
             partial_err: 0,
             full: 0,
@@ -59,8 +63,10 @@ impl Replication {
         &self.backlog
     }
 
+    /// Whether this node's data is another's to change.
+    #[inline]
     pub fn is_replica(&self) -> bool {
-        self.link.is_some()
+        self.link.is_some() || self.detached
     }
 
     pub fn is_active(&self) -> bool {
@@ -71,7 +77,7 @@ impl Replication {
     /// primary's.
     #[inline]
     pub fn records(&self) -> bool {
-        self.active && self.link.is_none()
+        self.active && !self.is_replica()
     }
 
     /// Begins to record. What was done before is in no backlog, so it gets an id of its own.
@@ -92,18 +98,41 @@ impl Replication {
         self.stream_db = Some(stream_db);
     }
 
-    /// After a restart, a node that goes on writing by itself does so under an id of its own.
-    pub fn shift(&mut self, id: ReplId) {
-        self.history.shift(id, self.offset());
-        self.stream_db = None;
-    }
-
     /// Becomes a primary that continues its history under a new id, so that all who followed the
     /// old primary no further than this node can go on by a partial resync. The caller disconnects
     /// its replicas, which learn the new id as they come back.
     pub fn promote(&mut self, id: ReplId) {
         self.link = None;
-        self.shift(id);
+        self.detached = false;
+        if self.active {
+            self.history.shift(id, self.offset());
+            self.stream_db = None;
+        }
+    }
+
+    /// Follows a primary by this link, from the present point of the stream on if it can.
+    pub fn follow(&mut self, link: Link) {
+        self.link = Some(Box::new(link));
+        self.detached = false;
+    }
+
+    /// Follows nobody and writes nothing.
+    pub fn detach(&mut self) {
+        self.link = None;
+        self.detached = true;
+    }
+
+    /// What a PSYNC of this node asks to go on from.
+    pub fn have(&self) -> Option<(ReplId, u64)> {
+        self.active.then(|| (self.history.id, self.offset()))
+    }
+
+    /// The primary lets this node go on, under this id if it names one. True if the id is new, so
+    /// that this node's replicas must hear of it.
+    pub fn continued(&mut self, id: Option<ReplId>) -> bool {
+        let Some(id) = id.filter(|id| *id != self.history.id) else { return false };
+        self.history.shift(id, self.offset());
+        true
     }
 
     /// The database that a reader of the stream is in at this point, for `repl-stream-db`.
@@ -180,7 +209,7 @@ impl Replication {
     /// A snapshot of the data at this very moment is about to be taken for those who wait: they
     /// will go on from the offset that is answered. The stream names its database anew after it.
     pub fn snapshot_point(&mut self) -> u64 {
-        if self.link.is_none() {
+        if !self.is_replica() {
             self.stream_db = None;
         }
         self.full += 1;

@@ -30,6 +30,7 @@ pub struct MemberLink {
 
 /// One replica's connection.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, each with its own word
 pub struct Replica {
     pub client: ClientId,
     pub stage: Stage,
@@ -38,6 +39,8 @@ pub struct Replica {
     /// It understands a changed id in `+CONTINUE`.
     pub psync2: bool,
     pub rdb_only: bool,
+    /// It said SYNC, which is answered by the snapshot alone.
+    pub bare: bool,
     /// Where others reach it: what it announced, or the address of its connection.
     pub host: String,
     pub port: u16,
@@ -57,6 +60,7 @@ impl Replica {
             eof: false,
             psync2: false,
             rdb_only: false,
+            bare: false,
             host: String::new(),
             port: 0,
             member: None,

@@ -1,0 +1,292 @@
+//! Replication and saving commands.
+
+use super::{Command, Flags, Group, Handled};
+use crate::client::Duty;
+use crate::engine::Context;
+use crate::engine::replicate::Introduced;
+use crate::replication::MemberLink;
+use crate::resp::num::parse_i64;
+use crate::resp::{CommandError, errors};
+
+const NODE: Flags = Flags(
+    Flags::ADMIN.0
+        | Flags::LOCAL.0
+        | Flags::STALE.0
+        | Flags::LOADING.0
+        | Flags::NOSCRIPT.0
+        | Flags::NO_MULTI.0,
+);
+const SAVING: Flags = Flags(Flags::ADMIN.0 | Flags::LOCAL.0 | Flags::NOSCRIPT.0 | Flags::STALE.0);
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "psync",
+        arity: -3,
+        flags: NODE,
+        group: Group::Server,
+        summary: "Begins the replication stream, from an offset if it can.",
+        since: "2.8.0",
+        handler: psync,
+        ..Command::ROW
+    },
+    Command {
+        name: "sync",
+        arity: 1,
+        flags: NODE,
+        group: Group::Server,
+        summary: "Begins the replication stream with a snapshot.",
+        handler: sync,
+        ..Command::ROW
+    },
+    Command {
+        name: "replconf",
+        arity: -1,
+        flags: NODE,
+        group: Group::Server,
+        summary: "What replicas and primaries tell each other beside the stream.",
+        since: "3.0.0",
+        handler: replconf,
+        ..Command::ROW
+    },
+    Command {
+        name: "replicaof",
+        arity: 3,
+        flags: NODE,
+        group: Group::Server,
+        summary: "Follows a primary, or becomes one.",
+        since: "5.0.0",
+        handler: replicaof,
+        ..Command::ROW
+    },
+    Command {
+        name: "slaveof",
+        arity: 3,
+        flags: NODE,
+        group: Group::Server,
+        summary: "The older name of REPLICAOF.",
+        handler: replicaof,
+        ..Command::ROW
+    },
+    Command {
+        name: "role",
+        arity: 1,
+        flags: Flags(
+            Flags::FAST.0 | Flags::LOCAL.0 | Flags::STALE.0 | Flags::LOADING.0 | Flags::NOSCRIPT.0,
+        ),
+        group: Group::Server,
+        summary: "Tells the role in replication.",
+        since: "2.8.12",
+        handler: role,
+        ..Command::ROW
+    },
+    Command {
+        name: "wait",
+        arity: 3,
+        flags: Flags::BLOCKING,
+        group: Group::Generic,
+        summary: "Waits until replicas have applied the writes made so far.",
+        since: "3.0.0",
+        handler: wait,
+        ..Command::ROW
+    },
+    Command {
+        name: "save",
+        arity: 1,
+        flags: Flags(SAVING.0 | Flags::NO_MULTI.0),
+        group: Group::Server,
+        summary: "Saves the data to disk and returns when that is done.",
+        handler: save,
+        ..Command::ROW
+    },
+    Command {
+        name: "bgsave",
+        arity: -1,
+        flags: SAVING,
+        group: Group::Server,
+        summary: "Saves the data to disk while commands go on.",
+        handler: bgsave,
+        ..Command::ROW
+    },
+    Command {
+        name: "lastsave",
+        arity: 1,
+        flags: Flags(Flags::FAST.0 | SAVING.0 | Flags::LOADING.0),
+        group: Group::Server,
+        summary: "Tells the Unix time of the last successful save.",
+        handler: lastsave,
+        ..Command::ROW
+    },
+];
+
+fn psync(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, args, .. } = cx;
+    let next = parse_i64(args.at(2)).ok_or(errors::NOT_INTEGER)?;
+    engine.replica_asks(client, Some((args.at(1), next)))
+}
+
+fn sync(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, .. } = cx;
+    engine.replica_asks(client, None)
+}
+
+fn replconf(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, args, .. } = cx;
+    if args.len() < 2 {
+        return Err(errors::SYNTAX.into());
+    }
+    let offset = |at: usize| args.get(at).and_then(parse_i64).and_then(|n| u64::try_from(n).ok());
+    // What comes beside the stream has no answer.
+    if args.is(1, "ack") {
+        if let Some(offset) = offset(2) {
+            engine.replica_acknowledges(client.id, offset);
+        }
+        return Ok(());
+    }
+    if args.is(1, "getack") {
+        return Ok(());
+    }
+    if args.is(1, "redisha-accepted") || args.is(1, "redisha-declined") {
+        let text = args.get(2).ok_or(errors::SYNTAX)?;
+        engine.replica_answers(client.id, args.is(1, "redisha-accepted"), text);
+        return Ok(());
+    }
+    if args.is(1, "redisha-member") {
+        return introduce_member(cx);
+    }
+    if args.len().is_multiple_of(2) {
+        return Err(errors::SYNTAX.into());
+    }
+    let mut at = 1;
+    while at < args.len() {
+        let value = args.at(at + 1);
+        let text = || String::from_utf8_lossy(value).into_owned();
+        let what = if args.is(at, "listening-port") {
+            let port = offset(at + 1).and_then(|n| u16::try_from(n).ok());
+            Some(Introduced::Port(port.ok_or(errors::NOT_INTEGER)?))
+        } else if args.is(at, "ip-address") {
+            Some(Introduced::Host(text()))
+        } else if args.is(at, "rdb-only") {
+            Some(Introduced::RdbOnly(value == b"1"))
+        } else if args.is(at, "capa") {
+            match value {
+                b"eof" => Some(Introduced::Eof),
+                b"psync2" => Some(Introduced::Psync2),
+                _ => None,
+            }
+        } else if args.is(at, "version") {
+            None
+        } else {
+            let name = args.at(at).escape_ascii();
+            return Err(format!("ERR Unrecognized REPLCONF option: {name}").into());
+        };
+        if let Some(what) = what {
+            engine.replica_introduces(client, what);
+        }
+        at += 2;
+    }
+    client.reply().ok();
+    Ok(())
+}
+
+/// `REPLCONF redisha-member <uid> <own id> <target id> <t.h>`: answered with this member's epoch.
+fn introduce_member(cx: &mut Context<'_>) -> Handled {
+    if !cx.is_internal() {
+        return Err("NOPERM members authenticate as their internal user".into());
+    }
+    let Context { engine, client, args, .. } = cx;
+    let word = |at: usize| -> Result<String, CommandError> {
+        let word = args.get(at).ok_or(errors::SYNTAX)?;
+        Ok(String::from_utf8_lossy(word).into_owned())
+    };
+    let link = MemberLink { uid: word(2)?, member: word(3)?, epoch: word(5)? };
+    let own_epoch = engine.admit_member(&link, &word(4)?)?;
+    engine.replica_introduces(client, Introduced::Member(link));
+    client.reply().simple(&own_epoch);
+    Ok(())
+}
+
+fn replicaof(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, args, .. } = cx;
+    if engine.is_managed() {
+        return Err("ERR this server is managed: its role is its operator's to change".into());
+    }
+    if args.is(1, "no") && args.is(2, "one") {
+        if engine.replication().is_replica() {
+            engine.lead_stream(false);
+        }
+        client.reply().ok();
+        return Ok(());
+    }
+    let host = std::str::from_utf8(args.at(1)).map_err(|_| errors::SYNTAX)?;
+    let port = parse_i64(args.at(2)).and_then(|n| u16::try_from(n).ok());
+    let port = port.ok_or("ERR Invalid master port")?;
+    if client.duty != Duty::Commands {
+        return Err("ERR Command is not valid when client is a replica.".into());
+    }
+    let link = engine.replication().link.as_ref();
+    if link.is_some_and(|link| link.config.host == host && link.config.port == port) {
+        client.reply().simple("OK Already connected to specified master");
+        return Ok(());
+    }
+    engine.follow_primary(host, port, None);
+    client.reply().ok();
+    Ok(())
+}
+
+fn role(cx: &mut Context<'_>) -> Handled {
+    let Context { engine, client, .. } = cx;
+    engine.write_role(client.reply());
+    Ok(())
+}
+
+fn wait(cx: &mut Context<'_>) -> Handled {
+    let count = parse_i64(cx.args.at(1)).ok_or(errors::NOT_INTEGER)?;
+    let count = usize::try_from(count).map_err(|_| errors::OUT_OF_RANGE)?;
+    let timeout = parse_i64(cx.args.at(2)).ok_or(errors::TIMEOUT)?;
+    let timeout_ms = u64::try_from(timeout).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
+    if cx.engine.replication().is_replica() {
+        return Err("ERR WAIT cannot be used with replica instances. Please also note that since \
+                    Redis 4.0 if a replica is configured to be writable (which is not the \
+                    default) writes to replicas are just local and are not propagated."
+            .into());
+    }
+    let id = cx.client.id;
+    let now = if cx.in_exec { (0, 1) } else { (count, timeout_ms) };
+    match cx.engine.wait_for_replicas(id, now.0, now.1) {
+        Some(holding) => cx.reply().int(holding as i64),
+        None => {
+            cx.defer();
+        }
+    }
+    Ok(())
+}
+
+fn save(cx: &mut Context<'_>) -> Handled {
+    cx.engine.save_now()?;
+    cx.reply().ok();
+    Ok(())
+}
+
+fn bgsave(cx: &mut Context<'_>) -> Handled {
+    let schedule = match cx.args.len() {
+        1 => false,
+        2 if cx.args.is(1, "schedule") => true,
+        _ => return Err(errors::SYNTAX.into()),
+    };
+    let begun = match cx.engine.save_in_background() {
+        Err(crate::engine::replicate::SaveError::Running) if schedule => false,
+        other => other?,
+    };
+    cx.reply().simple(if begun {
+        "Background saving started"
+    } else {
+        "Background saving scheduled"
+    });
+    Ok(())
+}
+
+fn lastsave(cx: &mut Context<'_>) -> Handled {
+    let at = cx.engine.rooms.replication.saves.last_unix_s;
+    cx.reply().int(at);
+    Ok(())
+}

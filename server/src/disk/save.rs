@@ -1,0 +1,115 @@
+//! Writing a save on a thread of its own, so that a slow disk delays no command.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+
+use crate::engine::replicate::SaveTarget;
+
+/// Bytes that may wait for the disk before the snapshot pauses.
+const QUEUED_MAX: usize = 4 * 1024 * 1024;
+
+const PREFIX: &str = "temp-redisha-";
+
+/// The name of a file that is not whole yet.
+pub fn temporary_name(what: &str) -> String {
+    format!("{PREFIX}{}-{what}", std::process::id())
+}
+
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
+enum Message {
+    Part(Vec<u8>),
+    Commit,
+}
+
+/// The engine's end of a save.
+struct FileSave {
+    messages: Sender<Message>,
+    result: Receiver<Result<(), String>>,
+    queued: Arc<AtomicUsize>,
+}
+
+/// Begins a save into `dir`; the file takes the name only when it is whole and durable.
+pub fn open(dir: &str, name: &str) -> Result<Box<dyn SaveTarget>, String> {
+    let temporary = Path::new(dir).join(temporary_name("save"));
+    let target = Path::new(dir).join(name);
+    let file = File::create(&temporary).map_err(|e| format!("{}: {e}", temporary.display()))?;
+    let (messages, inbox) = channel();
+    let (outbox, result) = channel();
+    let queued = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&queued);
+    let work = move || {
+        let written = write_all(file, &inbox, &counter);
+        let done =
+            written.and_then(|whole| if whole { replace(&temporary, &target) } else { Ok(()) });
+        if fs::exists(&temporary).unwrap_or(false) {
+            // It stays behind only if the disk refuses; the next start removes it.
+            let _ = fs::remove_file(&temporary);
+        }
+        // The engine may have given this save up: then nobody listens.
+        let _ = outbox.send(done.map_err(|e| format!("{}: {e}", target.display())));
+    };
+    std::thread::Builder::new()
+        .name("save".into())
+        .spawn(work)
+        .map_err(|e| format!("no thread for the save: {e}"))?;
+    Ok(Box::new(FileSave { messages, result, queued }))
+}
+
+/// Writes the parts as they come; false if the save was given up before its end.
+fn write_all(mut file: File, inbox: &Receiver<Message>, queued: &AtomicUsize) -> io::Result<bool> {
+    while let Ok(message) = inbox.recv() {
+        match message {
+            Message::Part(part) => {
+                file.write_all(&part)?;
+                queued.fetch_sub(part.len(), Ordering::Relaxed);
+            }
+            Message::Commit => {
+                file.sync_all()?;
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Gives the whole file its name and makes the name durable.
+fn replace(temporary: &PathBuf, target: &Path) -> io::Result<()> {
+    fs::rename(temporary, target)?;
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+impl SaveTarget for FileSave {
+    fn has_room(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) < QUEUED_MAX
+    }
+
+    fn write(&mut self, part: Vec<u8>) {
+        self.queued.fetch_add(part.len(), Ordering::Relaxed);
+        // A writer that has failed says why in `poll`.
+        let _ = self.messages.send(Message::Part(part));
+    }
+
+    fn commit(&mut self) {
+        let _ = self.messages.send(Message::Commit);
+    }
+
+    fn poll(&mut self) -> Option<Result<(), String>> {
+        match self.result.try_recv() {
+            Ok(result) => Some(result),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err("the writing thread has ended".into())),
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        self.result.recv().unwrap_or_else(|_| Err("the writing thread has ended".into()))
+    }
+}

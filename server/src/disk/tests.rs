@@ -1,0 +1,104 @@
+//! Saves and loads in a folder of their own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{DiskError, load, open, prepare};
+use crate::persistence::load::Template;
+use crate::persistence::rdb::{Aux, Writer};
+use crate::store::{StrRef, ValueRef};
+
+/// A folder that is removed at the end of its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("disk-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn rdb(value: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::new(&Aux::default());
+    writer.entry(0, b"k", ValueRef::Str(StrRef::Bytes(value)), None);
+    writer.finish();
+    writer.take()
+}
+
+#[test]
+fn a_save_takes_its_place_only_when_it_is_whole() {
+    let folder = Folder::new("whole");
+    prepare(folder.path()).unwrap();
+    assert!(load(folder.path(), "dump.rdb", Template::default()).unwrap().is_none());
+
+    let mut save = open(folder.path(), "dump.rdb").unwrap();
+    save.write(rdb(b"first"));
+    assert!(!folder.0.join("dump.rdb").exists(), "not committed yet");
+    save.commit();
+    save.wait().unwrap();
+    let data = load(folder.path(), "dump.rdb", Template::default()).unwrap().unwrap();
+    assert_eq!(data.keyspace.len(), 1);
+
+    // A save that is given up leaves the old file and nothing else.
+    let mut second = open(folder.path(), "dump.rdb").unwrap();
+    second.write(rdb(b"second")[..20].to_vec());
+    drop(second);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fs::read_dir(&folder.0).unwrap().count() > 1 {
+        assert!(Instant::now() < deadline, "the temporary file stays");
+        std::thread::yield_now();
+    }
+    assert_eq!(
+        load(folder.path(), "dump.rdb", Template::default()).unwrap().unwrap().keyspace.len(),
+        1
+    );
+}
+
+#[test]
+fn what_cannot_be_used_is_told_in_one_line() {
+    let folder = Folder::new("errors");
+    fs::write(folder.0.join("cut.rdb"), &rdb(b"v")[..25]).unwrap();
+    fs::write(folder.0.join("other.rdb"), b"no such format").unwrap();
+    fs::write(folder.0.join("temp-redisha-1-save"), b"left behind").unwrap();
+    prepare(folder.path()).unwrap();
+    assert!(!folder.0.join("temp-redisha-1-save").exists(), "left by an interrupted save");
+    for (name, why) in [("cut.rdb", "ends too early"), ("other.rdb", "does not start with")] {
+        let error = load(folder.path(), name, Template::default()).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains(name), "{error}");
+    }
+    let missing = folder.0.join("missing");
+    let error = prepare(missing.to_str().unwrap()).unwrap_err();
+    assert!(matches!(error, DiskError::Folder { .. }));
+    assert!(open(missing.to_str().unwrap(), "dump.rdb").is_err());
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_tears_nothing() {
+    // Linux's device that is always full stands for the disk: the name is a link to it.
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let folder = Folder::new("full");
+    fs::write(folder.0.join("dump.rdb"), rdb(b"old")).unwrap();
+    let temporary = folder.0.join(super::save::temporary_name("save"));
+    std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+    let mut save = open(folder.path(), "dump.rdb").unwrap();
+    save.write(rdb(b"new"));
+    save.commit();
+    let error = save.wait().unwrap_err();
+    assert!(error.contains("No space left"), "{error}");
+    let old = fs::read(folder.0.join("dump.rdb")).unwrap();
+    assert_eq!(old, rdb(b"old"));
+}

@@ -1,0 +1,176 @@
+//! Binds the pure [`Replication`] to the engine: gives it bytes, time and data, and performs what it
+//! says on clients and keyspace. Without I/O.
+//!
+//! `upstream` follows a primary, `downstream` serves replicas, `snapshot` makes what full resyncs and
+//! saves need, `report` tells about it.
+
+mod downstream;
+mod report;
+mod snapshot;
+mod start;
+mod upstream;
+
+use crate::client::{ClientId, Closing};
+use crate::replication::{ReplId, Replication, Stream};
+use crate::resp::encode_command;
+
+use super::hooks;
+use super::{Engine, pause::Reason};
+
+pub use downstream::Introduced;
+pub use snapshot::{Job, SaveError, SaveTarget};
+
+/// The replication and saving state of the engine.
+pub struct Room {
+    pub state: Replication,
+    /// The connection to the primary, from its opening on.
+    link: Option<ClientId>,
+    /// What is to be sent to the primary beside the stream.
+    up: Vec<u8>,
+    /// What the primary sent and is not applied yet.
+    stream: Stream,
+    job: Option<Job>,
+    pub saves: snapshot::Saves,
+    waits: Vec<downstream::Wait>,
+    last_ping_ms: u64,
+    /// The data epoch that the loaded file named, for the member that boots with it.
+    pub loaded_epoch: Option<String>,
+    /// Commands of the primary's stream that this node did not know.
+    pub unknown_commands: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            state: Replication::new(new_id()),
+            link: None,
+            up: Vec::new(),
+            stream: Stream::default(),
+            job: None,
+            saves: snapshot::Saves::default(),
+            waits: Vec::new(),
+            last_ping_ms: 0,
+            loaded_epoch: None,
+            unknown_commands: 0,
+        }
+    }
+}
+
+fn new_id() -> ReplId {
+    ReplId::from_random(hooks::random_bytes(20).try_into().expect("as many as asked for"))
+}
+
+impl Engine {
+    pub fn replication(&self) -> &Replication {
+        &self.rooms.replication.state
+    }
+
+    /// The command's changes, in `outbox`, go into the stream.
+    #[inline]
+    pub(super) fn feed_replicas(&mut self) {
+        let room = &mut self.rooms.replication;
+        if !room.state.records() {
+            return;
+        }
+        if self.outbox.len() == 1 {
+            self.outbox.iter().for_each(|(db, command)| room.state.feed(db, command));
+        } else {
+            room.state.feed_transaction(self.outbox.iter());
+        }
+    }
+
+    /// Appends `PING <argument>` to the own stream: a record of the members' protocol, which every
+    /// stock replica takes for a sign of life. Also on a follower that was told the record by another
+    /// route: it appends the very bytes that its primary did.
+    pub fn append_to_stream(&mut self, argument: &str) {
+        let mut bytes = Vec::new();
+        encode_command(&mut bytes, [b"PING".as_slice(), argument.as_bytes()]);
+        self.rooms.replication.state.append(&bytes);
+        self.flush_replicas();
+    }
+
+    /// Becomes a primary that continues the present history under a new id. A managed node records
+    /// its stream from here on even without replicas.
+    pub fn lead_stream(&mut self, record: bool) {
+        let room = &mut self.rooms.replication;
+        room.state.promote(new_id());
+        if record {
+            room.state.activate(new_id());
+        }
+        self.drop_primary();
+        self.close_replicas();
+        self.replication_changed();
+    }
+
+    /// Follows nobody and writes nothing, until told otherwise.
+    pub fn leave_stream(&mut self) {
+        self.rooms.replication.state.detach();
+        self.drop_primary();
+        self.close_replicas();
+        self.replication_changed();
+    }
+
+    /// What this node may do by itself depends on its role.
+    pub(super) fn replication_changed(&mut self) {
+        hooks::stream_changed(self);
+        self.redirect_changed();
+    }
+
+    /// Whether the stream is closed for the moment: a pause of any kind is on, and then nothing
+    /// whatever may enter it.
+    pub(super) fn stream_is_paused(&self) -> bool {
+        self.pause.is_set(Reason::Switch)
+            || self.pause.is_set(Reason::User)
+            || !hooks::stream_may_grow(self)
+    }
+
+    /// Ends the connection to the primary. What was received and not applied is forgotten.
+    fn drop_primary(&mut self) {
+        let room = &mut self.rooms.replication;
+        room.stream.clear();
+        let Some(link) = room.link.take() else { return };
+        // An answer to the primary may wait to be sent. If the link is the running connection, it
+        // ends itself when its bytes have been applied.
+        if let Some(client) = self.clients.get_mut(link) {
+            client.out.append(&mut room.up);
+            self.clients.close(link, Closing::AfterOutput);
+        }
+    }
+
+    /// Replicas come back and ask again, since the history's name has changed.
+    fn close_replicas(&mut self) {
+        let ids: Vec<_> = self.rooms.replication.state.replicas.iter().map(|r| r.client).collect();
+        for id in ids {
+            self.clients.close(id, Closing::Now);
+        }
+    }
+
+    /// Has the replicas' connections written to at the end of this turn.
+    fn flush_replicas(&mut self) {
+        let offset = self.rooms.replication.state.offset();
+        for replica in self.rooms.replication.state.replicas.online() {
+            if replica.sent < offset {
+                self.clients.queue_flush(replica.client);
+            }
+        }
+    }
+
+    /// Once per turn. True asks for another turn at once.
+    pub(super) fn replication_turn(&mut self) -> bool {
+        self.flush_up();
+        self.begin_resync();
+        let again = self.snapshot_turn();
+        self.flush_replicas();
+        self.rooms.replication.state.trim();
+        again
+    }
+
+    /// Ten times a second.
+    pub(super) fn replication_cron(&mut self) {
+        self.link_tick();
+        self.ping_replicas();
+        self.close_silent_replicas();
+        self.expire_waits();
+        self.save_points();
+    }
+}

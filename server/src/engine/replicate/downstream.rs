@@ -1,0 +1,232 @@
+//! Serving replicas.
+
+use crate::client::{Client, ClientId, Closing, Duty};
+use crate::replication::{MemberLink, Stage, Sync};
+use crate::resp::CommandError;
+
+use super::super::{Engine, hooks};
+use super::new_id;
+
+/// A client that waits for replicas' acknowledgements.
+#[derive(Debug)]
+pub(super) struct Wait {
+    client: ClientId,
+    offset: u64,
+    count: usize,
+    deadline_ms: Option<u64>,
+}
+
+/// Something that a replica says of itself before it asks for the stream.
+#[derive(Debug)]
+pub enum Introduced {
+    Port(u16),
+    Host(String),
+    Eof,
+    Psync2,
+    RdbOnly(bool),
+    Member(MemberLink),
+}
+
+const GET_ACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
+impl Engine {
+    /// `REPLCONF` with facts about the replica.
+    pub fn replica_introduces(&mut self, client: &Client, what: Introduced) {
+        let now_ms = self.now.mono_ms();
+        let replica = self.rooms.replication.state.replicas.entry(client.id, now_ms);
+        match what {
+            Introduced::Port(port) => replica.port = port,
+            Introduced::Host(host) => replica.host = host,
+            Introduced::Eof => replica.eof = true,
+            Introduced::Psync2 => replica.psync2 = true,
+            Introduced::RdbOnly(only) => replica.rdb_only = only,
+            Introduced::Member(member) => replica.member = Some(member),
+        }
+    }
+
+    /// `PSYNC id next`, or `SYNC` without arguments.
+    pub fn replica_asks(
+        &mut self,
+        client: &mut Client,
+        ask: Option<(&[u8], i64)>,
+    ) -> Result<(), CommandError> {
+        if client.duty == Duty::Replica {
+            return Ok(());
+        }
+        let now_ms = self.now.mono_ms();
+        let state = &mut self.rooms.replication.state;
+        if state.detached {
+            return Err("NOMASTERLINK this member is fenced and serves no stream".into());
+        }
+        if state.link.as_ref().is_some_and(|link| !link.is_streaming()) {
+            return Err("NOMASTERLINK Can't SYNC while not connected with my master".into());
+        }
+        if !client.out.is_empty() {
+            return Err("ERR SYNC and PSYNC are invalid with pending output".into());
+        }
+        state.activate(new_id());
+        let replica = state.replicas.entry(client.id, now_ms);
+        if replica.host.is_empty()
+            && let Some(peer) = client.peer
+        {
+            replica.host = peer.ip().to_canonical().to_string();
+        }
+        client.duty = Duty::Replica;
+        let psync2 = replica.psync2;
+        if let Some((id, next)) = ask
+            && let Sync::Continue(id) = state.decide(id, next)
+        {
+            let line = if psync2 { format!("+CONTINUE {id}\r\n") } else { "+CONTINUE\r\n".into() };
+            client.reply().raw(line.as_bytes());
+            let have = u64::try_from(next - 1).expect("what continues is no negative offset");
+            state.go_on(client.id, have, now_ms);
+            self.replica_up(client.id);
+            return Ok(());
+        }
+        let replica = state.replicas.entry(client.id, now_ms);
+        replica.stage = Stage::WaitSnapshot;
+        replica.bare = ask.is_none();
+        Ok(())
+    }
+
+    /// `REPLCONF ACK offset`.
+    pub fn replica_acknowledges(&mut self, client: ClientId, offset: u64) {
+        let now_ms = self.now.mono_ms();
+        let state = &mut self.rooms.replication.state;
+        let loading = state.replicas.get(client).is_some_and(|r| r.stage == Stage::Loading);
+        let news = state.acknowledge(client, offset, now_ms);
+        if loading {
+            self.replica_up(client);
+            self.clients.queue_flush(client);
+        }
+        if news {
+            self.replica_has_acked(client);
+            self.answer_waits();
+        }
+    }
+
+    fn replica_up(&mut self, client: ClientId) {
+        self.replica_is_up(client);
+        self.answer_waits();
+    }
+
+    /// A replica's connection is gone.
+    pub(in super::super) fn replica_gone(&mut self, client: ClientId) {
+        self.rooms.replication.waits.retain(|wait| wait.client != client);
+        if let Some(replica) = self.rooms.replication.state.replicas.remove(client) {
+            self.replica_has_gone(&replica);
+        }
+    }
+
+    /// A replica's output has room for `room` bytes.
+    pub(in super::super) fn fill_output(&mut self, client: &mut Client, room: usize) {
+        let replication = &mut self.rooms.replication;
+        let state = &mut replication.state;
+        if let Some(super::Job::Resync { transfer, .. }) = &replication.job {
+            transfer.fill(&mut state.replicas, client.id, room, &mut client.out);
+        }
+        if !state.fill(client.id, room.saturating_sub(client.out.len()), &mut client.out) {
+            client.closing = Closing::Now;
+        }
+    }
+
+    /// Signs of life, each `repl-ping-replica-period`. Never while the stream is closed.
+    pub(super) fn ping_replicas(&mut self) {
+        let now_ms = self.now.mono_ms();
+        let paused = self.stream_is_paused();
+        let room = &mut self.rooms.replication;
+        let period_ms = self.config.repl_ping_replica_period_s.max(1) * 1000;
+        if now_ms.saturating_sub(room.last_ping_ms) < period_ms || room.state.link.is_some() {
+            return;
+        }
+        room.last_ping_ms = now_ms;
+        // Those who wait for their snapshot are sent an empty line, which is not of the stream.
+        let waiting: Vec<_> = room
+            .state
+            .replicas
+            .iter()
+            .filter(|r| r.stage == Stage::WaitSnapshot)
+            .map(|r| r.client)
+            .collect();
+        for id in waiting {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.out.push(b'\n');
+                self.clients.queue_flush(id);
+            }
+        }
+        let room = &mut self.rooms.replication;
+        if !paused && room.state.records() && room.state.replicas.online().next().is_some() {
+            room.state.append(PING);
+            self.flush_replicas();
+        }
+    }
+
+    pub(super) fn close_silent_replicas(&mut self) {
+        let now_ms = self.now.mono_ms();
+        let timeout_ms = self.config.repl_timeout_s.max(1) * 1000;
+        let silent: Vec<_> = self
+            .rooms
+            .replication
+            .state
+            .replicas
+            .online()
+            .filter(|r| now_ms.saturating_sub(r.acked_at_ms) > timeout_ms)
+            .map(|r| r.client)
+            .collect();
+        for id in silent {
+            hooks::log(self, "a replica is silent for repl-timeout: its connection is closed");
+            self.clients.close(id, Closing::Now);
+        }
+    }
+
+    /// `WAIT count timeout`: the number of replicas that hold the stream as it stands now, if they
+    /// are enough; else the client is answered later.
+    pub fn wait_for_replicas(
+        &mut self,
+        client: ClientId,
+        count: usize,
+        timeout_ms: u64,
+    ) -> Option<usize> {
+        let paused = self.stream_is_paused();
+        let now_ms = self.now.mono_ms();
+        let room = &mut self.rooms.replication;
+        let offset = room.state.offset();
+        let holding = room.state.replicas.holding(offset);
+        if holding >= count || !room.state.records() {
+            return Some(holding);
+        }
+        let deadline_ms = (timeout_ms > 0).then(|| now_ms + timeout_ms);
+        room.waits.push(Wait { client, offset, count, deadline_ms });
+        if !paused {
+            room.state.append(GET_ACK);
+        }
+        self.flush_replicas();
+        None
+    }
+
+    fn answer_waits(&mut self) {
+        self.settle_waits(|wait, holding, _| holding >= wait.count);
+    }
+
+    pub(super) fn expire_waits(&mut self) {
+        self.settle_waits(|wait, _, now_ms| wait.deadline_ms.is_some_and(|at| at <= now_ms));
+    }
+
+    fn settle_waits(&mut self, over: impl Fn(&Wait, usize, u64) -> bool) {
+        let now_ms = self.now.mono_ms();
+        let room = &mut self.rooms.replication;
+        let mut answers = Vec::new();
+        room.waits.retain(|wait| {
+            let holding = room.state.replicas.holding(wait.offset);
+            let over = over(wait, holding, now_ms);
+            if over {
+                answers.push((wait.client, holding));
+            }
+            !over
+        });
+        for (id, holding) in answers {
+            self.answer(id, |client| client.reply().int(holding as i64));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What INFO and ROLE tell about replication and persistence.
+
+use std::fmt::Write as _;
+
+use crate::replication::{Replica, Stage};
+use crate::resp::Reply;
+
+use super::super::Engine;
+use super::Job;
+
+impl Engine {
+    /// The section `replication` of INFO.
+    pub fn info_replication(&self, out: &mut String) {
+        let room = &self.rooms.replication;
+        let state = &room.state;
+        let now_ms = self.now.mono_ms();
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            write!(out, "{name}:{value}\r\n").expect("a string takes everything");
+        };
+        line("role", &if state.is_replica() { "slave" } else { "master" });
+        if let Some(link) = &state.link {
+            line("master_host", &link.config.host);
+            line("master_port", &link.config.port);
+            line("master_link_status", &if link.is_streaming() { "up" } else { "down" });
+            let silence_s = (link.silence_ms(now_ms) / 1000) as i64;
+            line("master_last_io_seconds_ago", &if link.is_streaming() { silence_s } else { -1 });
+            line("master_sync_in_progress", &u8::from(link.word() == "syncing"));
+            line("slave_read_repl_offset", &state.offset());
+            line("slave_repl_offset", &state.offset());
+            if let Some(since_ms) = link.down_since_ms {
+                line("master_link_down_since_seconds", &(now_ms.saturating_sub(since_ms) / 1000));
+                line("master_link_last_error", &link.last_error.replace(['\r', '\n'], " "));
+            }
+            line("slave_priority", &self.config.replica_priority);
+            line("slave_read_only", &u8::from(self.config.replica_read_only));
+            line("replica_announced", &1);
+            line("slave_unknown_commands", &room.unknown_commands);
+        }
+        line("connected_slaves", &state.replicas.iter().count());
+        let min = self.config.min_replicas_to_write;
+        if min > 0 && !state.is_replica() {
+            let max_lag_ms = self.config.min_replicas_max_lag_s * 1000;
+            line("min_slaves_good_slaves", &state.replicas.good(now_ms, max_lag_ms));
+        }
+        for (index, replica) in state.replicas.iter().enumerate() {
+            let Replica { host, port, acked, .. } = replica;
+            let lag_s = now_ms.saturating_sub(replica.acked_at_ms) / 1000;
+            let word = replica.state();
+            line(
+                &format!("slave{index}"),
+                &format_args!("ip={host},port={port},state={word},offset={acked},lag={lag_s}"),
+            );
+        }
+        line("master_failover_state", &"no-failover");
+        line("master_replid", &state.history.id);
+        let (former, former_end) = match state.history.former {
+            Some((id, end)) => (id.to_string(), (end + 1) as i64),
+            None => ("0".repeat(40), -1),
+        };
+        line("master_replid2", &former);
+        line("master_repl_offset", &state.offset());
+        line("second_repl_offset", &former_end);
+        let backlog = state.backlog();
+        line("repl_backlog_active", &u8::from(state.is_active()));
+        line("repl_backlog_size", &state.backlog_size);
+        line("repl_backlog_first_byte_offset", &(backlog.start() + 1));
+        line("repl_backlog_histlen", &backlog.len());
+    }
+
+    /// The counters of the section `stats` that belong to replication.
+    pub fn info_sync_counts(&self, out: &mut String) {
+        let state = &self.rooms.replication.state;
+        for (name, value) in [
+            ("sync_full", state.full),
+            ("sync_partial_ok", state.partial_ok),
+            ("sync_partial_err", state.partial_err),
+        ] {
+            write!(out, "{name}:{value}\r\n").expect("a string takes everything");
+        }
+    }
+
+    /// The section `persistence` of INFO.
+    pub fn info_persistence(&self, out: &mut String) {
+        let room = &self.rooms.replication;
+        let saves = &room.saves;
+        let saving = matches!(room.job, Some(Job::Save(_)));
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            write!(out, "{name}:{value}\r\n").expect("a string takes everything");
+        };
+        let loading = room.state.link.as_ref().is_some_and(|link| link.word() == "syncing");
+        line("loading", &0);
+        line("async_loading", &u8::from(loading));
+        line("rdb_changes_since_last_save", &self.outbox.changes);
+        line("rdb_bgsave_in_progress", &u8::from(saving));
+        line("rdb_last_save_time", &saves.last_unix_s);
+        line("rdb_last_bgsave_status", &if saves.last_error.is_none() { "ok" } else { "err" });
+        line("rdb_last_bgsave_time_sec", &saves.last_duration_s);
+        line("rdb_saves", &saves.count);
+        if let Some(error) = &saves.last_error {
+            line("rdb_last_error", &error.replace(['\r', '\n'], " "));
+        }
+        line("aof_enabled", &0);
+    }
+
+    /// ROLE.
+    pub fn write_role(&self, mut reply: Reply<'_>) {
+        let state = &self.rooms.replication.state;
+        if let Some(link) = &state.link {
+            reply.array(5);
+            reply.bulk(b"slave");
+            reply.bulk(link.config.host.as_bytes());
+            reply.int(i64::from(link.config.port));
+            reply.bulk(link.role_word().as_bytes());
+            reply.int(state.offset() as i64);
+            return;
+        }
+        let online: Vec<_> = state.replicas.iter().filter(|r| r.stage == Stage::Online).collect();
+        reply.array(3);
+        reply.bulk(b"master");
+        reply.int(state.offset() as i64);
+        reply.array(online.len());
+        for replica in online {
+            reply.array(3);
+            reply.bulk(replica.host.as_bytes());
+            reply.bulk(replica.port.to_string().as_bytes());
+            reply.bulk(replica.acked.to_string().as_bytes());
+        }
+    }
+}

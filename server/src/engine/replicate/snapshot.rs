@@ -1,0 +1,363 @@
+//! Snapshots: for full resyncs and for saves, one at a time, in bounded steps.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::persistence::rdb::{Aux, Writer};
+use crate::replication::{Stage, Transfer};
+use crate::resp::CommandError;
+use crate::store::{SnapshotSink, ValueRef};
+
+use super::super::{Engine, hooks};
+
+/// Entries that one step hands to the writer.
+const STEP_ENTRIES: usize = 128;
+/// Bytes after which a turn's step ends, so that commands are not kept waiting.
+const TURN_BYTES: usize = 128 * 1024;
+
+/// Where a save goes: the disk room's side. Nothing of it may block but [`SaveTarget::wait`].
+pub trait SaveTarget {
+    /// Whether it takes more now.
+    fn has_room(&self) -> bool;
+    fn write(&mut self, part: Vec<u8>);
+    /// All has been written: it is to be made durable and put in place of the old one at once.
+    fn commit(&mut self);
+    /// How it went, once that is known.
+    fn poll(&mut self) -> Option<Result<(), String>>;
+    /// Waits for [`Self::poll`]'s answer.
+    fn wait(&mut self) -> Result<(), String>;
+}
+
+/// Opens the target of a save: directory and file name.
+pub type OpenSave = fn(&str, &str) -> Result<Box<dyn SaveTarget>, String>;
+
+/// Why a save was refused or failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SaveError {
+    #[error("Background save already in progress")]
+    Running,
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<SaveError> for CommandError {
+    fn from(error: SaveError) -> Self {
+        format!("ERR {error}").into()
+    }
+}
+
+/// What INFO tells about saves.
+#[derive(Debug, Default)]
+pub struct Saves {
+    /// Set by the disk room at the start.
+    pub open: Option<OpenSave>,
+    pub last_unix_s: i64,
+    /// Why the last one failed; none if it did not.
+    pub last_error: Option<String>,
+    pub last_try_unix_s: i64,
+    pub last_duration_s: i64,
+    pub count: u64,
+    /// Begin one as soon as the running snapshot is over.
+    pub scheduled: bool,
+}
+
+/// The snapshot that is being made.
+pub enum Job {
+    Resync { transfer: Transfer, writer: SharedWriter },
+    Save(Save),
+}
+
+/// A save under way.
+pub struct Save {
+    writer: SharedWriter,
+    target: Box<dyn SaveTarget>,
+    /// All entries have been handed over; the target is at work.
+    walked: bool,
+    changes: u64,
+}
+
+/// The writer as the keyspace's walk and the engine share it.
+#[derive(Clone)]
+pub struct SharedWriter(Arc<Mutex<Writer>>);
+
+impl SharedWriter {
+    fn new(aux: &Aux) -> Self {
+        Self(Arc::new(Mutex::new(Writer::new(aux))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SnapshotSink for SharedWriter {
+    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) {
+        self.lock().entry(db, key, value, expiry_ms);
+    }
+}
+
+impl Engine {
+    fn begin_snapshot(&mut self) -> SharedWriter {
+        let state = &self.rooms.replication.state;
+        let aux = Aux {
+            created_s: (self.now.unix_us / 1_000_000).max(0) as u64,
+            used_memory: self.memory_bytes,
+            hash_seed: Some(self.keyspace.seed().to_string()),
+            replication: state
+                .have()
+                .map(|(id, offset)| (id.to_string(), offset, state.stream_db())),
+            epoch: self.is_managed().then(|| self.member().data_epoch().to_string()),
+        };
+        let writer = SharedWriter::new(&aux);
+        self.keyspace.snapshot_begin(Box::new(writer.clone()));
+        writer
+    }
+
+    /// Begins a full resync for the replicas that wait for one, if no snapshot is being made.
+    pub(super) fn begin_resync(&mut self) {
+        let room = &mut self.rooms.replication;
+        let waits = |stage| stage == Stage::WaitSnapshot;
+        if room.job.is_some() || !room.state.replicas.iter().any(|r| waits(r.stage)) {
+            return;
+        }
+        let offset = room.state.snapshot_point();
+        let id = room.state.history.id;
+        let keep_all = room.state.replicas.iter().any(|r| waits(r.stage) && !r.eof);
+        let mark = hooks::random_hex(20).into_bytes().try_into().expect("two digits per byte");
+        let transfer = Transfer::new(offset, mark, keep_all);
+        let mut heads = Vec::new();
+        for replica in room.state.replicas.iter_mut().filter(|r| waits(r.stage)) {
+            replica.stage = Stage::Payload { at: 0 };
+            replica.sent = offset;
+            let mut head = Vec::new();
+            if !replica.bare {
+                head.extend_from_slice(format!("+FULLRESYNC {id} {offset}\r\n").as_bytes());
+            }
+            if replica.eof {
+                head.extend_from_slice(&transfer.eof_head());
+            }
+            heads.push((replica.client, head));
+        }
+        for (client, head) in heads {
+            if let Some(client) = self.clients.get_mut(client) {
+                client.out.extend_from_slice(&head);
+            }
+            self.clients.queue_flush(client);
+        }
+        let writer = self.begin_snapshot();
+        self.rooms.replication.job = Some(Job::Resync { transfer, writer });
+    }
+
+    /// A bounded part of the snapshot; true if more can be done at once.
+    pub(super) fn snapshot_turn(&mut self) -> bool {
+        match self.rooms.replication.job.take() {
+            None => false,
+            Some(Job::Resync { transfer, writer }) => self.resync_turn(transfer, writer),
+            Some(Job::Save(save)) => self.save_turn(save),
+        }
+    }
+
+    fn resync_turn(&mut self, mut transfer: Transfer, writer: SharedWriter) -> bool {
+        let replicas = &self.rooms.replication.state.replicas;
+        if transfer.is_over(replicas) {
+            // All have it, or all are gone.
+            self.keyspace.snapshot_end();
+            return self.next_job();
+        }
+        let has_room = transfer.has_room(replicas);
+        if !transfer.is_complete() && has_room {
+            let done = self.walk(&writer);
+            let part = writer.lock().take();
+            transfer.push(&part);
+            if done {
+                self.keyspace.snapshot_end();
+                transfer.finish();
+            }
+        }
+        let room = &mut self.rooms.replication;
+        transfer.trim(&room.state.replicas);
+        for replica in room.state.replicas.iter() {
+            if matches!(replica.stage, Stage::Payload { .. }) {
+                self.clients.queue_flush(replica.client);
+            }
+        }
+        let again = !transfer.is_complete() && has_room;
+        room.job = Some(Job::Resync { transfer, writer });
+        again
+    }
+
+    /// Walks until enough for one turn has been written; true at the end of the data.
+    fn walk(&mut self, writer: &SharedWriter) -> bool {
+        loop {
+            let done = self.keyspace.snapshot_step(STEP_ENTRIES);
+            if done {
+                writer.lock().finish();
+                return true;
+            }
+            if writer.lock().pending() > TURN_BYTES {
+                return false;
+            }
+        }
+    }
+
+    fn next_job(&mut self) -> bool {
+        if std::mem::take(&mut self.rooms.replication.saves.scheduled) {
+            // A failure is kept for INFO by the save itself.
+            let _ = self.save_begin();
+        }
+        self.rooms.replication.job.is_some()
+    }
+
+    fn save_turn(&mut self, mut save: Save) -> bool {
+        if let Some(result) = save.target.poll() {
+            self.save_over(&save, result);
+            return self.next_job();
+        }
+        let mut again = false;
+        if !save.walked && save.target.has_room() {
+            save.walked = self.walk(&save.writer);
+            save.target.write(save.writer.lock().take());
+            if save.walked {
+                self.keyspace.snapshot_end();
+                save.target.commit();
+            }
+            again = !save.walked;
+        }
+        self.rooms.replication.job = Some(Job::Save(save));
+        again
+    }
+
+    fn save_over(&mut self, save: &Save, result: Result<(), String>) {
+        if !save.walked {
+            self.keyspace.snapshot_end();
+        }
+        let now_s = self.now.unix_us / 1_000_000;
+        let saves = &mut self.rooms.replication.saves;
+        saves.last_duration_s = now_s - saves.last_try_unix_s;
+        match result {
+            Ok(()) => {
+                saves.last_unix_s = now_s;
+                saves.last_error = None;
+                saves.count += 1;
+                self.outbox.changes = self.outbox.changes.saturating_sub(save.changes);
+            }
+            Err(why) => {
+                let text = format!("saving failed: {why}");
+                saves.last_error = Some(why);
+                hooks::log(self, &text);
+            }
+        }
+    }
+
+    fn save_begin(&mut self) -> Result<(), SaveError> {
+        let saves = &mut self.rooms.replication.saves;
+        saves.last_try_unix_s = self.now.unix_us / 1_000_000;
+        let open = saves.open.ok_or(SaveError::Failed("no disk is attached".into()))?;
+        match open(".", &self.config.dbfilename) {
+            Ok(target) => {
+                let changes = self.outbox.changes;
+                let writer = self.begin_snapshot();
+                let save = Save { writer, target, walked: false, changes };
+                self.rooms.replication.job = Some(Job::Save(save));
+                Ok(())
+            }
+            Err(why) => {
+                self.rooms.replication.saves.last_error = Some(why.clone());
+                Err(SaveError::Failed(why))
+            }
+        }
+    }
+
+    /// BGSAVE: begins a save, or schedules it behind the snapshot of a full resync. True if it has
+    /// begun.
+    pub fn save_in_background(&mut self) -> Result<bool, SaveError> {
+        match &self.rooms.replication.job {
+            None => self.save_begin().map(|()| true),
+            Some(Job::Save(_)) => Err(SaveError::Running),
+            Some(Job::Resync { .. }) => {
+                self.rooms.replication.saves.scheduled = true;
+                Ok(false)
+            }
+        }
+    }
+
+    /// SAVE, and before the process ends: returns when the data are durable.
+    pub fn save_now(&mut self) -> Result<(), SaveError> {
+        match self.rooms.replication.job.take() {
+            Some(Job::Save(save)) => {
+                self.rooms.replication.job = Some(Job::Save(save));
+                return Err(SaveError::Running);
+            }
+            Some(Job::Resync { mut transfer, writer }) => {
+                // The receivers' snapshot is walked to its end, so that another can be made.
+                if !transfer.is_complete() {
+                    while !self.walk(&writer) {}
+                    transfer.push(&writer.lock().take());
+                    self.keyspace.snapshot_end();
+                    transfer.finish();
+                }
+                let result = self.save_to_end();
+                self.rooms.replication.job = Some(Job::Resync { transfer, writer });
+                return result;
+            }
+            None => {}
+        }
+        self.save_to_end()
+    }
+
+    fn save_to_end(&mut self) -> Result<(), SaveError> {
+        self.save_begin()?;
+        let Some(Job::Save(mut save)) = self.rooms.replication.job.take() else {
+            unreachable!("a save was begun");
+        };
+        while !save.walked {
+            save.walked = self.walk(&save.writer);
+            save.target.write(save.writer.lock().take());
+        }
+        self.keyspace.snapshot_end();
+        save.target.commit();
+        let result = save.target.wait();
+        self.save_over(&save, result.clone());
+        result.map_err(SaveError::Failed)
+    }
+
+    /// Gives up a background save, so that the last one before the end can be made.
+    pub fn abort_save(&mut self) {
+        if matches!(self.rooms.replication.job, Some(Job::Save(_))) {
+            self.abort_job("it was given up");
+        }
+    }
+
+    /// Gives up the running snapshot; its receivers come back and ask again.
+    pub(super) fn abort_job(&mut self, why: &str) {
+        match self.rooms.replication.job.take() {
+            None => {}
+            Some(Job::Resync { .. }) => drop(self.keyspace.snapshot_end()),
+            Some(Job::Save(save)) => self.save_over(&save, Err(why.to_owned())),
+        }
+    }
+
+    /// Begins the saves that the directive `save` asks for.
+    pub(super) fn save_points(&mut self) {
+        const RETRY_S: i64 = 5;
+        let room = &self.rooms.replication;
+        if room.job.is_some() || room.saves.open.is_none() {
+            return;
+        }
+        let now_s = self.now.unix_us / 1_000_000;
+        let due = self.save_rules().any(|(seconds, changes)| {
+            self.outbox.changes >= changes && now_s - room.saves.last_unix_s > seconds
+        });
+        let rested =
+            now_s - room.saves.last_try_unix_s > RETRY_S || room.saves.last_error.is_none();
+        if due && rested {
+            // A failure is kept for INFO by the save itself.
+            let _ = self.save_begin();
+        }
+    }
+
+    /// The pairs of `save`: after so many seconds if there were so many changes.
+    pub fn save_rules(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
+        let words = self.config.save.0.chunks_exact(2);
+        words.filter_map(|pair| Some((pair[0].parse().ok()?, pair[1].parse().ok()?)))
+    }
+}
