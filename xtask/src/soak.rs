@@ -1,12 +1,16 @@
 //! `cargo xtask soak`: the long forms of tests, for a quiet machine and a patient person.
 
+use std::process::Command;
+
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::report::Report;
 use crate::test::{self, Counts, Suite, Tally};
-use crate::{compile, drill};
+use crate::{compile, drill, paths, run};
 
+/// How many worlds the simulation goes through, at some ten milliseconds each.
+const SEEDS: u32 = 50_000;
 /// How often the scenarios of the cluster run.
 const ROUNDS: u32 = 10;
 /// The switchovers and clients of the long drill.
@@ -15,13 +19,16 @@ const DRILL: (u32, u32) = (1000, 50);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this part.
-    #[arg(long, value_parser = ["drill", "cluster"])]
+    #[arg(long, value_parser = ["simulation", "drill", "cluster"])]
     part: Option<String>,
 }
 
 pub fn run(args: &Args) -> Result<Report> {
     let wanted = |name: &str| args.part.as_deref().is_none_or(|part| part == name);
     let mut tally = Tally::default();
+    if wanted("simulation") {
+        tally.part("simulation", simulation);
+    }
     if wanted("drill") {
         tally.part("drill", long_drill);
     }
@@ -32,6 +39,13 @@ pub fn run(args: &Args) -> Result<Report> {
         }
     }
     Ok(tally.end())
+}
+
+fn simulation() -> Result<Counts> {
+    compile::programs()?;
+    let seeds = SEEDS.to_string();
+    let passed = run::passes(Command::new(paths::program("simulate")).args(["--seeds", &seeds]))?;
+    Ok(Counts::one(passed))
 }
 
 fn long_drill() -> Result<Counts> {
