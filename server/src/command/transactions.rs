@@ -1,10 +1,10 @@
 //! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
-use super::{Command, Flags, Group, Handled, Keys};
+use super::{Command, Flags, Group, Handled, Keys, lookup, subcommand};
 use crate::client::Multi;
-use crate::engine::Context;
 use crate::engine::run::run_queued;
-use crate::resp::errors;
+use crate::engine::{Context, hooks};
+use crate::resp::{OwnedArgs, errors};
 
 const OPEN: Flags = Flags(
     Flags::FAST.0 | Flags::LOADING.0 | Flags::STALE.0 | Flags::NOSCRIPT.0 | Flags::IN_MULTI.0,
@@ -82,6 +82,12 @@ fn exec(cx: &mut Context<'_>) -> Handled {
     if multi.broken {
         return Err(errors::EXEC_ABORT.into());
     }
+    // It was queued when this node was a primary.
+    if !cx.from_primary && hooks::is_replica(cx.engine) && multi.queue.iter().any(writes) {
+        return Err(
+            format!("EXECABORT Transaction discarded because of: {}", errors::READ_ONLY).into()
+        );
+    }
     if stale {
         cx.client.reply().null_array();
         return Ok(());
@@ -89,6 +95,12 @@ fn exec(cx: &mut Context<'_>) -> Handled {
     cx.client.reply().array(multi.queue.len());
     run_queued(cx, multi.queue);
     Ok(())
+}
+
+fn writes(queued: &OwnedArgs) -> bool {
+    let args = queued.args();
+    let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
+    row.is_some_and(|row| row.is(Flags::WRITE))
 }
 
 fn discard(cx: &mut Context<'_>) -> Handled {

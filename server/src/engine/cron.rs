@@ -77,6 +77,7 @@ impl Engine {
 
     fn publish_health(&mut self) {
         let ready = hooks::readiness(self);
+        let member = self.member().status(self.member_env());
         let metrics = crate::net::health::Metrics {
             uptime: Duration::from_micros(self.now.mono_us),
             connected_clients: self.clients.len() as u64,
@@ -84,7 +85,13 @@ impl Engine {
             connections: self.stats.connections,
             memory_bytes: self.memory_bytes,
             keys: (0..self.config.databases).map(|db| self.keyspace.db(db).len() as u64).sum(),
-            primary: !hooks::is_replica(self),
+            primary: !hooks::is_replica(self) && member.role != "fenced",
+            paused: !member.pause_id.is_empty(),
+            limbo: member.role == "limbo",
+            fenced: member.role == "fenced",
+            draining: member.draining,
+            relayed_clients: self.relayed_clients() as u64,
+            last_pause: Duration::from_micros(member.pause_us),
         };
         if let Ok(mut health) = self.health.lock() {
             health.ready = ready;

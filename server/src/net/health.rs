@@ -36,6 +36,14 @@ pub struct Metrics {
     pub memory_bytes: u64,
     pub keys: u64,
     pub primary: bool,
+    /// A planned switch holds writes now.
+    pub paused: bool,
+    /// The epoch was given away and the answer has not come.
+    pub limbo: bool,
+    pub fenced: bool,
+    pub draining: bool,
+    pub relayed_clients: u64,
+    pub last_pause: Duration,
 }
 
 /// Starts to answer on these listeners.
@@ -99,6 +107,12 @@ fn metrics(health: &Health) -> String {
         ("redisha_up", "gauge", 1),
         ("redisha_ready", "gauge", u64::from(health.ready.is_ok())),
         ("redisha_primary", "gauge", u64::from(metrics.primary)),
+        ("redisha_paused", "gauge", u64::from(metrics.paused)),
+        ("redisha_limbo", "gauge", u64::from(metrics.limbo)),
+        ("redisha_fenced", "gauge", u64::from(metrics.fenced)),
+        ("redisha_draining", "gauge", u64::from(metrics.draining)),
+        ("redisha_relayed_clients", "gauge", metrics.relayed_clients),
+        ("redisha_last_pause_microseconds", "gauge", metrics.last_pause.as_micros() as u64),
         ("redisha_uptime_seconds", "gauge", metrics.uptime.as_secs()),
         ("redisha_connected_clients", "gauge", metrics.connected_clients),
         ("redisha_commands_total", "counter", metrics.commands),

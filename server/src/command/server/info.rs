@@ -25,6 +25,7 @@ const SECTIONS: &[(&str, bool, Section)] = &[
     ("Persistence", true, persistence),
     ("Stats", true, stats),
     ("Replication", true, replication),
+    ("RedisHA", true, member),
     ("CPU", true, cpu),
     ("Modules", true, |_, _| {}),
     ("Errorstats", true, |_, _| {}),
@@ -102,6 +103,23 @@ fn clients(engine: &Engine, lines: &mut Lines) {
     lines.add("pubsub_clients", subscribed.count());
     lines.add("watching_clients", watching(engine));
     lines.add("paused_clients", engine.held.len());
+}
+
+/// What a managed member is in its cluster, and how its last switch went.
+fn member(engine: &Engine, lines: &mut Lines) {
+    let status = engine.member().status(engine.member_env());
+    lines.add("redisha_role", status.role);
+    lines.add("redisha_member", &status.member);
+    lines.add("redisha_epoch", status.epoch);
+    lines.add("redisha_promised_epoch", status.promised);
+    lines.add("redisha_data_epoch", status.data_epoch);
+    lines.add("redisha_pause_id", &status.pause_id);
+    lines.add("redisha_pause_left_ms", status.pause_left_ms);
+    lines.add("redisha_handover_id", &status.handover_id);
+    lines.add("redisha_handover_outcome", status.handover_outcome.name());
+    lines.add("redisha_last_pause_usec", status.pause_us);
+    lines.add("redisha_relayed_clients", engine.relayed_clients());
+    lines.add("redisha_draining", u8::from(status.draining));
 }
 
 fn watching(engine: &Engine) -> usize {
