@@ -56,6 +56,9 @@ impl Engine {
             self.process_input(&mut client);
             self.bound_input(&mut client);
         }
+        if client.session.is_some() && !client.may_run() {
+            self.return_held_session(&mut client);
+        }
         self.settle(client);
     }
 
@@ -243,7 +246,7 @@ impl Engine {
         self.flush_outbox();
     }
 
-    fn forget_blocked(&mut self, client: &mut Client) -> Option<Box<Blocked>> {
+    pub(super) fn forget_blocked(&mut self, client: &mut Client) -> Option<Box<Blocked>> {
         let blocked = client.blocked.take()?;
         self.blocking.forget(client.id, &blocked);
         Some(blocked)

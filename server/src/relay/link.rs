@@ -73,6 +73,11 @@ pub enum Fate {
     Unknown,
 }
 
+/// The request that gives a session back, as it is sent.
+pub fn return_request() -> Vec<u8> {
+    encode(&[b"REDISHA".to_vec(), b"RETURN".to_vec()])
+}
+
 impl Link {
     /// A link and the first bytes to send on a fresh connection.
     pub fn open(credentials: Option<&Credentials>, session: &Session) -> (Self, Vec<u8>) {
@@ -119,7 +124,7 @@ impl Link {
     /// Asks the other side to give the session back; the answer is [`Outcome::MovedOn`].
     pub fn ask_return(&self, out: &mut Vec<u8>) {
         if self.phase == Phase::Open {
-            out.extend(encode(&[b"REDISHA".to_vec(), b"RETURN".to_vec()]));
+            out.extend(return_request());
         }
     }
 

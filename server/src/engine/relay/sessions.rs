@@ -6,6 +6,7 @@ use crate::command::{Flags, lookup, subcommand};
 use crate::engine::Engine;
 use crate::engine::blocking::Blocked;
 use crate::relay::envelope::{self, SessionState};
+use crate::relay::link::return_request;
 use crate::relay::session::{Argv, Multi, Pending, Session, Wait, encode};
 use crate::resp::{OwnedArgs, Proto};
 
@@ -138,6 +139,17 @@ impl Engine {
             self.clients.put_back(client);
             self.clients.queue_flush(id);
         }
+    }
+
+    /// A session that waits for something cannot execute `REDISHA RETURN`, which is always the last
+    /// that the other node sends; what came before it, that node still has.
+    pub(in crate::engine) fn return_held_session(&mut self, client: &mut Client) {
+        if client.closing != Closing::No || !client.input.ends_with(&return_request()) {
+            return;
+        }
+        let blocked = self.forget_blocked(client);
+        let pending = blocked.map(|blocked| self.pending_of(*blocked));
+        self.move_session_on(client, pending);
     }
 
     /// Returns one session to the node of its client.
