@@ -148,7 +148,11 @@ fn shutdown(cx: &mut Context<'_>) -> Handled {
     }
     match (save, nosave) {
         (true, true) => return Err(errors::SYNTAX.into()),
-        (true, false) => hooks::exit(cx.engine),
+        (true, false) => {
+            cx.engine.abort_save();
+            cx.engine.save_now()?;
+            cx.engine.effects.push(Effect::Exit(0));
+        }
         (false, true) => cx.engine.effects.push(Effect::Exit(0)),
         (false, false) => hooks::terminate(cx.engine),
     }

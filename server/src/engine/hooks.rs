@@ -54,7 +54,7 @@ pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<Co
     if client.duty != Duty::Commands {
         return None;
     }
-    engine.member_refusal(row)
+    engine.member_refusal(row).or_else(|| engine.write_refusal(row))
 }
 
 /// What may enter the stream has changed: a pause or a role began or ended.
@@ -169,7 +169,14 @@ pub fn terminate(engine: &mut Engine) {
 
 /// Nobody is served any more: saves what is to be saved and ends the process.
 pub fn exit(engine: &mut Engine) {
-    engine.effects.push(super::effects::Effect::Exit(0));
+    let code = match engine.save_before_exit() {
+        Ok(()) => 0,
+        Err(error) => {
+            log(engine, &format!("the data were not saved before the end: {error}"));
+            1
+        }
+    };
+    engine.effects.push(super::effects::Effect::Exit(code));
 }
 
 /// A pause ended (by its timer, UNPAUSE or the switch) and the held commands have been run.
@@ -236,17 +243,15 @@ pub fn random_bytes(count: usize) -> Vec<u8> {
 
 /// Directives have changed by CONFIG SET; also called once at the start.
 pub fn config_changed(engine: &mut Engine) {
-    let _ = engine;
+    engine.replication_configured();
 }
 
 /// The lines of INFO's section Replication.
 pub fn info_replication(engine: &Engine, lines: &mut crate::command::server::Lines) {
-    lines.add("role", if is_replica(engine) { "slave" } else { "master" });
-    lines.add("connected_slaves", 0);
+    engine.info_replication(lines);
 }
 
 /// The lines of INFO's section Persistence.
 pub fn info_persistence(engine: &Engine, lines: &mut crate::command::server::Lines) {
-    lines.add("loading", 0);
-    lines.add("rdb_changes_since_last_save", engine.outbox.changes);
+    engine.info_persistence(lines);
 }

@@ -11,8 +11,9 @@ mod start;
 mod upstream;
 
 use crate::client::{ClientId, Closing};
+use crate::command::{Command, Flags};
 use crate::replication::{ReplId, Replication, Stream};
-use crate::resp::encode_command;
+use crate::resp::{CommandError, encode_command, errors};
 
 use super::hooks;
 use super::{Engine, pause::Reason};
@@ -108,6 +109,30 @@ impl Engine {
         self.drop_primary();
         self.close_replicas();
         self.replication_changed();
+    }
+
+    /// Directives have changed.
+    pub(super) fn replication_configured(&mut self) {
+        let room = &mut self.rooms.replication;
+        room.state.backlog_size = self.config.repl_backlog_size.0;
+        if let Some(link) = &mut room.state.link {
+            link.config.timeout_ms = self.config.repl_timeout_s.max(1) * 1000;
+        }
+    }
+
+    /// Why writes are refused: too few replicas, or data that cannot be saved.
+    pub(super) fn write_refusal(&self, row: &Command) -> Option<CommandError> {
+        let room = &self.rooms.replication;
+        if !row.is(Flags::WRITE) || room.state.is_replica() {
+            return None;
+        }
+        let min = self.config.min_replicas_to_write as usize;
+        let max_lag_ms = self.config.min_replicas_max_lag_s * 1000;
+        if min > 0 && room.state.replicas.good(self.now.mono_ms(), max_lag_ms) < min {
+            return Some(errors::NO_REPLICAS.into());
+        }
+        let broken = room.saves.last_error.is_some() && self.config.stop_writes_on_bgsave_error;
+        (broken && self.save_rules().next().is_some()).then(|| errors::MISCONF.into())
     }
 
     /// What this node may do by itself depends on its role.

@@ -40,6 +40,12 @@ pub const READ_ONLY: &str = "READONLY You can't write against a read only replic
 pub const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 pub const MASTER_DOWN: &str =
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+pub const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+pub const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist \
+     to disk. Commands that may modify the data set are disabled, because this instance is \
+     configured to report errors during writes if RDB snapshotting fails \
+     (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+     error.";
 pub const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 pub const NO_PROTO: &str = "NOPROTO unsupported protocol version";

@@ -169,6 +169,7 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     lines.add("pubsub_channels", engine.pubsub.channels.len());
     lines.add("pubsub_patterns", engine.pubsub.patterns.len());
     lines.add("pubsubshard_channels", engine.pubsub.shard_channels.len());
+    engine.info_sync_counts(lines);
     lines.add("total_error_replies", stats.errors);
     lines.add("client_output_buffer_limit_disconnections", stats.clients_over_output_limit);
 }

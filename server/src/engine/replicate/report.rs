@@ -1,7 +1,6 @@
 //! What INFO and ROLE tell about replication and persistence.
 
-use std::fmt::Write as _;
-
+use crate::command::server::Lines;
 use crate::replication::{Replica, Stage};
 use crate::resp::Reply;
 
@@ -10,13 +9,11 @@ use super::Job;
 
 impl Engine {
     /// The section `replication` of INFO.
-    pub fn info_replication(&self, out: &mut String) {
+    pub fn info_replication(&self, lines: &mut Lines) {
         let room = &self.rooms.replication;
         let state = &room.state;
         let now_ms = self.now.mono_ms();
-        let mut line = |name: &str, value: &dyn std::fmt::Display| {
-            write!(out, "{name}:{value}\r\n").expect("a string takes everything");
-        };
+        let mut line = |name: &str, value: &dyn std::fmt::Display| lines.add(name, value);
         line("role", &if state.is_replica() { "slave" } else { "master" });
         if let Some(link) = &state.link {
             line("master_host", &link.config.host);
@@ -68,25 +65,23 @@ impl Engine {
     }
 
     /// The counters of the section `stats` that belong to replication.
-    pub fn info_sync_counts(&self, out: &mut String) {
+    pub fn info_sync_counts(&self, lines: &mut Lines) {
         let state = &self.rooms.replication.state;
         for (name, value) in [
             ("sync_full", state.full),
             ("sync_partial_ok", state.partial_ok),
             ("sync_partial_err", state.partial_err),
         ] {
-            write!(out, "{name}:{value}\r\n").expect("a string takes everything");
+            lines.add(name, value);
         }
     }
 
     /// The section `persistence` of INFO.
-    pub fn info_persistence(&self, out: &mut String) {
+    pub fn info_persistence(&self, lines: &mut Lines) {
         let room = &self.rooms.replication;
         let saves = &room.saves;
         let saving = matches!(room.job, Some(Job::Save(_)));
-        let mut line = |name: &str, value: &dyn std::fmt::Display| {
-            write!(out, "{name}:{value}\r\n").expect("a string takes everything");
-        };
+        let mut line = |name: &str, value: &dyn std::fmt::Display| lines.add(name, value);
         let loading = room.state.link.as_ref().is_some_and(|link| link.word() == "syncing");
         line("loading", &0);
         line("async_loading", &u8::from(loading));

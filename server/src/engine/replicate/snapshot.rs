@@ -320,6 +320,15 @@ impl Engine {
         result.map_err(SaveError::Failed)
     }
 
+    /// The last save, if the directive `save` asks for any.
+    pub fn save_before_exit(&mut self) -> Result<(), SaveError> {
+        if self.save_rules().next().is_none() || self.rooms.replication.saves.open.is_none() {
+            return Ok(());
+        }
+        self.abort_save();
+        self.save_now()
+    }
+
     /// Gives up a background save, so that the last one before the end can be made.
     pub fn abort_save(&mut self) {
         if matches!(self.rooms.replication.job, Some(Job::Save(_))) {

@@ -48,7 +48,7 @@ impl Engine {
 
     /// Takes the side in replication that the directives say.
     pub(in super::super) fn start_following(&mut self) {
-        self.rooms.replication.state.backlog_size = self.config.repl_backlog_size.0;
+        self.replication_configured();
         if self.is_managed() {
             self.leave_stream();
         } else if let [host, port] = self.config.replicaof.0.as_slice()
