@@ -4,6 +4,8 @@
 //! its arguments name the scenarios to run, none means all. They build on one another: the first
 //! installs what the others act on.
 
+#[path = "cluster/crash.rs"]
+mod crash;
 #[path = "cluster/disruption.rs"]
 mod disruption;
 #[path = "cluster/install.rs"]
@@ -37,6 +39,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_deleted_primary_hands_over", disruption::delete),
     ("without_the_webhook_an_eviction_hands_over", disruption::evict_without_webhook),
     ("a_requested_switchover_is_answered", disruption::request),
+    ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
     ("helm_install_makes_it_ready", install::helm),
 ];
 

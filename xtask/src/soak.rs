@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::report::Report;
-use crate::test::{self, Counts, Suite, Tally};
+use crate::test::{self, Counts, Length, Suite, Tally};
 use crate::{compile, drill, paths, run};
 
 /// How many worlds the simulation goes through, at some ten milliseconds each.
@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<Report> {
     if wanted("cluster") {
         let suite = Suite::build()?;
         for round in 1..=ROUNDS {
-            tally.part(&format!("cluster {round}"), || test::in_cluster(&suite, &[]));
+            tally.part(&format!("cluster {round}"), || test::in_cluster(&suite, Length::Long));
         }
     }
     Ok(tally.end())

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::compile::cargo;
 use crate::report::Report;
 use crate::{cluster, compile, drill, golang, image, peers, run};
-pub use suite::{Counts, Suite};
+pub use suite::{Counts, Length, Suite};
 
 /// The switchovers and clients of the short drill.
 const DRILL: (u32, u32) = (10, 20);
@@ -33,7 +33,7 @@ const PARTS: [(&str, Part); 6] = [
     ("unit", |suite| suite::built(suite)?.run_unit()),
     ("processes", |suite| suite::built(suite)?.run_processes(&peers::find()?)),
     ("drill", |_| short_drill()),
-    ("cluster", |suite| in_cluster(suite::built(suite)?, &[])),
+    ("cluster", |suite| in_cluster(suite::built(suite)?, Length::Short)),
 ];
 
 pub fn run(args: &Args) -> Report {
@@ -47,8 +47,8 @@ pub fn run(args: &Args) -> Report {
     tally.end()
 }
 
-/// Runs the scenarios of the cluster; `only` names some, or none for all.
-pub fn in_cluster(suite: &Suite, only: &[String]) -> Result<Counts> {
+/// Starts a cluster, runs its scenarios and removes it.
+pub fn in_cluster(suite: &Suite, length: Length) -> Result<Counts> {
     if !cluster::is_root() {
         let skipped = Counts { skipped: 1, ..Counts::default() };
         eprintln!("SKIPPED: the cluster part needs root");
@@ -67,7 +67,7 @@ pub fn in_cluster(suite: &Suite, only: &[String]) -> Result<Counts> {
             helm.join("helm").display()
         );
         state.write_script("helm", &helm)?;
-        suite.run_scenarios(&state.data("bin"), only)
+        suite.run_scenarios(&state.data("bin"), length)
     });
     // A failure keeps its logs; the cluster itself goes in any case.
     if !matches!(result, Ok(Counts { failed: 0, .. })) {

@@ -105,8 +105,7 @@ pub fn request(world: &World) -> Result<()> {
     redisha.settled()?;
     let primary = redisha.primary()?;
     world.under_load("request", || {
-        let annotations = json!({"redisha.dev/switchover": "asked-by-a-test"});
-        patch(world, &json!({"metadata": {"annotations": annotations}}))?;
+        ask(world, "asked-by-a-test")?;
         wait::until("the answer to the request", PATIENCE, || {
             let object = redisha.get()?;
             let last = &object["status"]["lastSwitchover"];
@@ -115,6 +114,11 @@ pub fn request(world: &World) -> Result<()> {
         })?;
         redisha.settled().map(drop)
     })
+}
+
+/// Asks for a switchover under an id.
+pub fn ask(world: &World, id: &str) -> Result<()> {
+    patch(world, &json!({"metadata": {"annotations": {"redisha.dev/switchover": id}}}))
 }
 
 fn patch(world: &World, patch: &serde_json::Value) -> Result<()> {

@@ -19,6 +19,13 @@ const PROCESSES: &str = "tests";
 /// Its program of scenarios in a cluster.
 const SCENARIOS: &str = "cluster";
 
+/// Whether scenarios go through everything, or through one of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    Short,
+    Long,
+}
+
 /// How many tests passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -114,12 +121,15 @@ impl Suite {
     }
 
     /// The scenarios, with the cluster's tools from `bin`.
-    pub fn run_scenarios(&self, bin: &Path, only: &[String]) -> Result<Counts> {
+    pub fn run_scenarios(&self, bin: &Path, length: Length) -> Result<Counts> {
         let mut programs = self.programs.iter();
         let scenarios =
             programs.find(|program| program.is_of(PROCESSES) && program.name == SCENARIOS);
         let mut command = scenarios.context("there is no program of scenarios")?.command();
-        run_counted(command.args(only).env("REDISHA_CLUSTER_BIN", bin))
+        if length == Length::Long {
+            command.env("REDISHA_SOAK", "1");
+        }
+        run_counted(command.env("REDISHA_CLUSTER_BIN", bin))
     }
 
     fn run(

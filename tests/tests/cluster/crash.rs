@@ -1,0 +1,75 @@
+//! The operator ended outright at each step of a switch, before and after its effect.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tests::cluster::PATIENCE;
+use tests::wait;
+
+use super::install::{NAMESPACE, OPERATOR};
+use super::{World, disruption};
+
+/// Where the operator ends itself, as `REDISHA_CRASH_AT` names it.
+const STEPS: &[&str] = &[
+    "intent",
+    "pause",
+    "level",
+    "handover",
+    "label-primary",
+    "label-replica",
+    "release",
+    "outcome",
+];
+/// Every scenario in the long form; else one of each side of the point of no return.
+const SHORT: &[&str] = &["pause:after", "handover:before", "handover:after", "outcome:before"];
+
+pub fn operator(world: &World) -> Result<()> {
+    let long: Vec<_> = STEPS.iter().flat_map(|step| both_sides(step)).collect();
+    let short: Vec<_> = SHORT.iter().map(|point| (*point).to_owned()).collect();
+    let soaks = std::env::var_os("REDISHA_SOAK").is_some();
+    for point in if soaks { long } else { short } {
+        crash_at(world, &point).with_context(|| format!("the operator ended at {point}"))?;
+    }
+    Ok(())
+}
+
+fn both_sides(step: &str) -> [String; 2] {
+    [format!("{step}:before"), format!("{step}:after")]
+}
+
+fn crash_at(world: &World, point: &str) -> Result<()> {
+    let redisha = &world.redisha;
+    redisha.settled()?;
+    let name = format!("crash-{}", point.replace(':', "-"));
+    world.under_load(&name, || {
+        set_crash(world, &format!("REDISHA_CRASH_AT={point}"))?;
+        disruption::ask(world, &name)?;
+        wait::until("the operator ends", PATIENCE, || Ok(has_crashed(world)?.then_some(())))?;
+        set_crash(world, "REDISHA_CRASH_AT-")?;
+        // Finished or called off; settled says that nothing is left open.
+        let object = redisha.settled()?;
+        let last = &object["status"]["lastSwitchover"];
+        ensure!(last["id"] == *name, "the last switchover is {last}");
+        Ok(())
+    })
+}
+
+fn set_crash(world: &World, assignment: &str) -> Result<()> {
+    let cluster = &world.cluster;
+    let deployment = cluster.kubectl(&["get", "deployment", "-n", NAMESPACE, "-o", "name"])?;
+    let deployment = deployment.trim();
+    if deployment.is_empty() {
+        bail!("there is no operator");
+    }
+    cluster.kubectl(&["set", "env", deployment, "-n", NAMESPACE, assignment])?;
+    let wait = ["rollout", "status", deployment, "-n", NAMESPACE, "--timeout=120s"];
+    cluster.kubectl(&wait).map(drop)
+}
+
+fn has_crashed(world: &World) -> Result<bool> {
+    let args = ["get", "pods", "-n", NAMESPACE, "-l", OPERATOR, "-o", "json"];
+    let pods: Value = serde_json::from_str(&world.cluster.kubectl(&args)?)?;
+    let pods = pods["items"].as_array().context("no pods")?;
+    let statuses = pods.iter().filter_map(|pod| pod["status"]["containerStatuses"].as_array());
+    let mut restarts = statuses.flatten().map(|container| &container["restartCount"]);
+    Ok(restarts.any(|count| *count != json!(0)))
+}
