@@ -2,6 +2,7 @@
 //!
 //! 0: done, bars met; 1: failed or missed; 2: could not run; 64: usage.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -75,7 +76,10 @@ fn log(command: &Command) {
     let in_cluster = matches!(command, Command::Operator(_));
     let usual = if in_cluster { "info" } else { "warn" };
     let filter = EnvFilter::try_from_env("REDISHA_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     if in_cluster { log.json().init() } else { log.init() }
 }
 
