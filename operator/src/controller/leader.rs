@@ -15,7 +15,8 @@ use kube::{Api, Client};
 const LEASE: Duration = Duration::from_secs(15);
 /// How often it is renewed, and looked at by who waits.
 const RENEW: Duration = Duration::from_secs(4);
-const NAME: &str = "redisha-operator";
+/// Name of the lease.
+pub const NAME: &str = "redisha-operator";
 
 /// The lease as this process sees it.
 pub struct Leader {
