@@ -1,0 +1,309 @@
+//! The planned switch with real servers, driven by hand as the operator drives it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tests::resp::{Client, Value};
+use tests::server::Server;
+use tests::wait;
+
+const UID: &str = "0f4c1d3e";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A managed server and the connection by which the operator speaks to it.
+struct Member {
+    server: Server,
+    operator: Client,
+    id: String,
+}
+
+impl Member {
+    fn start(name: &str, directives: &[&str]) -> Result<Self> {
+        let server = Server::managed(name, UID, directives)?;
+        let mut operator = server.internal()?;
+        let id = field(&operator.say("REDISHA STATUS")?, "member")?;
+        Ok(Self { server, operator, id })
+    }
+
+    /// Sends `verb` with this member's own address and the pairs of `rest`.
+    fn tell(&mut self, verb: &str, rest: &str) -> Result<Value> {
+        let line = format!("REDISHA {verb} UID {UID} MEMBER {} {rest}", self.id);
+        self.operator.say(&line)
+    }
+
+    fn expect(&mut self, verb: &str, rest: &str, answer: &str) -> Result<()> {
+        let got = self.tell(verb, rest)?.text()?;
+        ensure!(got == answer, "{verb} {rest}: {got}");
+        Ok(())
+    }
+
+    fn refused(&mut self, verb: &str, rest: &str, code: &str) -> Result<()> {
+        match self.tell(verb, rest)? {
+            Value::Error(text) if text.starts_with(code) => Ok(()),
+            other => bail!("{verb} {rest}: {other:?}, expected {code}"),
+        }
+    }
+
+    fn status(&self, name: &str) -> Result<String> {
+        field(&self.server.internal()?.say("REDISHA STATUS")?, name)
+    }
+
+    /// Waits until a field of STATUS is this.
+    fn until(&self, name: &str, value: &str) -> Result<()> {
+        let what = format!("{name} becomes {value}");
+        let found = wait::until(&what, PATIENCE, || {
+            let now = self.status(name)?;
+            Ok((now == value).then_some(()))
+        });
+        found.with_context(|| format!("{:?}; {}", self.status(name), self.server.log()))
+    }
+
+    fn follow(&mut self, epoch: &str, primary: &Member) -> Result<()> {
+        let (id, port) = (&primary.id, primary.server.port);
+        let rest = format!("EPOCH {epoch} PRIMARY {id} HOST 127.0.0.1 PORT {port}");
+        self.expect("FOLLOW", &rest, "OK")
+    }
+
+    /// Pauses under `id` until `to` is level.
+    fn pause(&mut self, id: &str, to: &Member) -> Result<()> {
+        let paused = self.tell("PAUSE", &format!("ID {id} TIMEOUT 10000 TO {}", to.id))?;
+        paused.field("offset").with_context(|| format!("PAUSE: {paused:?}"))?;
+        self.expect("LEVEL", &format!("ID {id} TO {}", to.id), "LEVEL")
+    }
+}
+
+fn field(status: &Value, name: &str) -> Result<String> {
+    status.field(name).cloned().with_context(|| format!("no {name} in {status:?}"))?.text()
+}
+
+fn handover(id: &str, to: &Member) -> String {
+    format!("ID {id} TO {} HOST 127.0.0.1 PORT {}", to.id, to.server.port)
+}
+
+/// A primary of 1.0 and its followers, all up.
+fn cluster(followers: usize, directives: &[&str]) -> Result<(Member, Vec<Member>)> {
+    let mut a = Member::start("a", directives)?;
+    a.expect("BOOTSTRAP", "TERM 1", "OK")?;
+    let mut others = Vec::new();
+    for name in ["b", "c"].into_iter().take(followers) {
+        let mut member = Member::start(name, directives)?;
+        member.follow("1.0", &a)?;
+        member.until("link", "up")?;
+        others.push(member);
+    }
+    Ok((a, others))
+}
+
+/// A plain client that increments a counter until it is told to stop, and counts the answers.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<i64>>,
+}
+
+impl Writer {
+    fn start(server: &Server, key: &'static str) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut client, told) = (server.client()?, Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            let mut acknowledged = 0;
+            while !told.load(Ordering::Relaxed) {
+                let value = client.call(&["INCR", key])?.int()?;
+                acknowledged += 1;
+                ensure!(value == acknowledged, "{key}: {value} after {acknowledged} answers");
+            }
+            Ok(acknowledged)
+        });
+        Ok(Self { stop, thread })
+    }
+
+    /// How many writes were acknowledged.
+    fn end(self) -> Result<i64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?
+    }
+}
+
+#[test]
+fn a_switch_under_load_keeps_every_answer_and_resyncs_partially() -> Result<()> {
+    let (mut a, mut others) = cluster(2, &[])?;
+    let (mut c, mut b) = (others.pop().context("c")?, others.pop().context("b")?);
+    let writers = ["w0", "w1", "w2"].map(|key| Writer::start(&a.server, key));
+    let mut reader = a.server.client()?;
+    wait::until("writes go on", PATIENCE, || {
+        let value = reader.call(&["GET", "w0"])?.text()?;
+        Ok(value.parse::<i64>().is_ok_and(|value| value > 100).then_some(()))
+    })?;
+
+    a.pause("s1", &b)?;
+    a.expect("HANDOVER", &handover("s1", &b), "ACCEPTED 1.1")?;
+    a.expect("HANDOVER", &handover("s1", &b), "ACCEPTED 1.1")?;
+    b.until("role", "primary")?;
+    a.until("link", "up")?;
+    c.until("primary-member", &b.id)?;
+    c.until("link", "up")?;
+    a.expect("RELEASE", "ID s1", "OK")?;
+    // The writers have noticed nothing: their connections are the old ones.
+    let before = b.server.client()?.call(&["GET", "w0"])?.text()?.parse::<i64>()?;
+    wait::until("writes go on through the old primary", PATIENCE, || {
+        let value = b.server.client()?.call(&["GET", "w0"])?.text()?.parse::<i64>()?;
+        Ok((value > before + 100).then_some(()))
+    })?;
+    for (writer, key) in writers.into_iter().zip(["w0", "w1", "w2"]) {
+        let acknowledged = writer?.end()?;
+        let kept = b.server.client()?.call(&["GET", key])?.text()?;
+        ensure!(kept == acknowledged.to_string(), "{key}: {acknowledged} answers, {kept} kept");
+    }
+    ensure!(b.server.info("sync_full")? == "0", "the new primary sent a full resync");
+    ensure!(b.server.info("sync_partial_ok")? == "2");
+    ensure!(a.status("pause-us")?.parse::<u64>()? > 0);
+
+    // And back again, told twice, at the next epoch.
+    b.pause("s2", &a)?;
+    b.expect("HANDOVER", &handover("s2", &a), "ACCEPTED 1.2")?;
+    a.until("role", "primary")?;
+    b.until("link", "up")?;
+    ensure!(a.server.info("sync_full")? == "2", "only the two full resyncs of the beginning");
+    let old = format!("EPOCH 1.1 PRIMARY {} HOST 127.0.0.1 PORT {}", b.id, b.server.port);
+    c.until("primary-member", &a.id)?;
+    c.refused("FOLLOW", &old, "STALE")
+}
+
+#[test]
+fn commands_for_another_life_or_an_older_epoch_change_nothing() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &[])?;
+    let mut b = others.pop().context("b")?;
+    let own = std::mem::replace(&mut a.id, "ffff".into());
+    a.refused("SEAL", "TERM 9", "WRONGMEMBER")?;
+    a.id = own;
+    let line = format!("REDISHA SEAL UID other MEMBER {} TERM 9", a.id);
+    match a.operator.say(&line)? {
+        Value::Error(text) if text.starts_with("WRONGMEMBER") => {}
+        other => bail!("{other:?}"),
+    }
+    a.refused("SEAL", "TERM 0", "STALE")?;
+    a.refused("HANDOVER", &handover("never", &b), "NOTREADY")?;
+    b.refused("PAUSE", "ID x TIMEOUT 100 TO y", "NOTREADY")?;
+    ensure!(a.status("role")? == "primary" && a.status("promised")? == "1.0");
+
+    // An election: the sealed follower becomes primary of the term, the old one follows it.
+    let sealed = b.tell("SEAL", "TERM 2")?;
+    ensure!(field(&sealed, "data-epoch")? == "1.0" && field(&sealed, "empty")? == "0");
+    match b.server.client()?.say("SET k v")? {
+        Value::Error(text) if text.starts_with("LOADING") => {}
+        other => bail!("a fenced member answered {other:?}"),
+    }
+    a.tell("SEAL", "TERM 2")?;
+    b.refused("PROMOTE", "TERM 1", "STALE")?;
+    b.expect("PROMOTE", "TERM 2", "OK")?;
+    b.expect("PROMOTE", "TERM 2", "OK")?;
+    a.follow("2.0", &b)?;
+    a.until("link", "up")?;
+    ensure!(b.server.info("sync_full")? == "0");
+    a.until("data-epoch", "2.0")
+}
+
+#[test]
+fn a_pause_ends_at_its_timer_and_the_held_write_runs() -> Result<()> {
+    let (mut a, others) = cluster(1, &[])?;
+    let b = &others[0];
+    let paused = a.tell("PAUSE", &format!("ID p TIMEOUT 300 TO {}", b.id))?;
+    let offset = field(&paused, "offset")?;
+    let mut client = a.server.client()?;
+    client.send(&["SET", "k", "v"])?;
+    let mut user = a.server.client()?;
+    ensure!(user.say("CLIENT UNPAUSE")?.text()? == "OK");
+    ensure!(user.say("GET k")? == Value::Nil, "reads go on, and the write is held");
+    ensure!(a.status("offset")? == offset, "nothing enters the stream");
+    ensure!(client.receive()?.text()? == "OK");
+    a.refused("HANDOVER", &handover("p", b), "NOTREADY")?;
+    a.refused("PAUSE", &format!("ID p TIMEOUT 300 TO {}", b.id), "NOTREADY")?;
+    ensure!(a.status("role")? == "primary");
+    ensure!(a.status("pause-us")?.parse::<u64>()? >= 250_000);
+    Ok(())
+}
+
+#[test]
+fn a_target_that_declined_leaves_the_old_primary_in_office() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &[])?;
+    let mut b = others.pop().context("b")?;
+    // A record for a log that the target does not have: it promises never to take 1.1.
+    let record = format!(
+        "v=1&uid={UID}&id=z&epoch=1.1&from={}&from-host=127.0.0.1&from-port=1&to={}&\
+         to-host=127.0.0.1&to-port=1&data-epoch=1.0&offset=1",
+        a.id, b.id
+    );
+    b.expect("TAKEOVER", &format!("RECORD {record}"), "DECLINED 1.1")?;
+    b.expect("TAKEOVER", &format!("RECORD {record}"), "DECLINED 1.1")?;
+    a.pause("d", &b)?;
+    let mut client = a.server.client()?;
+    client.send(&["SET", "k", "v"])?;
+    a.expect("HANDOVER", &handover("d", &b), "DECLINED 1.2")?;
+    ensure!(client.receive()?.text()? == "OK", "the held write runs");
+    ensure!(a.status("epoch")? == "1.2" && a.status("handover-outcome")? == "declined");
+    b.until("data-epoch", "1.2")?;
+    a.pause("e", &b)?;
+    a.expect("HANDOVER", &handover("e", &b), "ACCEPTED 1.3")?;
+    b.until("role", "primary")?;
+    ensure!(b.server.client()?.say("GET k")?.text()? == "v");
+    Ok(())
+}
+
+#[test]
+fn without_an_answer_the_old_primary_abdicates_and_refuses_what_it_held() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &["--takeover-timeout", "700"])?;
+    let mut b = others.pop().context("b")?;
+    a.pause("f", &b)?;
+    let mut client = a.server.client()?;
+    client.send(&["SET", "k", "v"])?;
+    b.server.signal("STOP");
+    let answer = a.tell("HANDOVER", &handover("f", &b));
+    let refused = client.receive();
+    let fenced = a.status("role");
+    b.server.signal("CONT");
+    ensure!(answer?.text()? == "ABDICATED");
+    match refused? {
+        Value::Error(text) if text.starts_with("LOADING") => {}
+        other => bail!("the held write was answered {other:?}"),
+    }
+    ensure!(fenced? == "fenced");
+    // The record reaches the target late; it still may take over, and the operator finds it so.
+    b.until("role", "primary")?;
+    ensure!(b.status("epoch")? == "1.1");
+    a.follow("1.1", &b)?;
+    a.until("link", "up")?;
+    ensure!(b.server.info("sync_full")? == "0");
+    ensure!(a.server.client()?.say("SET k w")?.text()? == "OK", "by relay");
+    ensure!(b.server.client()?.say("GET k")?.text()? == "w");
+    b.refused("PROMOTE", "TERM 1", "STALE")
+}
+
+/// The steps that the idea names, with a plain client's eyes on them.
+#[test]
+fn the_five_steps_by_hand_on_two_unmanaged_servers() -> Result<()> {
+    let a = Server::start("a", &[])?;
+    let b = Server::start("b", &["--replicaof", &format!("127.0.0.1 {}", a.port)])?;
+    wait::until("the replica is in sync", PATIENCE, || {
+        Ok((b.info("master_link_status")? == "up").then_some(()))
+    })?;
+    let writer = Writer::start(&a, "n")?;
+    let mut by_hand = a.client()?;
+    ensure!(by_hand.say("CLIENT PAUSE 10000 WRITE")?.text()? == "OK");
+    let offset = a.info("master_repl_offset")?;
+    wait::until("the replica is level", PATIENCE, || {
+        Ok((b.info("slave_repl_offset")? == offset).then_some(()))
+    })?;
+    ensure!(b.client()?.say("REPLICAOF NO ONE")?.text()? == "OK");
+    let redirect = format!("CLIENT FORCE REDIRECT 127.0.0.1 {}", b.port);
+    ensure!(by_hand.say(&redirect)?.text()? == "OK");
+    ensure!(by_hand.say("CLIENT UNPAUSE")?.text()? == "OK");
+    wait::until("writes go on at the new primary", PATIENCE, || {
+        let value = b.client()?.call(&["GET", "n"])?.text()?.parse::<i64>()?;
+        Ok((value > 100).then_some(()))
+    })?;
+    let acknowledged = writer.end()?;
+    ensure!(b.client()?.say("GET n")?.text()? == acknowledged.to_string());
+    Ok(())
+}
