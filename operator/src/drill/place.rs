@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::{Api, Client, ResourceExt};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
-use switchover::LastSwitchover;
+use switchover::{LastSwitchover, Outcome};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Names, PASSWORD_KEY, REDIS_PORT};
@@ -19,6 +19,9 @@ use crate::local::world::World;
 
 /// A switch in a cluster must be answered by then.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+
+/// The old primary must know by then how long its pause was.
+const PAUSE_KNOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Something with a primary that can be moved.
 pub enum Place {
@@ -132,8 +135,22 @@ async fn switch_local(world: &World) -> anyhow::Result<(LastSwitchover, u64)> {
     let id = control::request(layout, Some(to))?;
     world.nudge();
     let last = control::answer(layout, &id).await?;
-    // The old primary's own word is finer than the milliseconds of the record.
-    let old = status_of(&world.recipe().client(&from)).await;
-    let old = old.map_err(|why| anyhow::anyhow!("the old primary's figures: {why}"))?;
-    Ok((last, old.pause_us))
+    if last.outcome == Outcome::Aborted {
+        return Ok((last, 0));
+    }
+    // The old primary's own word is finer than the milliseconds of the record. It has one as soon
+    // as the first held command was answered, which may be after the switch was recorded.
+    let old = world.recipe().client(&from);
+    let until = Instant::now() + PAUSE_KNOWN_WITHIN;
+    loop {
+        let status = status_of(&old).await;
+        let status = status.map_err(|why| anyhow::anyhow!("the old primary's figures: {why}"))?;
+        if status.pause_us > 0 {
+            return Ok((last, status.pause_us));
+        }
+        if Instant::now() >= until {
+            bail!("{from} has switched and shows no pause");
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
 }

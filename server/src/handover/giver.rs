@@ -56,7 +56,7 @@ pub(super) struct Measure {
 
 impl Measure {
     fn shut(&mut self, now_us: u64) {
-        *self = Self { shut_us: Some(now_us), held: false, last_us: self.last_us };
+        *self = Self { shut_us: Some(now_us), held: false, last_us: 0 };
     }
 
     fn opened(&mut self, now_us: u64) {

@@ -3,8 +3,8 @@
 
 use crate::client::{Client, ClientId, Closing, Duty, Hold};
 use crate::command::{Flags, lookup, subcommand};
-use crate::engine::Engine;
 use crate::engine::blocking::Blocked;
+use crate::engine::{Engine, hooks};
 use crate::relay::envelope::{self, SessionState};
 use crate::relay::link::return_request;
 use crate::relay::session::{Argv, Multi, Pending, Session, Wait, encode};
@@ -134,6 +134,10 @@ impl Engine {
         for id in sessions {
             let blocked = self.take_blocked(id, Hold::None);
             let Some(mut client) = self.clients.take(id) else { continue };
+            if client.hold == Hold::Paused {
+                // "Not executed here" is this node's last word about what its gate held.
+                hooks::held_command_answered(self);
+            }
             let pending = blocked.map(|blocked| self.pending_of(*blocked));
             self.move_session_on(&mut client, pending);
             self.clients.put_back(client);
@@ -146,6 +150,9 @@ impl Engine {
     pub(in crate::engine) fn return_held_session(&mut self, client: &mut Client) {
         if client.closing != Closing::No || !client.input.ends_with(&return_request()) {
             return;
+        }
+        if client.hold == Hold::Paused {
+            hooks::held_command_answered(self);
         }
         let blocked = self.forget_blocked(client);
         let pending = blocked.map(|blocked| self.pending_of(*blocked));
