@@ -50,7 +50,7 @@ pub const SESSION: Command = Command {
 pub const RETURN: Command = Command {
     name: "return",
     arity: 2,
-    flags: Flags(CONNECTION.0 | Flags::ADMIN.0 | Flags::NO_MULTI.0),
+    flags: Flags(CONNECTION.0 | Flags::ADMIN.0 | Flags::IN_MULTI.0),
     group: Group::Server,
     summary: "Gives a session back to the node of its client.",
     handler: give_back,

@@ -244,6 +244,7 @@ pub fn random_bytes(count: usize) -> Vec<u8> {
 /// Directives have changed by CONFIG SET; also called once at the start.
 pub fn config_changed(engine: &mut Engine) {
     engine.replication_configured();
+    engine.redirect_changed();
 }
 
 /// The lines of INFO's section Replication.
