@@ -4,6 +4,7 @@
 //! `deploy/` and `charts/redisha/` are its output; tests fail when they drift, and
 //! `REDISHA_REWRITE=1 cargo test -p operator manifests` writes them anew.
 
+#[cfg(test)]
 mod chart;
 mod crd;
 mod rbac;
