@@ -179,11 +179,19 @@ impl Turn {
                 arbiter.config = Config { v, term: epoch.term, members, w };
             });
         }
-        if let Some(request) = request {
+        let stopping = self.stopping(primary);
+        if let Some(request) = request.or(stopping.as_ref()) {
             return self.begin_switch(primary, epoch, request);
         }
         self.state.told = None;
         self.idle();
+    }
+
+    /// A primary that was told to stop waits for a switch, whether or not anybody asks for one.
+    fn stopping(&self, primary: &Member) -> Option<Request> {
+        self.by_id(&primary.member).filter(|answer| answer.status.draining)?;
+        let id = format!("stop-{}", primary.member);
+        Some(Request { id, reason: Reason::Shutdown, to: None })
     }
 
     /// The configuration as it should be: a new life counts once it is in sync, a silent member
