@@ -9,6 +9,7 @@ use switchover::{
 
 use crate::mutant::Mutant;
 use crate::node::place_of;
+use crate::run::Victim;
 use crate::world::{BRAIN, MS, NAMES, SEC, STORE, Thing, World};
 
 /// One operator's process. A dead one never acts again; its messages may still be under way.
@@ -51,10 +52,22 @@ impl World {
             self.violated("the arbiter is written between PAUSE and RELEASE");
         }
         for effect in effects {
-            if self.chaos && self.rng.chance(60) {
+            if self.struck(Victim::Operator, 30) {
                 return self.kill_brain(number);
             }
             self.act(number, effect);
+            if self.struck(Victim::Operator, 30) {
+                return self.kill_brain(number);
+            }
+        }
+    }
+
+    /// Something has changed outside.
+    pub fn wake_brains(&mut self) {
+        let alive: Vec<u64> =
+            self.brains.iter().filter(|brain| brain.alive).map(|brain| brain.number).collect();
+        for number in alive {
+            self.tell(number, Event::Nudge);
         }
     }
 

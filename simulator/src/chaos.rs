@@ -3,9 +3,10 @@
 use server::handover::{Event, PauseKind, Role};
 use switchover::{Label, Reason, Request};
 
+use crate::check::Before;
 use crate::log::Rec;
 use crate::mutant::Mutant;
-use crate::node::Cause;
+use crate::node::{Cause, place_of};
 use crate::world::{MS, NAMES, SEC, Thing, World};
 
 impl World {
@@ -41,7 +42,6 @@ impl World {
         let wait = self.rng.between(500 * MS, 4 * SEC);
         self.after(wait, Thing::NextRequest);
         if !self.chaos {
-            self.request = None;
             return;
         }
         self.requests += 1;
@@ -101,8 +101,32 @@ impl World {
         }
     }
 
-    fn part(&mut self, a: usize, b: usize) {
-        if a == b {
+    /// Harm likes the narrow places: the beginning of a pause and of a limbo.
+    pub fn tempt(&mut self, node: usize, before: &Before) {
+        let Some(life) = self.nodes[node].life.as_ref().filter(|_| self.chaos) else { return };
+        let boot = life.boot;
+        let paused = !life.member.status(life.env(self.now)).pause_id.is_empty();
+        let limbo = matches!(life.member.role(), Role::Limbo(_));
+        let target = match life.member.role() {
+            Role::Limbo(limbo) => place_of(&limbo.record.to.host),
+            _ => node,
+        };
+        if paused && before.pause_id.is_empty() && self.rng.chance(2_000) {
+            let wait = self.rng.between(0, 3 * MS);
+            self.after(wait, Thing::UserUnpause { node, boot });
+        }
+        if limbo && !matches!(before.role, Role::Limbo(_)) && self.rng.chance(2_000) {
+            let wait = self.rng.between(0, 4 * MS);
+            match self.rng.below(3) {
+                0 => self.after(wait, Thing::Part { a: node.min(target), b: node.max(target) }),
+                1 => self.after(wait, Thing::Crash { node: target }),
+                _ => self.after(wait, Thing::Crash { node }),
+            }
+        }
+    }
+
+    pub fn part(&mut self, a: usize, b: usize) {
+        if a == b || !self.chaos {
             return;
         }
         let lasts = self.rng.between(50 * MS, 8 * SEC);
@@ -134,6 +158,7 @@ impl World {
     pub fn calm(&mut self) {
         self.note(|| "calm".into());
         self.chaos = false;
+        self.request = None;
         self.parted.clear();
         let alive: Vec<u64> =
             self.brains.iter().filter(|brain| brain.alive).map(|brain| brain.number).collect();

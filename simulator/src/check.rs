@@ -7,7 +7,7 @@ use switchover::Label;
 
 use crate::log::Rec;
 use crate::node::{Cause, Life};
-use crate::world::{MS, NAMES, SEC, Thing, World};
+use crate::world::{MS, NAMES, SEC, World};
 
 /// After which a giver has the target's answer or abdicates (see `Timing::takeover_us`).
 const LIMBO_MAX: u64 = 10 * SEC;
@@ -53,9 +53,9 @@ struct InPause {
 
 /// A member as it was before an event.
 pub struct Before {
-    role: Role,
+    pub role: Role,
     promised: Epoch,
-    pause_id: String,
+    pub pause_id: String,
 }
 
 impl Before {
@@ -142,14 +142,6 @@ impl World {
         }
         let until = self.now + left * MS;
         self.checks.pause[node] = Some(InPause { id: id.to_owned(), until });
-        // Somebody may say CLIENT UNPAUSE at any moment.
-        if let Some(boot) = self.nodes[node].life.as_ref().map(|life| life.boot)
-            && self.chaos
-            && self.rng.chance(2_000)
-        {
-            let wait = self.rng.between(0, 3 * MS);
-            self.after(wait, Thing::UserUnpause { node, boot });
-        }
     }
 
     fn watch_limbo(&mut self, node: usize, before: &Before, role: &Role, promised: Epoch) {

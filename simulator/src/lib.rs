@@ -27,4 +27,4 @@ pub mod run;
 pub mod world;
 
 pub use mutant::Mutant;
-pub use run::{Report, Run, run};
+pub use run::{Report, Run, Victim, run, strike};

@@ -13,6 +13,7 @@ use crate::convert;
 use crate::link::{Follow, Served};
 use crate::log::{Log, Rec};
 use crate::mutant::Mutant;
+use crate::run::Victim;
 use crate::world::{MS, NAMES, SEC, Thing, UID, World};
 
 /// A pod: its process may be gone, its disk stays.
@@ -159,19 +160,23 @@ impl World {
         let before = crate::check::Before::of(life, self.now);
         let effects = life.member.handle(env, event);
         self.watch(node, &before, &effects, cause);
+        self.tempt(node, &before);
         self.perform(node, boot, effects);
         self.plan_tick(node);
     }
 
     fn perform(&mut self, node: usize, boot: u64, effects: Vec<Effect>) {
         for effect in effects {
-            if self.chaos && self.rng.chance(25) {
+            if self.struck(Victim::Member(node), 12) {
                 self.crash_somehow(node);
             }
             if self.nodes[node].life.as_ref().is_none_or(|life| life.boot != boot) {
                 return;
             }
             self.effect(node, effect);
+            if self.struck(Victim::Member(node), 12) {
+                return self.crash_somehow(node);
+            }
         }
     }
 

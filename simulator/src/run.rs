@@ -1,5 +1,7 @@
 //! One world from its seed to its end.
 
+use switchover::{Reason, Request};
+
 use crate::mutant::Mutant;
 use crate::world::{MS, SEC, World};
 
@@ -23,6 +25,8 @@ pub struct Report {
     pub elections: u64,
     pub crashes: u64,
     pub acknowledged: u64,
+    /// The id of the last finished attempt in the arbiter.
+    pub last: Option<String>,
     /// Of the whole course: equal for equal seeds.
     pub hash: u64,
     pub trace: Vec<String>,
@@ -43,16 +47,61 @@ pub fn run(run: &Run) -> Report {
     if world.checks.violations.is_empty() {
         world.check_rest();
     }
+    report(run.seed, world)
+}
+
+fn report(seed: u64, world: World) -> Report {
     let checks = &world.checks;
     Report {
-        seed: run.seed,
+        seed,
         violations: checks.violations.clone(),
         switchovers: checks.switchovers,
         aborted: checks.aborted,
         elections: checks.elections,
         crashes: checks.crashes,
         acknowledged: checks.acknowledged.len() as u64,
+        last: world.arbiter.last_switchover.as_ref().map(|last| last.id.clone()),
         hash: world.hash,
         trace: world.trace,
     }
+}
+
+/// Who dies in [`strike`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    Operator,
+    /// The primary at the beginning is member 0; the switch's target is member 1.
+    Member(usize),
+}
+
+/// The one crash of an otherwise calm world.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub victim: Victim,
+    /// Which point of its effects, counted from the request: before the first is 0, after it 1,
+    /// before the second 2, and so on.
+    pub point: u64,
+    pub(crate) seen: u64,
+}
+
+/// One planned switch in a calm world, in which `victim` dies once, at that point of its effects.
+/// None when its effects end before that point.
+pub fn strike(victim: Victim, point: u64, trace: bool) -> Option<Report> {
+    let mut world = World::new(&Run { seed: point, mutant: None, trace });
+    world.chaos = false;
+    world.run_until(10 * SEC);
+    world.plan = Some(Plan { victim, point, seen: 0 });
+    let to = Some("b".to_owned());
+    world.request = Some(Request { id: "planned".into(), reason: Reason::Drain, to });
+    world.wake_brains();
+    // The victim is back after 5 s at most, and has half a minute to finish or roll back.
+    for _ in 0..350 {
+        world.run_until(world.now + 100 * MS);
+        world.check_pauses();
+    }
+    if world.checks.violations.is_empty() {
+        world.check_rest();
+    }
+    let struck = world.plan.is_none();
+    struck.then(|| report(point, world))
 }

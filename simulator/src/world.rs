@@ -13,7 +13,7 @@ use crate::link::{Conn, Wire};
 use crate::mutant::Mutant;
 use crate::node::Node;
 use crate::rng::Rng;
-use crate::run::Run;
+use crate::run::{Plan, Run, Victim};
 
 /// One virtual millisecond and second, in the world's microseconds.
 pub const MS: u64 = 1_000;
@@ -120,6 +120,13 @@ pub enum Thing {
         boot: u64,
     },
     NewBrain,
+    Crash {
+        node: usize,
+    },
+    Part {
+        a: usize,
+        b: usize,
+    },
     Heal {
         a: usize,
         b: usize,
@@ -172,6 +179,8 @@ pub struct World {
     /// Which pairs of places cannot reach each other, and until when.
     pub parted: BTreeMap<(usize, usize), u64>,
     pub checks: Checks,
+    /// The one crash of a calm world, until it has happened.
+    pub plan: Option<Plan>,
     pub trace: Vec<String>,
     pub hash: u64,
     tracing: bool,
@@ -196,6 +205,7 @@ impl World {
             requests: 0,
             parted: BTreeMap::new(),
             checks: Checks::default(),
+            plan: None,
             trace: Vec::new(),
             hash: 0,
             tracing: run.trace,
@@ -264,6 +274,22 @@ impl World {
         if lost { None } else { Some(self.delay()) }
     }
 
+    /// Whether this actor dies here, between two of its effects. `odds` of 10 000, in chaos.
+    pub fn struck(&mut self, victim: Victim, odds: u64) -> bool {
+        if self.chaos {
+            return self.rng.chance(odds);
+        }
+        let Some(plan) = self.plan.as_mut().filter(|plan| plan.victim == victim) else {
+            return false;
+        };
+        plan.seen += 1;
+        let now = plan.seen > plan.point;
+        if now {
+            self.plan = None;
+        }
+        now
+    }
+
     /// Runs until that moment, or until a promise is broken.
     pub fn run_until(&mut self, end: u64) {
         while self.checks.violations.is_empty() {
@@ -314,6 +340,9 @@ impl World {
             Thing::NextRequest => self.next_request(),
             Thing::UserUnpause { node, boot } => self.user_unpause(node, boot),
             Thing::NewBrain => self.new_brain(),
+            Thing::Crash { node } if self.chaos => self.crash_somehow(node),
+            Thing::Crash { .. } => {}
+            Thing::Part { a, b } => self.part(a, b),
             Thing::Heal { a, b } => {
                 if self.parted.get(&(a, b)).is_some_and(|until| *until <= self.now) {
                     self.parted.remove(&(a, b));
