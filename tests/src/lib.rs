@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod load;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 pub mod local;
+pub mod members;
 pub mod place;
 pub mod programs;
 pub mod resp;

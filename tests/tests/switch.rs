@@ -1,130 +1,14 @@
 //! The planned switch with real servers, driven by hand as the operator drives it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tests::resp::{Client, Value};
+use tests::members::{UID, Writer, cluster, field, handover};
+use tests::resp::Value;
 use tests::server::Server;
 use tests::wait;
 
-const UID: &str = "0f4c1d3e";
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A managed server and the connection by which the operator speaks to it.
-struct Member {
-    server: Server,
-    operator: Client,
-    id: String,
-}
-
-impl Member {
-    fn start(name: &str, directives: &[&str]) -> Result<Self> {
-        let server = Server::managed(name, UID, directives)?;
-        let mut operator = server.internal()?;
-        let id = field(&operator.say("REDISHA STATUS")?, "member")?;
-        Ok(Self { server, operator, id })
-    }
-
-    /// Sends `verb` with this member's own address and the pairs of `rest`.
-    fn tell(&mut self, verb: &str, rest: &str) -> Result<Value> {
-        let line = format!("REDISHA {verb} UID {UID} MEMBER {} {rest}", self.id);
-        self.operator.say(&line)
-    }
-
-    fn expect(&mut self, verb: &str, rest: &str, answer: &str) -> Result<()> {
-        let got = self.tell(verb, rest)?.text()?;
-        ensure!(got == answer, "{verb} {rest}: {got}");
-        Ok(())
-    }
-
-    fn refused(&mut self, verb: &str, rest: &str, code: &str) -> Result<()> {
-        match self.tell(verb, rest)? {
-            Value::Error(text) if text.starts_with(code) => Ok(()),
-            other => bail!("{verb} {rest}: {other:?}, expected {code}"),
-        }
-    }
-
-    fn status(&self, name: &str) -> Result<String> {
-        field(&self.server.internal()?.say("REDISHA STATUS")?, name)
-    }
-
-    /// Waits until a field of STATUS is this.
-    fn until(&self, name: &str, value: &str) -> Result<()> {
-        let what = format!("{name} becomes {value}");
-        let found = wait::until(&what, PATIENCE, || {
-            let now = self.status(name)?;
-            Ok((now == value).then_some(()))
-        });
-        found.with_context(|| format!("{:?}; {}", self.status(name), self.server.log()))
-    }
-
-    fn follow(&mut self, epoch: &str, primary: &Member) -> Result<()> {
-        let (id, port) = (&primary.id, primary.server.port);
-        let rest = format!("EPOCH {epoch} PRIMARY {id} HOST 127.0.0.1 PORT {port}");
-        self.expect("FOLLOW", &rest, "OK")
-    }
-
-    /// Pauses under `id` until `to` is level.
-    fn pause(&mut self, id: &str, to: &Member) -> Result<()> {
-        let paused = self.tell("PAUSE", &format!("ID {id} TIMEOUT 10000 TO {}", to.id))?;
-        paused.field("offset").with_context(|| format!("PAUSE: {paused:?}"))?;
-        self.expect("LEVEL", &format!("ID {id} TO {}", to.id), "LEVEL")
-    }
-}
-
-fn field(status: &Value, name: &str) -> Result<String> {
-    status.field(name).cloned().with_context(|| format!("no {name} in {status:?}"))?.text()
-}
-
-fn handover(id: &str, to: &Member) -> String {
-    format!("ID {id} TO {} HOST 127.0.0.1 PORT {}", to.id, to.server.port)
-}
-
-/// A primary of 1.0 and its followers, all up.
-fn cluster(followers: usize, directives: &[&str]) -> Result<(Member, Vec<Member>)> {
-    let mut a = Member::start("a", directives)?;
-    a.expect("BOOTSTRAP", "TERM 1", "OK")?;
-    let mut others = Vec::new();
-    for name in ["b", "c"].into_iter().take(followers) {
-        let mut member = Member::start(name, directives)?;
-        member.follow("1.0", &a)?;
-        member.until("link", "up")?;
-        others.push(member);
-    }
-    Ok((a, others))
-}
-
-/// A plain client that increments a counter until it is told to stop, and counts the answers.
-struct Writer {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<i64>>,
-}
-
-impl Writer {
-    fn start(server: &Server, key: &'static str) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut client, told) = (server.client()?, Arc::clone(&stop));
-        let thread = thread::spawn(move || {
-            let mut acknowledged = 0;
-            while !told.load(Ordering::Relaxed) {
-                let value = client.call(&["INCR", key])?.int()?;
-                acknowledged += 1;
-                ensure!(value == acknowledged, "{key}: {value} after {acknowledged} answers");
-            }
-            Ok(acknowledged)
-        });
-        Ok(Self { stop, thread })
-    }
-
-    /// How many writes were acknowledged.
-    fn end(self) -> Result<i64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?
-    }
-}
 
 #[test]
 fn a_switch_under_load_keeps_every_answer_and_resyncs_partially() -> Result<()> {

@@ -1,0 +1,137 @@
+//! Members of a cluster without an operator: tests say to them what the operator would.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::resp::{Client, Value};
+use crate::server::Server;
+use crate::wait;
+
+/// The cluster's uid.
+pub const UID: &str = "0f4c1d3e";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A managed server and the connection by which the operator speaks to it.
+pub struct Member {
+    pub server: Server,
+    pub operator: Client,
+    pub id: String,
+}
+
+impl Member {
+    /// Starts one, fenced and without data.
+    pub fn start(name: &str, directives: &[&str]) -> Result<Self> {
+        let server = Server::managed(name, UID, directives)?;
+        let mut operator = server.internal()?;
+        let id = field(&operator.say("REDISHA STATUS")?, "member")?;
+        Ok(Self { server, operator, id })
+    }
+
+    /// Sends `verb` with this member's own address and the pairs of `rest`.
+    pub fn tell(&mut self, verb: &str, rest: &str) -> Result<Value> {
+        let line = format!("REDISHA {verb} UID {UID} MEMBER {} {rest}", self.id);
+        self.operator.say(&line)
+    }
+
+    /// As [`Self::tell`], and the answer must be this.
+    pub fn expect(&mut self, verb: &str, rest: &str, answer: &str) -> Result<()> {
+        let got = self.tell(verb, rest)?.text()?;
+        ensure!(got == answer, "{verb} {rest}: {got}");
+        Ok(())
+    }
+
+    /// As [`Self::tell`], and the answer must be an error that begins so.
+    pub fn refused(&mut self, verb: &str, rest: &str, code: &str) -> Result<()> {
+        match self.tell(verb, rest)? {
+            Value::Error(text) if text.starts_with(code) => Ok(()),
+            other => bail!("{verb} {rest}: {other:?}, expected {code}"),
+        }
+    }
+
+    /// A field of STATUS, asked over a connection of its own.
+    pub fn status(&self, name: &str) -> Result<String> {
+        field(&self.server.internal()?.say("REDISHA STATUS")?, name)
+    }
+
+    /// Waits until a field of STATUS is this.
+    pub fn until(&self, name: &str, value: &str) -> Result<()> {
+        let what = format!("{name} becomes {value}");
+        let found = wait::until(&what, PATIENCE, || {
+            let now = self.status(name)?;
+            Ok((now == value).then_some(()))
+        });
+        found.with_context(|| format!("{:?}; {}", self.status(name), self.server.log()))
+    }
+
+    /// FOLLOW.
+    pub fn follow(&mut self, epoch: &str, primary: &Member) -> Result<()> {
+        let (id, port) = (&primary.id, primary.server.port);
+        let rest = format!("EPOCH {epoch} PRIMARY {id} HOST 127.0.0.1 PORT {port}");
+        self.expect("FOLLOW", &rest, "OK")
+    }
+
+    /// Pauses under `id` until `to` is level.
+    pub fn pause(&mut self, id: &str, to: &Member) -> Result<()> {
+        let paused = self.tell("PAUSE", &format!("ID {id} TIMEOUT 10000 TO {}", to.id))?;
+        paused.field("offset").with_context(|| format!("PAUSE: {paused:?}"))?;
+        self.expect("LEVEL", &format!("ID {id} TO {}", to.id), "LEVEL")
+    }
+}
+
+/// A text field of a map.
+pub fn field(status: &Value, name: &str) -> Result<String> {
+    status.field(name).cloned().with_context(|| format!("no {name} in {status:?}"))?.text()
+}
+
+/// The arguments of HANDOVER to that member.
+pub fn handover(id: &str, to: &Member) -> String {
+    format!("ID {id} TO {} HOST 127.0.0.1 PORT {}", to.id, to.server.port)
+}
+
+/// A primary of 1.0 and its followers, all up.
+pub fn cluster(followers: usize, directives: &[&str]) -> Result<(Member, Vec<Member>)> {
+    let mut a = Member::start("a", directives)?;
+    a.expect("BOOTSTRAP", "TERM 1", "OK")?;
+    let mut others = Vec::new();
+    for name in ["b", "c"].into_iter().take(followers) {
+        let mut member = Member::start(name, directives)?;
+        member.follow("1.0", &a)?;
+        member.until("link", "up")?;
+        others.push(member);
+    }
+    Ok((a, others))
+}
+
+/// A plain client that increments a counter until it is told to stop, and counts the answers.
+pub struct Writer {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<i64>>,
+}
+
+impl Writer {
+    /// Connects and begins.
+    pub fn start(server: &Server, key: &'static str) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut client, told) = (server.client()?, Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            let mut acknowledged = 0;
+            while !told.load(Ordering::Relaxed) {
+                let value = client.call(&["INCR", key])?.int()?;
+                acknowledged += 1;
+                ensure!(value == acknowledged, "{key}: {value} after {acknowledged} answers");
+            }
+            Ok(acknowledged)
+        });
+        Ok(Self { stop, thread })
+    }
+
+    /// How many writes were acknowledged.
+    pub fn end(self) -> Result<i64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?
+    }
+}

@@ -1,0 +1,129 @@
+//! SIGTERM at real members under load: connections end between commands, and nothing is executed
+//! after the end was sent, so that a client may repeat on another connection what got no answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::members::{Member, cluster, handover};
+use tests::resp::Client;
+use tests::wait;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client that increments a key without a pause. When its server ends the connection it goes on
+/// at the next one, repeating the command that got no answer: a value that is not the next one
+/// would be a write lost or done twice.
+struct Mover {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(i64, usize)>>,
+}
+
+impl Mover {
+    fn start(ports: [u16; 2], key: String) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let (mut acknowledged, mut moves) = (0, 0);
+            let mut client = Client::connect(("127.0.0.1", ports[0]))?;
+            while !told.load(Ordering::Relaxed) {
+                match client.call(&["INCR", &key]) {
+                    Ok(answer) => {
+                        let value = answer.int()?;
+                        acknowledged += 1;
+                        ensure!(value == acknowledged, "{key}: {value}, not {acknowledged}");
+                    }
+                    Err(error) => {
+                        ensure!(is_end(&error), "{key}: {error:#}");
+                        moves += 1;
+                        client = Client::connect(("127.0.0.1", ports[1]))?;
+                    }
+                }
+            }
+            Ok((acknowledged, moves))
+        });
+        Self { stop, thread }
+    }
+
+    /// Acknowledged writes and connections that were ended.
+    fn end(self) -> Result<(i64, usize)> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the client panicked"))?
+    }
+}
+
+/// Whether the connection was ended in order: a reset would be none.
+fn is_end(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    text.contains("the server ended the connection") || text.contains("Broken pipe")
+}
+
+fn count(member: &Member, key: &str) -> Result<i64> {
+    Ok(member.server.client()?.call(&["GET", key])?.text()?.parse().unwrap_or(0))
+}
+
+fn end_all(movers: Vec<Mover>, primary: &Member) -> Result<()> {
+    for (at, mover) in movers.into_iter().enumerate() {
+        let (acknowledged, moves) = mover.end()?;
+        let kept = count(primary, &format!("k{at}"))?;
+        ensure!(kept == acknowledged, "k{at}: {acknowledged} answers, {kept} kept");
+        ensure!(moves == 1, "k{at}: its connection was ended {moves} times");
+    }
+    Ok(())
+}
+
+fn movers(from: &Member, to: &Member) -> Result<Vec<Mover>> {
+    let ports = [from.server.port, to.server.port];
+    let movers = (0..8).map(|at| Mover::start(ports, format!("k{at}"))).collect();
+    wait::until("writes go on", PATIENCE, || Ok((count(from, "k7")? > 50).then_some(())))?;
+    Ok(movers)
+}
+
+#[test]
+fn a_draining_primary_ends_connections_only_when_the_switch_is_released() -> Result<()> {
+    let (mut a, mut others) = cluster(2, &["--shutdown-timeout", "30"])?;
+    let b = others.remove(0);
+    let movers = movers(&a, &b)?;
+    a.server.signal("TERM");
+    a.until("draining", "1")?;
+    a.pause("s", &b)?;
+    a.expect("HANDOVER", &handover("s", &b), "ACCEPTED 1.1")?;
+    // Relayed, and no connection has ended: they are all still counted here.
+    wait::until("all clients are relayed", PATIENCE, || {
+        Ok((a.status("relayed")? == "8").then_some(()))
+    })?;
+    let newcomer = a.server.client()?.say("GET k0")?.text()?;
+    ensure!(newcomer.parse::<i64>()? > 0, "a new connection is answered, too");
+    a.expect("RELEASE", "ID s", "OK")?;
+    let ended = a.server.ended();
+    ensure!(ended.success(), "{ended}: {}", a.server.log());
+    end_all(movers, &b)
+}
+
+#[test]
+fn without_an_operator_a_draining_primary_hands_over_by_itself() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &["--shutdown-timeout", "6"])?;
+    let b = others.pop().context("b")?;
+    let movers = movers(&a, &b)?;
+    a.server.signal("TERM");
+    let ended = a.server.ended();
+    ensure!(ended.success(), "{ended}: {}", a.server.log());
+    ensure!(b.status("role")? == "primary" && b.status("epoch")? == "1.1");
+    end_all(movers, &b)
+}
+
+#[test]
+fn a_follower_ends_at_once_and_its_primary_goes_on() -> Result<()> {
+    let (a, mut others) = cluster(1, &["--shutdown-timeout", "30"])?;
+    let mut b = others.pop().context("b")?;
+    let mut reader = b.server.client()?;
+    ensure!(reader.say("SET k v")?.text()? == "OK", "by relay");
+    b.server.signal("TERM");
+    reader.expect_end()?;
+    let ended = b.server.ended();
+    ensure!(ended.success(), "{ended}: {}", b.server.log());
+    ensure!(a.server.client()?.say("GET k")?.text()? == "v");
+    Ok(())
+}
