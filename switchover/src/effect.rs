@@ -114,6 +114,10 @@ pub enum Why {
     Silent {
         names: Vec<String>,
     },
+    /// The old primary, told to stop, gave the office to another member meanwhile.
+    WentElsewhere {
+        name: String,
+    },
     /// An election has heard too few members.
     TooFewSealed {
         sealed: usize,
@@ -141,6 +145,7 @@ impl fmt::Display for Why {
             Self::TargetUnfit { name, text } => write!(f, "{name} {text}"),
             Self::NoSyncedReplica => f.write_str("no replica that may take over is in sync"),
             Self::Silent { names } => write!(f, "no answer from {}", names.join(", ")),
+            Self::WentElsewhere { name } => write!(f, "{name} became primary instead"),
             Self::TooFewSealed { sealed, needed } => {
                 write!(f, "{sealed} members answered the election and {needed} are needed")
             }

@@ -144,8 +144,14 @@ impl Turn {
             return (Some(last.clone()), Some(completed(&last, epoch)));
         };
         let mut last = finished(intent.id.clone(), &from, &to, intent.reason);
-        if old == Some(primary) {
-            let why = Why::Declined;
+        let missed = if old == Some(primary) {
+            Some(Why::Declined)
+        } else if intent.to != *primary {
+            Some(Why::WentElsewhere { name: to })
+        } else {
+            None
+        };
+        if let Some(why) = missed {
             last.outcome = Outcome::Aborted;
             last.to.clone_from(&intent.to.name);
             last.why = Some(why.to_string());
