@@ -80,6 +80,7 @@ impl Flags {
     /// Allowed to a RESP2 connection that has subscriptions.
     pub const IN_SUBSCRIBE: Flags = Flags(1 << 18);
 
+    #[must_use]
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }

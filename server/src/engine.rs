@@ -161,6 +161,10 @@ impl Engine {
             zset_value: config.zset_max_listpack_value,
             ..self.keyspace.limits()
         });
+        if self.config.requirepass.is_empty() {
+            // Without a password nobody has to say one, also those who came before.
+            self.clients.iter_mut().for_each(|client| client.authenticated = true);
+        }
         hooks::config_changed(self);
     }
 

@@ -60,10 +60,19 @@ fn abort_on_panic() {
     }));
 }
 
+/// A folder that cannot be written is told at the start, not when the data is to be saved.
+fn check_writable(dir: &str) -> anyhow::Result<()> {
+    let probe = format!(".redisha-{}.probe", std::process::id());
+    std::fs::write(&probe, b"")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|error| anyhow::anyhow!("cannot write to directory {dir}: {error}"))
+}
+
 fn run(args: &[String]) -> anyhow::Result<u8> {
     let config = Config::from_args(args)?;
     std::env::set_current_dir(&config.dir)
         .map_err(|error| anyhow::anyhow!("cannot use directory {}: {error}", config.dir))?;
+    check_writable(&config.dir)?;
     let mut net = Net::bind(&config)?;
     let probes = match config.health_port {
         0 => Vec::new(),

@@ -416,15 +416,12 @@ fn mget(cx: &mut Context<'_>) -> Handled {
     let mut reply = client.reply();
     reply.array(args.len() - 1);
     for key in args.iter().skip(1) {
-        match engine.keyspace.db_mut(client.db).lookup(key) {
-            Some(ValueRef::Str(text)) => {
-                client.reply().bulk(text.bytes(&mut IntBuf::default()));
-                engine.stats.keyspace_hits += 1;
-            }
-            _ => {
-                client.reply().null();
-                engine.stats.keyspace_misses += 1;
-            }
+        if let Some(ValueRef::Str(text)) = engine.keyspace.db_mut(client.db).lookup(key) {
+            client.reply().bulk(text.bytes(&mut IntBuf::default()));
+            engine.stats.keyspace_hits += 1;
+        } else {
+            client.reply().null();
+            engine.stats.keyspace_misses += 1;
         }
     }
     Ok(())

@@ -93,7 +93,7 @@ fn exec(cx: &mut Context<'_>) -> Handled {
         return Ok(());
     }
     cx.client.reply().array(multi.queue.len());
-    run_queued(cx, multi.queue);
+    run_queued(cx, &multi.queue);
     Ok(())
 }
 

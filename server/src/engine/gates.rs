@@ -3,6 +3,8 @@
 //! lookup → arity → authentication → redirect → loading and fencing → memory → read-only replica
 //! → pause → MULTI's queue → execute → propagate → serve blocked commands.
 
+use std::fmt::Write as _;
+
 use crate::client::{Client, Duty, Hold, ReplyMode, User};
 use crate::command::{Command, Flags, lookup, subcommand};
 use crate::resp::{Args, CommandError, Proto, errors};
@@ -59,7 +61,7 @@ impl Engine {
     }
 
     fn execute_gated(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
-        let (found, redirected) = match self.find(client, args) {
+        let (found, redirected) = match Self::find(client, args) {
             Ok(row) => (Ok(row), relay::gate(self, client, row, args)),
             Err(error) => (Err(error), relay::gate_ill_formed(self, client, args)),
         };
@@ -91,7 +93,7 @@ impl Engine {
 
     /// Lookup, arity and authentication.
     #[inline]
-    fn find(&self, client: &Client, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    fn find(client: &Client, args: Args<'_>) -> Result<&'static Command, CommandError> {
         let name = args.at(0);
         let Some(row) = lookup(name) else {
             return Err(if client.authenticated { unknown(args) } else { errors::NO_AUTH.into() });
@@ -132,6 +134,14 @@ impl Engine {
         }
         if let Some(error) = hooks::unavailable(self, client, row) {
             return Err(error);
+        }
+        let maxmemory = self.config.maxmemory.0;
+        if maxmemory > 0
+            && self.memory_bytes > maxmemory
+            && row.is(Flags::DENYOOM)
+            && client.duty == Duty::Commands
+        {
+            return Err(errors::OOM.into());
         }
         if row.is(Flags::WRITE) && client.duty == Duty::Commands && hooks::is_replica(self) {
             return Err(errors::READ_ONLY.into());
@@ -219,7 +229,8 @@ fn unknown(args: Args<'_>) -> CommandError {
         if text.len() > 256 {
             break;
         }
-        text.push_str(&format!("'{:.128}' ", String::from_utf8_lossy(arg)));
+        write!(text, "'{:.128}' ", String::from_utf8_lossy(arg))
+            .expect("a string takes everything");
     }
     text.into()
 }

@@ -42,8 +42,8 @@ pub fn run_row(cx: &mut Context<'_>) {
 
 /// Runs the commands of a transaction, one after the other, as the body of EXEC. What they
 /// propagate is one transaction in the stream, too; EXEC itself adds nothing to it.
-pub fn run_queued(cx: &mut Context<'_>, queue: Vec<OwnedArgs>) {
-    for queued in &queue {
+pub fn run_queued(cx: &mut Context<'_>, queue: &[OwnedArgs]) {
+    for queued in queue {
         let args = queued.args();
         let Some(row) = lookup(args.at(0)).and_then(|row| subcommand(row, args)) else {
             cx.client.reply().error(&"ERR the command is not known any more".into());

@@ -28,6 +28,7 @@ impl Default for Health {
 }
 
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a metric of its own
 pub struct Metrics {
     pub uptime: Duration,
     pub connected_clients: u64,

@@ -53,6 +53,7 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `from` on, as another view.
+    #[must_use]
     pub fn tail(self, from: usize) -> Args<'a> {
         Args { buf: self.buf, spans: self.spans.get(from..).unwrap_or(&[]) }
     }

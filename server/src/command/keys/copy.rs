@@ -97,10 +97,7 @@ pub fn move_key(cx: &mut Context<'_>) -> Handled {
         .two(source, target)
         .ok_or("ERR source and destination objects are the same")?;
     let free = !to.contains(key);
-    let moved = match from.contains(key) && free {
-        true => from.take(key),
-        false => None,
-    };
+    let moved = if free { from.take(key) } else { None };
     let done = moved.is_some();
     if let Some((value, expiry_ms)) = moved {
         to.restore(key, value, expiry_ms);

@@ -6,6 +6,7 @@ use crate::engine::Context;
 use crate::resp::{CommandError, errors};
 
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a word that the client may say
 struct Conditions {
     absent: bool,
     present: bool,

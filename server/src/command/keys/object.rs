@@ -47,9 +47,10 @@ fn encoding(cx: &mut Context<'_>) -> Handled {
 }
 
 fn refcount(cx: &mut Context<'_>) -> Handled {
-    match cx.engine.keyspace.db_mut(cx.client.db).contains(cx.args.at(2)) {
-        true => cx.client.reply().int(1),
-        false => cx.client.reply().null(),
+    if cx.engine.keyspace.db_mut(cx.client.db).contains(cx.args.at(2)) {
+        cx.client.reply().int(1);
+    } else {
+        cx.client.reply().null();
     }
     Ok(())
 }

@@ -101,6 +101,7 @@ fn set(cx: &mut Context<'_>) -> Handled {
     }
     cx.engine.config = config;
     cx.engine.apply_config();
+    cx.engine.redirect_changed();
     cx.client.reply().ok();
     Ok(())
 }

@@ -151,12 +151,18 @@ fn write_row(reply: &mut Reply<'_>, row: &Command, parent: Option<&Command>) {
     reply.int(row.arity.into());
     let flags = flag_names(row);
     reply.set(flags.len());
-    flags.iter().for_each(|flag| reply.simple(flag));
+    for flag in flags {
+        reply.simple(flag);
+    }
     let (first, last, step) = key_range(row.keys);
-    [first, last, step].into_iter().for_each(|number| reply.int(number));
+    for number in [first, last, step] {
+        reply.int(number);
+    }
     let categories = categories(row, parent.map_or(row.name, |parent| parent.name));
     reply.set(categories.len());
-    categories.iter().for_each(|name| reply.simple(&format!("@{name}")));
+    for name in categories {
+        reply.simple(&format!("@{name}"));
+    }
     reply.array(0);
     write_key_specs(reply, row);
     reply.array(row.subcommands.len());
@@ -193,15 +199,12 @@ fn write_key_specs(reply: &mut Reply<'_>, row: &Command) {
         reply.bulk(b"find_keys");
         reply.map(2);
         reply.bulk(b"type");
-        let fields: [(&str, i64); 3] = match range {
-            Some((last, step)) => {
-                reply.bulk(b"range");
-                [("lastkey", last), ("keystep", step as i64), ("limit", 0)]
-            }
-            None => {
-                reply.bulk(b"keynum");
-                [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]
-            }
+        let fields: [(&str, i64); 3] = if let Some((last, step)) = range {
+            reply.bulk(b"range");
+            [("lastkey", last), ("keystep", step as i64), ("limit", 0)]
+        } else {
+            reply.bulk(b"keynum");
+            [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]
         };
         reply.bulk(b"spec");
         reply.map(3);
@@ -250,7 +253,7 @@ fn info(cx: &mut Context<'_>) -> Handled {
     for name in cx.args.iter().skip(2) {
         match named(name) {
             Some((row, parent)) => write_row(&mut reply, row, parent),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())
@@ -311,7 +314,9 @@ fn list(cx: &mut Context<'_>) -> Handled {
     };
     let mut reply = cx.client.reply();
     reply.array(names.len());
-    names.iter().for_each(|name| reply.bulk(name.as_bytes()));
+    for name in names {
+        reply.bulk(name.as_bytes());
+    }
     Ok(())
 }
 
@@ -333,6 +338,8 @@ fn getkeys(cx: &mut Context<'_>) -> Handled {
     }
     let mut reply = cx.client.reply();
     reply.array(keys.len());
-    keys.iter().for_each(|at| reply.bulk(inner.at(*at)));
+    for at in keys {
+        reply.bulk(inner.at(at));
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::command::Handled;
 use crate::command::support::{int, rank_range, wrote};
 use crate::engine::Context;
 use crate::resp::errors;
-use crate::store::{IntBuf, Str, Value};
+use crate::store::{IntBuf, Str, StrRef, Value};
 
 pub fn strlen(cx: &mut Context<'_>) -> Handled {
     let found = string_at(cx.engine.keyspace.db_mut(cx.client.db), cx.args.at(1))?;
@@ -24,7 +24,7 @@ fn check_len(cx: &Context<'_>, len: usize) -> Handled {
 pub fn append(cx: &mut Context<'_>) -> Handled {
     let (key, tail) = (cx.args.at(1), cx.args.at(2));
     let db = cx.engine.keyspace.db_mut(cx.client.db);
-    let old = string_at(db, key)?.map(|text| text.len());
+    let old = string_at(db, key)?.map(StrRef::len);
     let len = old.unwrap_or(0) + tail.len();
     check_len(cx, len)?;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
@@ -44,7 +44,7 @@ pub fn setrange(cx: &mut Context<'_>) -> Handled {
     let offset = int(cx.args.at(2))?;
     let offset = usize::try_from(offset).map_err(|_| "ERR offset is out of range")?;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
-    let old = string_at(db, key)?.map(|text| text.len());
+    let old = string_at(db, key)?.map(StrRef::len);
     if part.is_empty() {
         cx.client.reply().int(old.unwrap_or(0) as i64);
         return Ok(());
