@@ -4,6 +4,7 @@
 //! buffer without copying an argument; [`Args`] is the view that it yields. [`Reply`] writes
 //! replies into a client's output buffer in the dialect that the client chose with HELLO.
 
+pub mod decimal;
 pub mod errors;
 pub mod num;
 mod parse;

@@ -5,8 +5,8 @@ use super::support::{
 };
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::Context;
-use crate::resp::num::{format_f64, parse_f64, parse_i64};
-use crate::resp::{Reply, errors};
+use crate::resp::num::{parse_f64, parse_i64};
+use crate::resp::{Reply, decimal as decimals, errors};
 use crate::store::{Hash, Random};
 
 const WRITE: Flags = Flags::WRITE.with(Flags::DENYOOM).with(Flags::FAST);
@@ -294,15 +294,15 @@ fn hincrbyfloat(cx: &mut Context<'_>) -> Handled {
     if by.is_infinite() {
         return Err("ERR value is NaN or Infinity".into());
     }
-    let old = match db(cx).typed::<Hash>(key)?.and_then(|hash| hash.get(field)) {
-        None => 0.0,
-        Some(value) => parse_f64(value).ok_or("ERR hash value is not a float")?,
+    let old: &[u8] = match db(cx).typed::<Hash>(key)?.and_then(|hash| hash.get(field)) {
+        None => b"0",
+        Some(value) => {
+            parse_f64(value).ok_or("ERR hash value is not a float")?;
+            value
+        }
     };
-    let new = old + by;
-    if !new.is_finite() {
-        return Err("ERR increment would produce NaN or Infinity".into());
-    }
-    let text = format_f64(new).into_bytes();
+    let sum = decimals::add(old, args.at(3));
+    let text = sum.ok_or("ERR increment would produce NaN or Infinity")?.into_bytes();
     let limits = db(cx).limits();
     db(cx).typed_or_new::<Hash>(key)?.set(field, &text, &limits);
     wrote(cx, key, 1);

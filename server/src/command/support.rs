@@ -132,6 +132,8 @@ impl<'a> ScanOptions<'a> {
             } else if of == ScanOf::Fields && args.is(at, "novalues") {
                 options.keys_only = true;
                 at += 1;
+            } else if args.is(at, "novalues") {
+                return Err("ERR NOVALUES option can only be used in HSCAN".into());
             } else {
                 return Err(errors::SYNTAX.into());
             }

@@ -32,36 +32,53 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// A double as clients write it: decimal or exponent form, `inf` in any case; never NaN.
+/// A double as clients write it: decimal or exponent form, `inf` in any case; never NaN, and never a
+/// number too large or too small to be one.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
-    if text.is_empty() || text.starts_with(char::is_whitespace) {
+    let number = text.parse::<f64>().ok()?;
+    let word = text.trim_start_matches(['+', '-']).starts_with(['i', 'I']);
+    let digits = || text.bytes().take_while(|byte| !matches!(byte, b'e' | b'E'));
+    if number.is_nan() || number.is_infinite() && !word {
         return None;
     }
-    text.parse::<f64>().ok().filter(|number| !number.is_nan())
+    if number == 0.0 && digits().any(|byte| matches!(byte, b'1'..=b'9')) {
+        return None;
+    }
+    Some(number)
 }
 
-/// A double in the shortest text that reads back as the same number, as replies print it.
+/// A double in the shortest digits that read back as the same number, as replies print it: whole
+/// numbers without an exponent up to half of 64 bits, others without one where that is no longer.
 pub fn format_f64(number: f64) -> String {
+    const WHOLE: f64 = (i64::MAX / 2) as f64;
     if number.is_infinite() {
         return if number > 0.0 { "inf".into() } else { "-inf".into() };
     }
-    if number == 0.0 {
-        return if number.is_sign_negative() { "-0".into() } else { "0".into() };
+    if number.fract() == 0.0 && number.abs() <= WHOLE {
+        return (number as i64).to_string();
     }
-    let magnitude = number.abs();
-    if (1e-4..1e17).contains(&magnitude) {
-        return format!("{number}");
+    // Rust's exponent form has the shortest digits; only its layout is another.
+    let text = format!("{:e}", number.abs());
+    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    let count = digits.len() as i32;
+    let shift = exponent - (count - 1);
+    let sign = if number < 0.0 { "-" } else { "" };
+    if shift >= 0 && exponent < count + 7 {
+        return format!("{sign}{digits}{}", "0".repeat(shift as usize));
     }
-    // `1e+20` and `1e-7` are C's way to print an exponent; Rust prints `1e20` and `1e-7`.
-    let text = format!("{number:e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) if exponent.starts_with('-') => {
-            format!("{digits}e-{:0>2}", &exponent[1..])
-        }
-        Some((digits, exponent)) => format!("{digits}e+{exponent:0>2}"),
-        None => text,
+    if shift < 0 && (shift > -7 || exponent.abs() < 4) {
+        return if exponent < 0 {
+            format!("{sign}0.{}{digits}", "0".repeat((-exponent - 1) as usize))
+        } else {
+            let (whole, fraction) = digits.split_at((exponent + 1) as usize);
+            format!("{sign}{whole}.{fraction}")
+        };
     }
+    let plus = if exponent < 0 { '-' } else { '+' };
+    format!("{sign}{mantissa}e{plus}{}", exponent.abs())
 }
 
 #[cfg(test)]
@@ -89,7 +106,26 @@ mod tests {
         check(0.1, "0.1");
         check(-1.5, "-1.5");
         check(1e20, "1e+20");
-        check(1e-7, "1e-07");
+        check(1e17, "100000000000000000");
+        check(-0.0, "0");
+        check(0.000_001, "0.000001");
+        check(1e-7, "1e-7");
+        check(1.5e-9, "1.5e-9");
+        check(-12345.678, "-12345.678");
+        check(1.25e30, "1.25e+30");
         check(f64::INFINITY, "inf");
+    }
+
+    #[test]
+    fn doubles_that_do_not_fit_are_refused() {
+        let check = |text: &str, expect: Option<f64>| {
+            assert_eq!(parse_f64(text.as_bytes()), expect, "{text}");
+        };
+        check("+inf", Some(f64::INFINITY));
+        check("-Infinity", Some(f64::NEG_INFINITY));
+        check("-0.0e5", Some(0.0));
+        for bad in ["1e400", "-1e400", "1e-400", "nan", "", " 1", "1 ", "0x10", "e5", "1e"] {
+            check(bad, None);
+        }
     }
 }

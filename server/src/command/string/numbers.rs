@@ -4,7 +4,7 @@ use super::string_at;
 use crate::command::Handled;
 use crate::command::support::{float, int, wrote};
 use crate::engine::Context;
-use crate::resp::errors;
+use crate::resp::{decimal, errors};
 use crate::store::IntBuf;
 
 fn add(cx: &mut Context<'_>, by: i64) -> Handled {
@@ -41,18 +41,17 @@ pub fn decrby(cx: &mut Context<'_>) -> Handled {
 /// Propagated as SET, so that no replica has to agree on arithmetic.
 pub fn incrbyfloat(cx: &mut Context<'_>) -> Handled {
     let key = cx.args.at(1);
-    let by = float(cx.args.at(2))?;
+    float(cx.args.at(2))?;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
-    let old = match string_at(db, key)? {
-        None => 0.0,
-        Some(text) => float(text.bytes(&mut IntBuf::default()))?,
+    let mut buf = IntBuf::default();
+    let old: &[u8] = match string_at(db, key)? {
+        None => b"0",
+        Some(text) => text.bytes(&mut buf),
     };
-    let new = old + by;
-    if !new.is_finite() {
-        return Err("ERR increment would produce NaN or Infinity".into());
-    }
+    float(old)?;
     // Never in exponent form: the next INCRBYFLOAT, or INCR, reads it again.
-    let text = if new == 0.0 { "0".to_owned() } else { format!("{new}") };
+    let sum = decimal::add(old, cx.args.at(2));
+    let text = sum.ok_or("ERR increment would produce NaN or Infinity")?;
     db.set_str(key, text.as_bytes(), true);
     wrote(cx, key, 1);
     cx.propagate(&[b"SET", key, text.as_bytes(), b"KEEPTTL"]);

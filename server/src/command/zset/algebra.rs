@@ -174,7 +174,8 @@ fn combine(inputs: &Inputs<'_>, operation: Operation, limits: &Limits) -> ZSet {
                 let mut all = Some(number(score * weight));
                 for (other, weight) in others {
                     all = all.and_then(|before| {
-                        let score = number(other.score(member)? * weight);
+                        // Infinity times nothing counts as nothing only in the sum, as in Valkey.
+                        let score = other.score(member)? * weight;
                         Some(inputs.aggregate.of(before, score))
                     });
                 }

@@ -1,0 +1,104 @@
+//! RedisHA's server beside Valkey: the same commands, equal replies, in both dialects.
+//!
+//! `REDISHA_VALKEY` names the `valkey-server`; without it the tests skip, aloud, but with `CI` set they
+//! fail. The lists in `differential/*.txt` hold commands line by line (`#` begins a comment, quotes
+//! hold spaces); the random sequences are made from a seed that a failure prints.
+
+#[path = "differential/pair.rs"]
+mod pair;
+#[path = "differential/random.rs"]
+mod random;
+#[path = "differential/wire.rs"]
+mod wire;
+
+use pair::Pair;
+
+/// Runs every line of a list on both servers.
+fn list(name: &str, text: &str) {
+    let Some(mut pair) = Pair::start() else { return };
+    for dialect in ["2", "3"] {
+        pair.both(&["HELLO", dialect], |_, _| {});
+        pair.check(&["FLUSHALL"]);
+        for line in text.lines() {
+            let words = words(line);
+            if !words.is_empty() {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                pair.check(&words);
+            }
+        }
+        pair.check_contents(name);
+    }
+    pair.settle();
+}
+
+/// Splits a line into words; `"…"` holds spaces, `{n*x}` is `x` repeated.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
+    for c in line.chars() {
+        match c {
+            '#' if !quoted && !begun => break,
+            '"' => (quoted, begun) = (!quoted, true),
+            ' ' if !quoted => {
+                if begun {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            c => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        words.push(word);
+    }
+    words.into_iter().map(expand).collect()
+}
+
+fn expand(word: String) -> String {
+    let inner = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
+    let parts = inner.and_then(|inner| inner.split_once('*'));
+    match parts.and_then(|(count, text)| Some((count.parse::<usize>().ok()?, text))) {
+        Some((count, text)) => text.repeat(count),
+        None => word,
+    }
+}
+
+#[test]
+fn hashes() {
+    list("hashes", include_str!("differential/hashes.txt"));
+}
+
+#[test]
+fn lists() {
+    list("lists", include_str!("differential/lists.txt"));
+}
+
+#[test]
+fn sets() {
+    list("sets", include_str!("differential/sets.txt"));
+}
+
+#[test]
+fn sorted_sets() {
+    list("sorted sets", include_str!("differential/zsets.txt"));
+}
+
+#[test]
+fn random_sequences() {
+    let Some(mut pair) = Pair::start() else { return };
+    for family in random::FAMILIES {
+        for seed in 1..=8 {
+            pair.both(&["HELLO", if seed % 2 == 0 { "2" } else { "3" }], |_, _| {});
+            pair.check(&["FLUSHALL"]);
+            pair.label = format!("{} seed {seed}", family.name);
+            let mut commands = random::Commands::new(family, seed);
+            for _ in 0..30 {
+                let batch: Vec<Vec<String>> = (0..100).map(|_| commands.next()).collect();
+                pair.check_batch(&batch);
+            }
+            pair.check_contents(family.name);
+        }
+    }
+}

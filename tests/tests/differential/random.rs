@@ -1,0 +1,247 @@
+//! Random commands of one family over few keys, few members and the numbers that matter.
+
+/// The forms of a family's commands. Words that begin with `$` are drawn anew for each command.
+pub struct Family {
+    pub name: &'static str,
+    forms: &'static [&'static str],
+}
+
+pub const FAMILIES: &[Family] = &[
+    Family { name: "hashes", forms: HASHES },
+    Family { name: "lists", forms: LISTS },
+    Family { name: "sets", forms: SETS },
+    Family { name: "sorted sets", forms: ZSETS },
+];
+
+const HASHES: &[&str] = &[
+    "HSET $k $m $v",
+    "HSET $k $m $v $m $v $m $v",
+    "HMSET $k $m $v $m $i",
+    "HSETNX $k $m $v",
+    "HGET $k $m",
+    "HMGET $k $m $m $m",
+    "HDEL $k $m",
+    "HDEL $k $m $m $m",
+    "HLEN $k",
+    "HSTRLEN $k $m",
+    "HEXISTS $k $m",
+    "HKEYS $k",
+    "HVALS $k",
+    "HGETALL $k",
+    "HINCRBY $k $m $i",
+    "HINCRBY $k $n $i",
+    "HINCRBY $k $n 1",
+    "HSET $k $n $i",
+    "HRANDFIELD $k 1000",
+    "HRANDFIELD $k 1000 WITHVALUES",
+    "HINCRBYFLOAT $k $n 0.5",
+    "OBJECT ENCODING $k",
+    "DEL $k",
+    "TYPE $k",
+    "LPUSH $k $v",
+    "HSET $k $m $long",
+];
+
+const LISTS: &[&str] = &[
+    "LPUSH $k $m",
+    "RPUSH $k $m",
+    "LPUSH $k $m $v $m",
+    "RPUSH $k $v $m $m",
+    "LPUSHX $k $m",
+    "RPUSHX $k $m",
+    "LPOP $k",
+    "RPOP $k",
+    "LPOP $k $i",
+    "RPOP $k 3",
+    "LLEN $k",
+    "LINDEX $k $i",
+    "LSET $k $i $v",
+    "LINSERT $k BEFORE $m $v",
+    "LINSERT $k AFTER $m $v",
+    "LRANGE $k $i $i",
+    "LRANGE $k 0 -1",
+    "LTRIM $k $i $i",
+    "LTRIM $k 0 -3",
+    "LREM $k $i $m",
+    "LREM $k 0 $m",
+    "LPOS $k $m",
+    "LPOS $k $m RANK $i COUNT $i MAXLEN $i",
+    "LPOS $k $m COUNT 0",
+    "LMOVE $k $k LEFT RIGHT",
+    "LMOVE $k $k RIGHT LEFT",
+    "RPOPLPUSH $k $k",
+    "LMPOP 2 $k $k LEFT COUNT 2",
+    "LMPOP 1 $k RIGHT",
+    "BLPOP $k $k 0.001",
+    "BRPOP $k 0.001",
+    "BLMOVE $k $k LEFT LEFT 0.001",
+    "BLMPOP 0.001 2 $k $k RIGHT COUNT 2",
+    "OBJECT ENCODING $k",
+    "DEL $k",
+    "TYPE $k",
+    "SADD $k $m",
+    "RPUSH $k $long",
+];
+
+const SETS: &[&str] = &[
+    "SADD $k $m",
+    "SADD $k $m $v $m",
+    "SADD $k $i",
+    "SADD $k $i $i $i",
+    "SREM $k $m",
+    "SREM $k $m $i $m",
+    "SMOVE $k $k $m",
+    "SISMEMBER $k $m",
+    "SMISMEMBER $k $m $i $m",
+    "SCARD $k",
+    "SMEMBERS $k",
+    "SPOP $k 1000",
+    "SRANDMEMBER $k 1000",
+    "SINTER $k $k",
+    "SINTER $k $k $k",
+    "SUNION $k $k",
+    "SDIFF $k $k $k",
+    "SINTERSTORE $k $k $k",
+    "SUNIONSTORE $k $k $k",
+    "SDIFFSTORE $k $k $k",
+    "SINTERCARD 2 $k $k LIMIT $i",
+    "SINTERCARD 1 $k",
+    "OBJECT ENCODING $k",
+    "DEL $k",
+    "TYPE $k",
+    "SADD $k $long",
+    "LPUSH $k $m",
+];
+
+const ZSETS: &[&str] = &[
+    "ZADD $k $s $m",
+    "ZADD $k $s $m $s $m $s $v",
+    "ZADD $k NX $s $m",
+    "ZADD $k XX CH $s $m",
+    "ZADD $k GT CH $s $m",
+    "ZADD $k LT $s $m $s $m",
+    "ZADD $k INCR $s $m",
+    "ZADD $k XX INCR $s $m",
+    "ZINCRBY $k $s $m",
+    "ZREM $k $m",
+    "ZREM $k $m $m $v",
+    "ZCARD $k",
+    "ZSCORE $k $m",
+    "ZMSCORE $k $m $m",
+    "ZRANK $k $m",
+    "ZREVRANK $k $m WITHSCORE",
+    "ZCOUNT $k $s $s",
+    "ZCOUNT $k -inf ($s",
+    "ZLEXCOUNT lex [$m ($m",
+    "ZRANGE $k $i $i",
+    "ZRANGE $k $i $i WITHSCORES",
+    "ZRANGE $k $i $i REV WITHSCORES",
+    "ZREVRANGE $k $i $i WITHSCORES",
+    "ZRANGE $k $s $s BYSCORE LIMIT $i $i",
+    "ZRANGE $k +inf ($s BYSCORE REV WITHSCORES",
+    "ZRANGEBYSCORE $k ($s $s WITHSCORES LIMIT 0 $i",
+    "ZREVRANGEBYSCORE $k $s -inf",
+    "ZRANGE lex [$m + BYLEX",
+    "ZRANGEBYLEX lex - ($m LIMIT 1 $i",
+    "ZREVRANGEBYLEX lex + [$m",
+    "ZRANGESTORE $k $k $i $i",
+    "ZRANGESTORE $k $k $s $s BYSCORE LIMIT 0 3",
+    "ZREMRANGEBYRANK $k $i $i",
+    "ZREMRANGEBYSCORE $k $s $s",
+    "ZREMRANGEBYLEX lex [$m ($m",
+    "ZUNION 2 $k $k WITHSCORES",
+    "ZINTER 2 $k $k WEIGHTS 2 $s WITHSCORES",
+    "ZDIFF 2 $k $k WITHSCORES",
+    "ZUNIONSTORE $k 3 $k $k $k AGGREGATE MAX",
+    "ZINTERSTORE $k 2 $k $k WEIGHTS $s 2 AGGREGATE MIN",
+    "ZDIFFSTORE $k 2 $k $k",
+    "ZINTERCARD 2 $k $k LIMIT $i",
+    "ZPOPMIN $k",
+    "ZPOPMAX $k 2",
+    "ZPOPMIN $k $i",
+    "ZMPOP 2 $k $k MIN COUNT 2",
+    "BZPOPMIN $k 0.001",
+    "BZMPOP 0.001 1 $k MAX",
+    "ZRANDMEMBER $k 1000 WITHSCORES",
+    "OBJECT ENCODING $k",
+    "DEL $k",
+    "TYPE $k",
+    "SADD $k $m",
+    "ZADD $k $s $long",
+    // Members of equal score: elsewhere a lexicographical range means nothing.
+    "ZADD lex 0 $m 0 $m 0 $v",
+];
+
+const SCORES: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "2",
+    "2.5",
+    "1e3",
+    "-inf",
+    "+inf",
+    "0.1",
+    "3.0",
+    "1e20",
+    "123456789012",
+    "7",
+    "7.000001",
+    "nan",
+    "abc",
+];
+
+pub struct Commands {
+    family: &'static Family,
+    state: u64,
+}
+
+impl Commands {
+    pub fn new(family: &'static Family, seed: u64) -> Self {
+        Self { family, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        (self.state >> 11) as usize % bound
+    }
+
+    pub fn next(&mut self) -> Vec<String> {
+        let form = self.family.forms[self.below(self.family.forms.len())];
+        if form.contains(" 0.001") && self.below(10) != 0 {
+            return vec!["PING".into()];
+        }
+        // Two in a thousand take away what has gathered; otherwise collections would stay small.
+        if form == "DEL $k" && self.below(4) != 0 {
+            return vec!["PING".into()];
+        }
+        let mut command: Vec<String> = form.split(' ').map(|word| self.fill(word)).collect();
+        // Now and then a command that is not well formed.
+        match self.below(60) {
+            0 => command.push("EXTRA".into()),
+            // What picks at random is only equal where it picks everything.
+            1 if command.len() > 1 && !form.contains("1000") => _ = command.pop(),
+            _ => {}
+        }
+        command
+    }
+
+    fn fill(&mut self, word: &str) -> String {
+        let Some(at) = word.find('$') else { return word.to_owned() };
+        let (before, name) = word.split_at(at);
+        let drawn = match name {
+            "$k" => format!("key{}", self.below(4)),
+            "$m" => format!("m{}", self.below(400)),
+            "$n" => format!("n{}", self.below(4)),
+            "$v" => format!("value {}", self.below(50)),
+            "$i" => (self.below(30) as i64 - 10).to_string(),
+            "$s" => SCORES[self.below(SCORES.len())].to_owned(),
+            "$long" if self.below(20) == 0 => "x".repeat(60 + self.below(3000)),
+            "$long" => "short".to_owned(),
+            other => panic!("{other} stands for nothing"),
+        };
+        format!("{before}{drawn}")
+    }
+}
