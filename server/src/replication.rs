@@ -10,6 +10,7 @@
 //! executed, and the commands of a transaction count together, when EXEC has been.
 
 mod backlog;
+mod foreign;
 mod history;
 mod link;
 mod loader;
@@ -19,6 +20,7 @@ mod replicas;
 mod stream;
 
 pub use backlog::Backlog;
+pub use foreign::translate;
 pub use history::{History, ReplId};
 pub use link::{Action, Link, LinkConfig, LinkState, Loaded};
 pub use payload::Transfer;

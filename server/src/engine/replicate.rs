@@ -36,8 +36,8 @@ pub struct Room {
     last_ping_ms: u64,
     /// The data epoch that the loaded file named, for the member that boots with it.
     pub loaded_epoch: Option<String>,
-    /// Commands of the primary's stream that this node did not know.
-    pub unknown_commands: u64,
+    /// Commands of the primary's stream that this node could not apply.
+    pub failed_commands: u64,
 }
 
 impl Default for Room {
@@ -52,7 +52,7 @@ impl Default for Room {
             waits: Vec::new(),
             last_ping_ms: 0,
             loaded_epoch: None,
-            unknown_commands: 0,
+            failed_commands: 0,
         }
     }
 }

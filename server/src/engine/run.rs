@@ -66,11 +66,11 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[OwnedArgs]) {
 impl Engine {
     /// Runs a command of the primary's stream on behalf of `client` (its link). Nothing is
     /// refused, nothing is propagated (the replication room forwards the primary's own bytes)
-    /// and the reply is dropped. False for a command that this node does not know.
-    pub fn apply(&mut self, client: &mut Client, args: Args<'_>) -> bool {
-        let Some(row) = lookup(args.at(0)).and_then(|row| subcommand(row, args)) else {
-            return false;
-        };
+    /// and the reply is dropped; an error reply is the error, as it is for a command that this
+    /// node does not know.
+    pub fn apply(&mut self, client: &mut Client, args: Args<'_>) -> Result<(), String> {
+        let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
+        let row = row.ok_or_else(|| String::from("ERR unknown command"))?;
         let before = client.out.len();
         run_row(&mut Context {
             engine: self,
@@ -81,9 +81,11 @@ impl Engine {
             timed_out: false,
             from_primary: true,
         });
+        let failure = client.out[before..].strip_prefix(b"-");
+        let failure = failure.map(|text| text.trim_ascii_end().escape_ascii().to_string());
         client.out.truncate(before);
         self.outbox.clear();
-        true
+        failure.map_or(Ok(()), Err)
     }
 
     /// Runs `row` now for a client that is not the running one, for example a held command that

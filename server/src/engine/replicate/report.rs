@@ -31,7 +31,7 @@ impl Engine {
             line("slave_priority", &self.config.replica_priority);
             line("slave_read_only", &u8::from(self.config.replica_read_only));
             line("replica_announced", &1);
-            line("slave_unknown_commands", &room.unknown_commands);
+            line("slave_failed_commands", &room.failed_commands);
         }
         line("connected_slaves", &state.replicas.iter().count());
         let min = self.config.min_replicas_to_write;

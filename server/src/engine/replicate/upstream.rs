@@ -2,8 +2,10 @@
 
 use crate::client::{Client, ClientId, Closing};
 use crate::persistence::load::Template;
-use crate::replication::{Action, Link, LinkConfig, Loaded, RECORD_PREFIX, ReplId, Unit};
-use crate::resp::{Args, encode_command};
+use crate::replication::{
+    Action, Link, LinkConfig, Loaded, RECORD_PREFIX, ReplId, Unit, translate,
+};
+use crate::resp::{Args, OwnedArgs, encode_command};
 
 use super::super::effects::{LinkEvent, LinkOwner, Timer};
 use super::super::{Engine, hooks};
@@ -268,10 +270,12 @@ impl Engine {
                 return;
             }
         }
-        if !self.apply(client, args) {
-            self.rooms.replication.unknown_commands += 1;
+        let other = translate(args);
+        let applied = self.apply(client, other.as_ref().map_or(args, OwnedArgs::args));
+        if let Err(why) = applied {
+            self.rooms.replication.failed_commands += 1;
             let name = args.at(0).escape_ascii().to_string();
-            hooks::log(self, &format!("the primary's stream holds an unknown command: {name}"));
+            hooks::log(self, &format!("{name} of the primary's stream was not applied: {why}"));
         }
     }
 }

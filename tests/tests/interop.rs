@@ -1,0 +1,307 @@
+//! Replication with stock Valkey and Redis, both ways, and between our own servers.
+//!
+//! `REDISHA_VALKEY` and `REDISHA_REDIS` name their servers (`cargo xtask peers` installs them and
+//! `cargo xtask test` sets both). Without them the tests with peers are skipped aloud; with `CI` set
+//! that is a failure.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::resp::{Client, Value};
+use tests::server::Server;
+use tests::wait;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test runs: our server or a stock one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ours,
+    Valkey,
+    Redis,
+}
+
+impl Kind {
+    fn program(self) -> Option<PathBuf> {
+        let variable = match self {
+            Self::Ours => return Some(tests::programs::server()),
+            Self::Valkey => "REDISHA_VALKEY",
+            Self::Redis => "REDISHA_REDIS",
+        };
+        let path = env::var_os(variable).map(PathBuf::from);
+        if path.is_none() {
+            assert!(env::var_os("CI").is_none(), "{variable} is not set");
+            eprintln!("SKIPPED: {variable} is not set");
+        }
+        path
+    }
+
+    fn start(self, name: &str) -> Result<Option<Server>> {
+        self.start_with(name, &[])
+    }
+
+    fn start_with(self, name: &str, directives: &[&str]) -> Result<Option<Server>> {
+        let Some(program) = self.program() else { return Ok(None) };
+        Server::start_program(&program, &format!("{name}-{self:?}"), directives).map(Some)
+    }
+}
+
+/// Type, value and expiry of every key of every database.
+type Contents = BTreeMap<(u32, String), (String, Vec<String>, i64)>;
+
+fn strings(value: Value) -> Result<Vec<String>> {
+    match value {
+        Value::Array(items) => items.into_iter().map(Value::text).collect(),
+        other => Ok(vec![other.text()?]),
+    }
+}
+
+fn contents(server: &Server) -> Result<Contents> {
+    let mut client = server.client()?;
+    let mut all = Contents::new();
+    for db in 0..3 {
+        client.say(&format!("SELECT {db}"))?;
+        for key in strings(client.say("KEYS *")?)? {
+            let kind = client.call(&["TYPE", &key])?.text()?;
+            let mut value = strings(match kind.as_str() {
+                "string" => client.call(&["GET", &key])?,
+                "list" => client.call(&["LRANGE", &key, "0", "-1"])?,
+                "set" => client.call(&["SMEMBERS", &key])?,
+                "hash" => client.call(&["HGETALL", &key])?,
+                _ => client.call(&["ZRANGE", &key, "0", "-1", "WITHSCORES"])?,
+            })?;
+            match kind.as_str() {
+                "set" => value.sort(),
+                "hash" => {
+                    value = value.chunks(2).map(|pair| pair.join("\0")).collect();
+                    value.sort();
+                }
+                _ => {}
+            }
+            let expiry = client.call(&["PEXPIRETIME", &key])?.int()?;
+            all.insert((db, key), (kind, value, expiry));
+        }
+    }
+    Ok(all)
+}
+
+/// Waits until the replica has applied the primary's stream and holds the same contents.
+fn expect_equal(primary: &Server, replica: &Server) -> Result<()> {
+    wait::until("the replica has applied the stream", PATIENCE, || {
+        let up = replica.info("master_link_status")? == "up";
+        let level = primary.info("master_repl_offset")? == replica.info("master_repl_offset")?;
+        Ok((up && level).then_some(()))
+    })?;
+    // Stock servers have no such line.
+    let failed = replica.info("slave_failed_commands").unwrap_or_else(|_| "0".into());
+    ensure!(failed == "0", "commands of the stream were not applied: {}", replica.log());
+    let (want, got) = (contents(primary)?, contents(replica)?);
+    for (key, value) in &want {
+        ensure!(got.get(key) == Some(value), "{key:?}: {value:?} is {:?}", got.get(key));
+    }
+    ensure!(got.len() == want.len(), "the replica has {} keys of {}", got.len(), want.len());
+    Ok(())
+}
+
+/// Runs a line; an error reply is an error.
+fn run(client: &mut Client, line: &str) -> Result<()> {
+    let answer = client.say(line)?;
+    ensure!(!matches!(answer, Value::Error(_)), "{line:.80}: {answer:?}");
+    Ok(())
+}
+
+/// Every type in its small and its large form, with and without expiry, in two databases.
+fn fill(server: &Server) -> Result<()> {
+    let mut client = server.client()?;
+    for db in 0..2 {
+        run(&mut client, &format!("SELECT {db}"))?;
+        let numbers = ["0", "-1", "127", "40000", "-3000000000", "9223372036854775807"];
+        for (i, number) in numbers.iter().enumerate() {
+            run(&mut client, &format!("SET int:{i} {number}"))?;
+        }
+        run(&mut client, "SET text hello")?;
+        run(&mut client, "SET empty ")?;
+        client.call(&["SET", "spaced", "with blanks\r\nand \"quotes\""])?;
+        client.call(&["SET", "large", &"abcdefgh".repeat(20_000)])?;
+        for count in [3, 200, 3000_i32] {
+            for i in 0..i64::from(count) {
+                run(&mut client, &format!("RPUSH list:{count} element-{i}"))?;
+                run(&mut client, &format!("SADD ints:{count} {}", i * 1_000_003 - 500))?;
+                run(&mut client, &format!("SADD set:{count} member-{i}"))?;
+                run(&mut client, &format!("HSET hash:{count} field-{i} {i}"))?;
+                run(&mut client, &format!("ZADD zset:{count} {}.5 member-{i}", i - 7))?;
+            }
+            client.call(&["HSET", &format!("hash:{count}"), "long", &"x".repeat(300)])?;
+            client.call(&["RPUSH", &format!("list:{count}"), &"y".repeat(9000)])?;
+            client.call(&["SADD", &format!("ints:{count}"), "no-number"])?;
+        }
+        run(&mut client, "SADD only-ints 1 2 3 -70000 5000000000")?;
+        run(&mut client, "ZADD ends inf above -inf below 1e300 large 0.1 tenth")?;
+        run(&mut client, "PEXPIREAT text 4102444800123")?;
+        run(&mut client, "EXPIREAT list:200 4102444800")?;
+        run(&mut client, "PEXPIREAT hash:3000 4102444800456")?;
+        run(&mut client, "SET gone soon PX 1")?;
+    }
+    Ok(())
+}
+
+/// Writes of many kinds that the stream carries; `round` makes them differ.
+fn write(server: &Server, round: u32) -> Result<()> {
+    let mut client = server.client()?;
+    for db in [1, 0, 2] {
+        run(&mut client, &format!("SELECT {db}"))?;
+        for line in [
+            format!("SET live:{round} {round}"),
+            "INCRBY counter 5".into(),
+            "INCRBYFLOAT float 0.1".into(),
+            "APPEND text more".into(),
+            format!("SET timed:{round} v EX 100000"),
+            "SETEX short 200000 v".into(),
+            "GETEX short PX 300000000".into(),
+            format!("RPUSH queue a{round} b{round} c{round}"),
+            "LMOVE queue other LEFT RIGHT".into(),
+            "LPOP queue".into(),
+            format!("SADD tags t{round} u{round} w{round}"),
+            "SPOP tags".into(),
+            format!("HSET object f{round} v g w"),
+            "HINCRBYFLOAT object sum 1.5".into(),
+            "HDEL object g".into(),
+            format!("ZADD board {round} p{round} 2 q"),
+            "ZINCRBY board 1.25 q".into(),
+            "ZPOPMIN board".into(),
+            format!("SUNIONSTORE union:{round} tags only-ints"),
+            "EXPIRE counter 500000".into(),
+            "PERSIST counter".into(),
+            "DEL int:3".into(),
+            format!("RENAME live:{round} renamed:{round}"),
+        ] {
+            run(&mut client, &line)?;
+        }
+        run(&mut client, "MULTI")?;
+        run(&mut client, &format!("SET in:{round} transaction"))?;
+        run(&mut client, "INCR counter")?;
+        run(&mut client, "EXEC")?;
+    }
+    Ok(())
+}
+
+fn follow(replica: &Server, primary: &Server) -> Result<()> {
+    run(&mut replica.client()?, &format!("REPLICAOF 127.0.0.1 {}", primary.port))
+}
+
+fn count(server: &Server, field: &str) -> Result<u64> {
+    server.info(field)?.parse().context("a count")
+}
+
+/// Ends the connection between the two from one side, and says which kind of peer it is there.
+fn cut(side: &Server, peer: &str) -> Result<()> {
+    let ended = side.client()?.say(&format!("CLIENT KILL TYPE {peer}"))?;
+    ensure!(ended == Value::Int(1), "CLIENT KILL TYPE {peer}: {ended:?}");
+    Ok(())
+}
+
+/// Full resync, the live stream, and a partial resync after the connection broke.
+fn story(primary: Kind, replica: Kind) -> Result<()> {
+    let Some(first) = primary.start("primary")? else { return Ok(()) };
+    let Some(second) = replica.start("replica")? else { return Ok(()) };
+    fill(&first)?;
+    run(&mut second.client()?, "SET old data")?;
+    follow(&second, &first)?;
+    expect_equal(&first, &second)?;
+    for round in 0..3 {
+        write(&first, round)?;
+    }
+    expect_equal(&first, &second)?;
+
+    let (full, partial) = (count(&first, "sync_full")?, count(&first, "sync_partial_ok")?);
+    if replica == Kind::Ours {
+        cut(&first, "replica")?;
+    } else {
+        cut(&second, "master")?;
+    }
+    for round in 3..6 {
+        write(&first, round)?;
+    }
+    expect_equal(&first, &second)?;
+    ensure!(count(&first, "sync_full")? == full, "a full resync after a short break");
+    ensure!(count(&first, "sync_partial_ok")? == partial + 1, "no partial resync");
+    Ok(())
+}
+
+/// The replica is promoted, the old primary follows it, and so does a replica of the replica: all by
+/// partial resyncs, without a key lost. Then the same back again.
+fn promotion(primary: Kind, replica: Kind) -> Result<()> {
+    let Some(first) = primary.start("first")? else { return Ok(()) };
+    let Some(second) = replica.start("second")? else { return Ok(()) };
+    let Some(third) = Kind::Ours.start("third")? else { return Ok(()) };
+    write(&first, 0)?;
+    follow(&second, &first)?;
+    expect_equal(&first, &second)?;
+    follow(&third, &second)?;
+    expect_equal(&second, &third)?;
+    write(&first, 1)?;
+    expect_equal(&first, &second)?;
+    expect_equal(&second, &third)?;
+
+    let full = count(&second, "sync_full")?;
+    run(&mut second.client()?, "REPLICAOF NO ONE")?;
+    follow(&first, &second)?;
+    write(&second, 2)?;
+    expect_equal(&second, &first)?;
+    expect_equal(&second, &third)?;
+    ensure!(count(&second, "sync_full")? == full, "the new primary sent a snapshot");
+
+    let full = count(&first, "sync_full")?;
+    run(&mut first.client()?, "REPLICAOF NO ONE")?;
+    follow(&second, &first)?;
+    write(&first, 3)?;
+    expect_equal(&first, &second)?;
+    expect_equal(&second, &third)?;
+    ensure!(count(&first, "sync_full")? == full, "the old primary, back again, sent a snapshot");
+    Ok(())
+}
+
+#[test]
+fn ours_follows_ours() -> Result<()> {
+    story(Kind::Ours, Kind::Ours)
+}
+
+#[test]
+fn valkey_follows_ours() -> Result<()> {
+    story(Kind::Ours, Kind::Valkey)
+}
+
+#[test]
+fn redis_follows_ours() -> Result<()> {
+    story(Kind::Ours, Kind::Redis)
+}
+
+#[test]
+fn ours_follows_valkey() -> Result<()> {
+    story(Kind::Valkey, Kind::Ours)
+}
+
+#[test]
+fn ours_follows_redis() -> Result<()> {
+    story(Kind::Redis, Kind::Ours)
+}
+
+#[test]
+fn promotion_among_ours() -> Result<()> {
+    promotion(Kind::Ours, Kind::Ours)
+}
+
+#[test]
+fn promotion_with_valkey() -> Result<()> {
+    promotion(Kind::Ours, Kind::Valkey)?;
+    promotion(Kind::Valkey, Kind::Ours)
+}
+
+#[test]
+fn promotion_with_redis() -> Result<()> {
+    promotion(Kind::Ours, Kind::Redis)?;
+    promotion(Kind::Redis, Kind::Ours)
+}
