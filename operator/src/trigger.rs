@@ -113,7 +113,7 @@ pub fn request(facts: &Facts, arbiter: &Arbiter) -> Option<Request> {
         return retried(facts, arbiter, reason, &id);
     }
     if let Some(asked) = facts.annotation.as_deref().and_then(Asked::parse)
-        && arbiter.last_switchover.as_ref().is_none_or(|last| last.id != asked.id)
+        && !arbiter.has_answered(&asked.id)
     {
         return Some(Request { id: asked.id, reason: Reason::Request, to: asked.to });
     }

@@ -49,6 +49,10 @@ pub struct Arbiter {
     /// The last finished attempt, whatever its outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_switchover: Option<LastSwitchover>,
+    /// The id of the last request by a person that was answered. It outlives other switches, which
+    /// replace [`Arbiter::last_switchover`]: the request is still there and is not a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<String>,
     /// The term of an election that could not hear enough members, when there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_loss_possible: Option<u64>,
@@ -57,6 +61,20 @@ pub struct Arbiter {
 impl Arbiter {
     pub fn new(uid: impl Into<String>) -> Self {
         Self { uid: uid.into(), ..Self::default() }
+    }
+
+    /// Records a finished attempt.
+    pub fn finish(&mut self, last: LastSwitchover) {
+        if last.reason == Reason::Request {
+            self.answered = Some(last.id.clone());
+        }
+        self.last_switchover = Some(last);
+    }
+
+    /// Whether a person's request with this id has had its answer.
+    pub fn has_answered(&self, id: &str) -> bool {
+        let last = self.last_switchover.as_ref().map(|last| last.id.as_str());
+        last == Some(id) || self.answered.as_deref() == Some(id)
     }
 }
 
@@ -222,4 +240,33 @@ pub struct LastSwitchover {
     /// Why it was aborted, as one clause for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(id: &str, reason: Reason) -> LastSwitchover {
+        LastSwitchover {
+            id: id.into(),
+            from: "a".into(),
+            to: "b".into(),
+            reason,
+            outcome: Outcome::Completed,
+            pause_ms: None,
+            why: None,
+        }
+    }
+
+    /// A request was answered; then a failover took its place in `last_switchover`, and the
+    /// request, which still stood in the annotation, was performed once more.
+    #[test]
+    fn a_request_stays_answered_when_the_primary_moves_for_another_reason() {
+        let mut arbiter = Arbiter::new("u");
+        arbiter.finish(last("r1", Reason::Request));
+        arbiter.finish(last("", Reason::PrimaryLost));
+        assert!(arbiter.has_answered("r1"));
+        assert!(!arbiter.has_answered("r2"));
+        assert_eq!(arbiter.last_switchover.unwrap().reason, Reason::PrimaryLost);
+    }
 }

@@ -93,9 +93,8 @@ impl Directory for Files {
                 ..Seen::default()
             })
             .collect();
-        let answered = arbiter.last_switchover.as_ref().map(|last| last.id.as_str());
         let request = Wish::read(&self.layout)
-            .filter(|wish| Some(wish.id.as_str()) != answered)
+            .filter(|wish| !arbiter.has_answered(&wish.id))
             .map(|wish| Request { id: wish.id, reason: Reason::Request, to: wish.to });
         Ok(View { settings: self.settings, members, request })
     }

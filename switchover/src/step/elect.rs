@@ -21,7 +21,7 @@ impl Turn {
             arbiter.term = term;
             arbiter.election = Some(Election { term, winner: None, empty: false });
             if let Some(intent) = arbiter.switchover.take() {
-                arbiter.last_switchover = Some(LastSwitchover {
+                arbiter.finish(LastSwitchover {
                     id: intent.id,
                     from: intent.from.name,
                     to: intent.to.name,

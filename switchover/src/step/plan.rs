@@ -54,11 +54,14 @@ impl Turn {
     }
 
     fn answered(&self, request: &Request) -> bool {
-        self.state.arbiter.last_switchover.as_ref().is_some_and(|last| {
-            let final_word =
-                last.outcome == Outcome::Completed || request.reason == Reason::Request;
-            last.id == request.id && final_word
-        })
+        if request.reason == Reason::Request {
+            return self.state.arbiter.has_answered(&request.id);
+        }
+        self.state
+            .arbiter
+            .last_switchover
+            .as_ref()
+            .is_some_and(|last| last.id == request.id && last.outcome == Outcome::Completed)
     }
 
     /// Answers a request without a switch.
@@ -74,7 +77,7 @@ impl Turn {
             why: why.as_ref().map(ToString::to_string),
         };
         let notices = why.map(|why| aborted(&last, why)).into_iter().collect();
-        self.publish(Then::Tell(notices), |arbiter| arbiter.last_switchover = Some(last));
+        self.publish(Then::Tell(notices), |arbiter| arbiter.finish(last));
     }
 
     fn hold(&mut self, request: &Request, why: Why) {
@@ -261,7 +264,7 @@ impl Turn {
         let notice = aborted(&last, why);
         self.publish(Then::Tell(vec![notice]), |arbiter| {
             arbiter.switchover = None;
-            arbiter.last_switchover = Some(last);
+            arbiter.finish(last);
         });
     }
 }

@@ -118,8 +118,8 @@ impl Turn {
             arbiter.epoch = epoch;
             arbiter.election = None;
             arbiter.switchover = None;
-            if last.is_some() {
-                arbiter.last_switchover = last;
+            if let Some(last) = last {
+                arbiter.finish(last);
             }
         });
     }
