@@ -44,7 +44,7 @@ pub use zset::{Change, Elements, ZSet};
 
 use snapshot::{SharedSink, Walk};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 /// All databases of a server.
 #[derive(Debug)]
@@ -53,19 +53,19 @@ pub struct Keyspace {
     seed: Seed,
     /// The running snapshot's sink.
     snapshot: Option<SharedSink>,
-    /// Set when a database has queued an expired key, so that the question after each command
+    /// Tells when a database has queued an expired key, so that the question after each command
     /// does not visit them all.
-    expired: Arc<AtomicBool>,
+    shared: Arc<db::Shared>,
 }
 
 impl Keyspace {
     /// An empty keyspace of this many databases.
     pub fn new(databases: usize, seed: Seed) -> Self {
         let limits = Limits { seed, ..Limits::default() };
-        let expired = Arc::new(AtomicBool::new(false));
-        let new = |index| Db::new(index, limits, Arc::clone(&expired));
+        let shared = Arc::<db::Shared>::default();
+        let new = |index| Db::new(index, limits, Arc::clone(&shared));
         let dbs = (0..databases as u32).map(new).collect();
-        Self { dbs, seed, snapshot: None, expired }
+        Self { dbs, seed, snapshot: None, shared }
     }
 
     /// Number of databases.
@@ -129,6 +129,12 @@ impl Keyspace {
         }
     }
 
+    /// While true no key's time comes. Commands of a primary's stream run so: the primary decided at
+    /// its own time what they found, and says itself when a key expires.
+    pub fn ignore_expiry(&mut self, ignore: bool) {
+        self.shared.ignore.store(ignore, Ordering::Relaxed);
+    }
+
     /// Keys in all databases.
     pub fn len(&self) -> usize {
         self.dbs.iter().map(Db::len).sum()
@@ -142,10 +148,10 @@ impl Keyspace {
     /// database: each goes into the replication stream as a DEL before whatever follows.
     pub fn take_expired(&mut self) -> Vec<(usize, Vec<u8>)> {
         let mut all = Vec::new();
-        if !self.expired.load(Ordering::Relaxed) {
+        if !self.shared.expired.load(Ordering::Relaxed) {
             return all;
         }
-        self.expired.store(false, Ordering::Relaxed);
+        self.shared.expired.store(false, Ordering::Relaxed);
         for db in self.dbs.iter_mut().filter(|db| !db.expired.is_empty()) {
             let index = db.index as usize;
             all.extend(db.expired.drain(..).map(|key| (index, key)));

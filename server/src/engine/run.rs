@@ -72,6 +72,7 @@ impl Engine {
         let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
         let row = row.ok_or_else(|| String::from("ERR unknown command"))?;
         let before = client.out.len();
+        self.keyspace.ignore_expiry(true);
         run_row(&mut Context {
             engine: self,
             client,
@@ -83,6 +84,7 @@ impl Engine {
         });
         let failure = client.out[before..].strip_prefix(b"-");
         let failure = failure.map(|text| text.trim_ascii_end().escape_ascii().to_string());
+        self.keyspace.ignore_expiry(false);
         client.out.truncate(before);
         self.outbox.clear();
         failure.map_or(Ok(()), Err)

@@ -9,6 +9,15 @@ use super::value::{Kind, Value, ValueRef, WrongType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What the databases of a keyspace share; atomic only so that it may move between threads.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// A database has queued an expired key.
+    pub expired: AtomicBool,
+    /// No key's time comes: commands of a primary's stream run.
+    pub ignore: AtomicBool,
+}
+
 /// See the module's text. A key whose time has come is hidden from every reader; where this node
 /// may expire keys it is also removed, and its name is queued for the replication stream.
 #[derive(Debug)]
@@ -19,14 +28,14 @@ pub struct Db {
     pub(super) may_expire: bool,
     pub(super) limits: Limits,
     pub(super) expired: Vec<Vec<u8>>,
-    expired_flag: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     pub(super) walk: Option<Walk>,
     volatile: usize,
     expire_cursor: u64,
 }
 
 impl Db {
-    pub(super) fn new(index: u32, limits: Limits, expired_flag: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(index: u32, limits: Limits, shared: Arc<Shared>) -> Self {
         Self {
             index,
             table: Table::new(limits.seed),
@@ -34,7 +43,7 @@ impl Db {
             may_expire: true,
             limits,
             expired: Vec::new(),
-            expired_flag,
+            shared,
             walk: None,
             volatile: 0,
             expire_cursor: 0,
@@ -70,7 +79,9 @@ impl Db {
     }
 
     fn gone(&self, slot: &Slot<Body>) -> bool {
-        slot.has(VOLATILE) && slot.entry.expiry_ms().is_some_and(|at| at <= self.now_ms)
+        slot.has(VOLATILE)
+            && slot.entry.expiry_ms().is_some_and(|at| at <= self.now_ms)
+            && !self.shared.ignore.load(Ordering::Relaxed)
     }
 
     /// Where the key's entry lies, if it is there and its time has not come. Expires it otherwise.
@@ -89,7 +100,7 @@ impl Db {
     fn expire(&mut self, key: &[u8]) {
         if self.may_expire {
             self.expired.push(key.to_vec());
-            self.expired_flag.store(true, Ordering::Relaxed);
+            self.shared.expired.store(true, Ordering::Relaxed);
             self.remove(key);
         }
     }

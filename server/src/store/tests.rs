@@ -282,6 +282,23 @@ fn a_write_replaces_a_hidden_key() {
     assert_eq!(keyspace.db(0).volatile(), 0);
 }
 
+/// A replica whose clock is ahead found a key gone that its primary still incremented, and began at
+/// zero.
+#[test]
+fn the_stream_finds_what_the_primary_found() {
+    let mut keyspace = Keyspace::new(1, Seed::default());
+    keyspace.db_mut(0).set_str(b"n", b"41", false);
+    keyspace.db_mut(0).expire_at(b"n", 10);
+    keyspace.set_may_expire(false);
+    keyspace.set_clock(11);
+    keyspace.ignore_expiry(true);
+    assert!(matches!(keyspace.db_mut(0).lookup(b"n"), Some(ValueRef::Str(StrRef::Int(41)))));
+    keyspace.db_mut(0).set_int(b"n", 42, true);
+    assert!(keyspace.db_mut(0).expire_at(b"n", 20));
+    keyspace.ignore_expiry(false);
+    assert!(matches!(keyspace.db(0).peek(b"n"), Some(ValueRef::Str(StrRef::Int(42)))));
+}
+
 #[test]
 fn the_active_cycle_finds_all_that_is_due() {
     let mut keyspace = Keyspace::new(1, Seed([5, 5]));
