@@ -22,6 +22,7 @@ use super::{Engine, hooks};
 
 pub use boot::INTERNAL_USER;
 pub use route::Routes;
+pub use stream::SIGN_OF_LIFE_MS;
 
 /// Answer to commands that a node which may not serve refuses without having run them: the code
 /// that stock libraries take as "try again".

@@ -8,6 +8,11 @@ use crate::resp::CommandError;
 
 use super::super::Engine;
 
+/// How often the primary of a managed cluster lets its replicas hear from it, at least.
+pub const SIGN_OF_LIFE_MS: u64 = 1_000;
+/// Beyond the longest usual pause, in which a primary is silent on purpose.
+const SILENCE_MAX_MS: u64 = 4_000;
+
 impl Engine {
     pub fn stream_offset(&self) -> u64 {
         self.replication().offset()
@@ -17,8 +22,12 @@ impl Engine {
         self.replication().history.id.to_string()
     }
 
+    /// The link's word. Of members it says more than that a connection is open: a primary whose
+    /// machine was lost leaves it open, and an election waits while any replica says `up`.
     pub fn stream_link(&self) -> &'static str {
-        self.replication().link.as_ref().map_or("none", |link| link.word())
+        let Some(link) = &self.replication().link else { return "none" };
+        let silent = link.silence_ms(self.now.mono_ms()) > SILENCE_MAX_MS;
+        if self.is_managed() && link.is_streaming() && silent { "down" } else { link.word() }
     }
 
     pub fn relayed_clients(&self) -> usize {

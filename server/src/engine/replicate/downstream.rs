@@ -4,6 +4,7 @@ use crate::client::{Client, ClientId, Closing, Duty};
 use crate::replication::{MemberLink, Stage, Sync};
 use crate::resp::CommandError;
 
+use super::super::member::SIGN_OF_LIFE_MS;
 use super::super::{Engine, hooks};
 use super::new_id;
 
@@ -134,9 +135,12 @@ impl Engine {
     /// Signs of life, each `repl-ping-replica-period`. Never while the stream is closed.
     pub(super) fn ping_replicas(&mut self) {
         let now_ms = self.now.mono_ms();
-        let paused = self.stream_is_paused();
+        let (paused, managed) = (self.stream_is_paused(), self.is_managed());
         let room = &mut self.rooms.replication;
-        let period_ms = self.config.repl_ping_replica_period_s.max(1) * 1000;
+        let period_ms = match self.config.repl_ping_replica_period_s.max(1) * 1000 {
+            asked if managed => asked.min(SIGN_OF_LIFE_MS),
+            asked => asked,
+        };
         if now_ms.saturating_sub(room.last_ping_ms) < period_ms || room.state.link.is_some() {
             return;
         }
