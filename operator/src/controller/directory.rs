@@ -147,7 +147,12 @@ fn told(notice: &Notice, redisha: &RedisHA) -> Option<(EventType, &'static str, 
             "SwitchoverHeld",
             format!("cannot move the primary ({}): {why}", request.reason),
         ),
-        Notice::Waiting { why } => (warning, "Waiting", format!("cannot choose a primary: {why}")),
+        Notice::Waiting { why } => {
+            let begun = redisha.status.as_ref().is_some_and(|status| status.primary.is_some());
+            // At the beginning there is nothing wrong with pods that do not answer yet.
+            let type_ = if begun { warning } else { normal };
+            (type_, "Waiting", format!("cannot choose a primary yet: {why}"))
+        }
     })
 }
 

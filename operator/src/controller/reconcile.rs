@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
-use switchover::Label;
+use switchover::{Label, Reason};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
@@ -208,8 +208,11 @@ impl Loop {
         if arbiter.switchover.is_some() || arbiter.election.is_some() {
             return None;
         }
-        if trigger::request(facts, arbiter).is_none() {
-            self.cluster.release_hold();
+        match trigger::request(facts, arbiter) {
+            None => self.cluster.release_hold(),
+            // The primary is about to move, perhaps to the very replica that would be replaced.
+            Some(request) if request.reason != Reason::RollingUpdate => return None,
+            Some(_) => {}
         }
         Some(trigger::rollout(facts, &primary.name))
     }

@@ -164,9 +164,8 @@ mod tests {
         let text = template(&[object]);
         assert!(text.contains("\na: {{ .Values.x }}\n"), "{text}");
         assert!(text.contains("- {{ .Values.y | quote }}\n"), "{text}");
-        let others: String =
-            text.lines().filter(|l| !l.contains("{{")).map(|l| format!("{l}\n")).collect();
-        let read: Value = serde_saphyr::from_str(&others).unwrap();
+        let others: Vec<_> = text.lines().filter(|l| !l.contains("{{")).collect();
+        let read: Value = serde_saphyr::from_str(&others.join("\n")).unwrap();
         assert_eq!(read["b"], "\"kept\": yes");
     }
 

@@ -136,6 +136,20 @@ fn an_answered_request_is_over_whatever_became_of_it() {
     }
 }
 
+/// The annotation of a request stands for ever (`GitOps` keeps it there). Once a rolling update had
+/// moved the primary too, the old request looked unanswered and moved it back.
+#[test]
+fn an_answered_request_stays_answered_after_other_switches() {
+    check(
+        |f, a| {
+            f.annotation = Some("x-1".into());
+            a.answered = Some("x-1".into());
+            a.last_switchover = Some(last("rolling-update-new", Outcome::Completed));
+        },
+        None,
+    );
+}
+
 #[test]
 fn a_text_that_is_no_request_is_none() {
     for text in ["", "/c-1", "a b", "x/", "x/c/1", "x\n", &"y".repeat(101)] {
