@@ -85,11 +85,11 @@ fn run(args: &[String]) -> anyhow::Result<u8> {
     }
     engine.wake = Some(net.waker());
     health::serve(probes, &engine.health)?;
+    net.start(&mut engine)?;
     for (port, readonly) in net.ports() {
         let kind = if readonly { " (read-only)" } else { "" };
         eprintln!("ready to accept connections on port {port}{kind}");
     }
-    net.start(&mut engine)?;
     let code = net.run(&mut engine)?;
     Ok(u8::try_from(code).unwrap_or(1))
 }

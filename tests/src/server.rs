@@ -74,6 +74,14 @@ impl Server {
         Ok(server)
     }
 
+    /// Starts another server of ours on what this one, which is killed unless it has ended, left in
+    /// its folder.
+    pub fn again(mut self, name: &str, directives: &[&str]) -> Result<Self> {
+        self.process.kill();
+        let directory = std::mem::take(&mut self.directory);
+        Self::start_in(&programs::server(), directory, name, directives)
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -116,7 +124,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill();
-        if !std::thread::panicking() {
+        // A server that was started again has given its folder away.
+        if !std::thread::panicking() && !self.directory.as_os_str().is_empty() {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
