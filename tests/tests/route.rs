@@ -15,6 +15,7 @@ use tests::wait;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A way to a server that can be made deaf: what the server says stops coming, and nothing breaks.
+/// The server is never told that the other end has gone.
 struct Way {
     port: u16,
     deaf: Arc<AtomicBool>,
@@ -37,7 +38,8 @@ impl Way {
     }
 }
 
-/// Carries bytes one way until either end closes; drops them while the flag is up.
+/// Carries bytes one way until either end closes, and leaves the other end open; drops the bytes
+/// while the flag is up.
 fn carry(from: &TcpStream, to: &TcpStream, deaf: Arc<AtomicBool>) -> Result<()> {
     let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
     thread::spawn(move || {
@@ -47,7 +49,6 @@ fn carry(from: &TcpStream, to: &TcpStream, deaf: Arc<AtomicBool>) -> Result<()> 
                 break;
             }
         }
-        let _ = to.shutdown(std::net::Shutdown::Both);
     });
     Ok(())
 }
@@ -106,4 +107,22 @@ fn the_operator_carries_the_record_of_a_giver_that_died() -> Result<()> {
     ensure!(b.status("epoch")? == "1.1" && b.status("data-epoch")? == "1.1");
     b.server.client()?.say("SET k w").context("it is open at once")?.text()?;
     Ok(())
+}
+
+/// A member came back by a new connection before its primary had noticed the end of the old one.
+/// When that was noticed, the primary took the member for gone, though it acknowledged every
+/// write, and no switch to it was possible any more.
+#[test]
+fn a_member_that_came_back_is_not_forgotten_with_its_old_connection() -> Result<()> {
+    let (mut a, b, way) = pair(&["--repl-timeout", "2", "--repl-ping-replica-period", "1"])?;
+    way.deaf.store(true, Ordering::SeqCst);
+    b.until("link", "down")?;
+    way.deaf.store(false, Ordering::SeqCst);
+    b.until("link", "up")?;
+    // The old connection is still counted, until the primary has found it silent.
+    wait::until("the old connection is noticed", PATIENCE, || {
+        Ok((a.server.info("connected_slaves")? == "1").then_some(()))
+    })?;
+    a.pause("x", &b)?;
+    a.expect("HANDOVER", &handover("x", &b), "ACCEPTED 1.1")
 }

@@ -79,7 +79,9 @@ impl Member {
     /// The switch is done; RELEASE or the bound closes the connections that are now relayed.
     pub(super) fn start_release(&mut self, env: Env) {
         let bound = env.now_us.saturating_add(self.timing.release_us);
-        if let Some(drain) = &mut self.drain {
+        if let Some(drain) = &mut self.drain
+            && !drain.closed
+        {
             drain.close_at_us = Some(bound);
         }
     }

@@ -130,6 +130,7 @@ impl Member {
         out.push(Effect::Follow { primary: primary.clone(), epoch });
         out.push(Effect::Redirect(Some(primary)));
         out.push(Effect::ResumeHeld);
+        self.start_release(env);
     }
 
     /// Serves and follows nobody any more. What was held is refused as not executed.

@@ -263,7 +263,6 @@ impl Member {
             self.leave_limbo(Outcome::Accepted, out);
             self.become_follower(env, epoch, to.clone(), out);
             out.push(Effect::Notify(Notice::Moved(to)));
-            self.start_release(env);
         } else {
             self.take_back(env, out);
         }

@@ -128,8 +128,11 @@ impl Engine {
         }
     }
 
+    /// A replica's connection has ended. The member may have come back by another one before.
     pub fn replica_has_gone(&mut self, replica: &Replica) {
-        if let Some(member) = &replica.member {
+        let Some(member) = &replica.member else { return };
+        let same = |r: &&Replica| r.member.as_ref().is_some_and(|m| m.member == member.member);
+        if self.replication().replicas.online().find(same).is_none() {
             self.member_event(Event::ReplicaGone { member: member.member.clone() });
         }
     }
