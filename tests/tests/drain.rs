@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::members::{Member, cluster, handover};
-use tests::resp::Client;
+use tests::resp::{Client, Value};
 use tests::wait;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -125,5 +125,41 @@ fn a_follower_ends_at_once_and_its_primary_goes_on() -> Result<()> {
     let ended = b.server.ended();
     ensure!(ended.success(), "{ended}: {}", b.server.log());
     ensure!(a.server.client()?.say("GET k")?.text()? == "v");
+    Ok(())
+}
+
+#[test]
+fn what_is_open_is_answered_before_its_connection_ends() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &["--shutdown-timeout", "30"])?;
+    let b = others.pop().context("b")?;
+    let mut popper = a.server.client()?;
+    popper.send(&["BLPOP", "list", "0"])?;
+    let mut transaction = a.server.client()?;
+    ensure!(transaction.say("MULTI")?.text()? == "OK");
+    ensure!(transaction.say("INCR n")?.text()? == "QUEUED");
+    let mut idle = a.server.client()?;
+    ensure!(idle.say("PING")?.text()? == "PONG");
+    let mut subscriber = a.server.client()?;
+    subscriber.say("SUBSCRIBE channel")?;
+    wait::until("the pop waits", PATIENCE, || {
+        Ok((a.server.info("blocked_clients")? == "1").then_some(()))
+    })?;
+    a.server.signal("TERM");
+    a.until("draining", "1")?;
+    a.pause("s", &b)?;
+    a.expect("HANDOVER", &handover("s", &b), "ACCEPTED 1.1")?;
+    a.expect("RELEASE", "ID s", "OK")?;
+    idle.expect_end()?;
+    subscriber.expect_end()?;
+    ensure!(transaction.say("EXEC")? == Value::Array(vec![Value::Int(1)]));
+    transaction.expect_end()?;
+    ensure!(b.server.client()?.say("RPUSH list x")?.int()? == 1);
+    let served = ["list", "x"].map(|text| Value::Text(text.into()));
+    ensure!(popper.receive()? == Value::Array(served.into()));
+    popper.expect_end()?;
+    drop((idle, subscriber, transaction, popper));
+    let ended = a.server.ended();
+    ensure!(ended.success(), "{ended}: {}", a.server.log());
+    ensure!(b.server.client()?.say("GET n")?.text()? == "1");
     Ok(())
 }

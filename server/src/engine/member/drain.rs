@@ -62,7 +62,7 @@ impl Engine {
             .filter(served)
             .filter(|client| client.closing == Closing::No && self.is_between_commands(client))
             // One that came since then has not been answered anything yet.
-            .filter(|client| client.created_ms < since_ms || client.active_ms > client.created_ms)
+            .filter(|client| client.created_ms < since_ms || client.bytes_in > 0)
             .map(|client| client.id)
             .collect();
         for id in idle {
