@@ -4,6 +4,8 @@
 //! fail. The lists in `differential/*.txt` hold commands line by line (`#` begins a comment, quotes
 //! hold spaces); the random sequences are made from a seed that a failure prints.
 
+#[path = "differential/blocking.rs"]
+mod blocking;
 #[path = "differential/pair.rs"]
 mod pair;
 #[path = "differential/random.rs"]
@@ -83,6 +85,11 @@ fn sets() {
 #[test]
 fn sorted_sets() {
     list("sorted sets", include_str!("differential/zsets.txt"));
+}
+
+#[test]
+fn clients_that_wait() {
+    blocking::run(include_str!("differential/blocking.txt"));
 }
 
 #[test]

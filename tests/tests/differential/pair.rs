@@ -12,12 +12,14 @@ pub struct Pair {
     pub theirs: Connection,
     /// What a failure says beside the command.
     pub label: String,
+    /// Ours and theirs.
+    pub ports: [u16; 2],
     differences: Vec<String>,
     servers: Vec<Running>,
 }
 
 /// Starts a server on a port of its own and connects to it.
-fn start(command: &mut Command) -> (Running, Connection) {
+fn start(command: &mut Command) -> (Running, Connection, u16) {
     let port = free_port();
     let dir = scratch();
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(&dir);
@@ -27,7 +29,7 @@ fn start(command: &mut Command) -> (Running, Connection) {
         connection = Connection::open(port);
         connection.is_some()
     });
-    (running, connection.expect("it was waited for"))
+    (running, connection.expect("it was waited for"), port)
 }
 
 impl Pair {
@@ -38,10 +40,17 @@ impl Pair {
             eprintln!("skipped: REDISHA_VALKEY does not name a valkey-server");
             return None;
         };
-        let (our_server, ours) = start(&mut Command::new(programs::server()));
-        let (their_server, theirs) = start(Command::new(valkey).args(["--save", ""]));
+        let (our_server, ours, our_port) = start(&mut Command::new(programs::server()));
+        let (their_server, theirs, their_port) = start(Command::new(valkey).args(["--save", ""]));
         let servers = vec![our_server, their_server];
-        Some(Self { ours, theirs, label: String::new(), differences: Vec::new(), servers })
+        Some(Self {
+            ours,
+            theirs,
+            label: String::new(),
+            ports: [our_port, their_port],
+            differences: Vec::new(),
+            servers,
+        })
     }
 
     /// Runs a command on both and hands both replies over.
@@ -134,7 +143,7 @@ fn sorted(reply: &Reply, by: usize) -> Reply {
     reply
 }
 
-fn difference(words: &[&str], ours: &Reply, theirs: &Reply) -> Option<String> {
+pub fn difference(words: &[&str], ours: &Reply, theirs: &Reply) -> Option<String> {
     let equal = match unordered(words) {
         Some(by) => sorted(ours, by) == sorted(theirs, by),
         None if words[0].ends_with("SCAN") || words[0].ends_with("scan") => {
