@@ -67,8 +67,15 @@ impl Transfer {
     }
 
     /// Appends up to `room` bytes for one receiver to its output.
-    pub fn fill(&self, replicas: &mut Replicas, client: ClientId, room: usize, out: &mut Vec<u8>) {
+    pub fn fill(
+        &self,
+        replicas: &mut Replicas,
+        client: ClientId,
+        (room, now_ms): (usize, u64),
+        out: &mut Vec<u8>,
+    ) {
         let Some(replica) = replicas.get_mut(client) else { return };
+        replica.took_at_ms = now_ms;
         let Stage::Payload { at } = replica.stage else { return };
         let (limit, after) = match (replica.eof, self.length) {
             (true, _) => (u64::MAX, Stage::Loading),

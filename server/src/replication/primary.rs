@@ -258,3 +258,113 @@ impl Replication {
         self.backlog.trim(wanted.min(needed).max(hard));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BACKLOG_HARD_LIMIT, ReplId, Replication, Sync};
+    use crate::client::ClientId;
+    use crate::replication::Stage;
+
+    const A: [u8; 20] = [0xaa; 20];
+    const B: [u8; 20] = [0xbb; 20];
+
+    fn client(slot: u32) -> ClientId {
+        ClientId { serial: u64::from(slot), slot }
+    }
+
+    fn primary() -> Replication {
+        let mut state = Replication::new(ReplId::from_random([0; 20]));
+        state.activate(ReplId::from_random(A));
+        state
+    }
+
+    fn text(state: &Replication) -> String {
+        let mut out = Vec::new();
+        state.backlog().copy(state.backlog().start(), usize::MAX, &mut out);
+        String::from_utf8(out).expect("text").replace("\r\n", " ")
+    }
+
+    #[test]
+    fn the_stream_names_databases_and_keeps_transactions_together() {
+        let mut state = primary();
+        state.feed(0, b"one ");
+        state.feed(0, b"two ");
+        state.feed_transaction([(0, b"three ".as_slice()), (1, b"four ")].into_iter());
+        assert_eq!(
+            text(&state),
+            "*2 $6 SELECT $1 0 one two *1 $5 MULTI three *2 $6 SELECT $1 1 four *1 $4 EXEC "
+        );
+        state.feed_transaction([].into_iter());
+        let before = state.offset();
+        state.snapshot_point();
+        state.feed(1, b"x");
+        assert!(state.offset() > before + 1, "a reader of the snapshot is told the database");
+    }
+
+    #[test]
+    fn a_lone_server_records_nothing_and_a_replica_never_writes() {
+        let mut state = Replication::new(ReplId::from_random(A));
+        assert!(!state.records() && state.have().is_none());
+        state.activate(ReplId::from_random(B));
+        assert!(state.records());
+        state.detach();
+        assert!(!state.records() && state.is_replica());
+        state.promote(ReplId::from_random(A));
+        assert!(state.records() && !state.is_replica());
+    }
+
+    #[test]
+    fn who_may_go_on() {
+        let mut state = primary();
+        state.append(&[1; 100]);
+        let (a, b) = (ReplId::from_random(A), ReplId::from_random(B));
+        let ask = |state: &mut Replication, id: ReplId, next: i64| {
+            state.decide(id.as_str().as_bytes(), next) == Sync::Continue(state.history.id)
+        };
+        assert!(ask(&mut state, a, 101) && ask(&mut state, a, 1));
+        assert!(!ask(&mut state, a, 102), "ahead of this node");
+        assert!(!ask(&mut state, a, 0) && !ask(&mut state, a, -5) && !ask(&mut state, b, 50));
+        assert_eq!(state.decide(b"?", -1), Sync::Full);
+        state.promote(b);
+        state.append(&[2; 50]);
+        assert!(ask(&mut state, a, 101), "the old primary, level at the promotion");
+        assert!(!ask(&mut state, a, 102), "the old primary, which went on by itself");
+        assert!(ask(&mut state, b, 151));
+        assert_eq!((state.partial_ok, state.partial_err), (4, 3));
+    }
+
+    #[test]
+    fn the_backlog_keeps_what_replicas_need_up_to_a_limit() {
+        let mut state = primary();
+        state.backlog_size = 1 << 20;
+        state.go_on(client(1), 0, 0);
+        let part = vec![7; 1 << 20];
+        (0..8).for_each(|_| state.append(&part));
+        state.trim();
+        assert_eq!(state.backlog().start(), 0, "the replica still needs it");
+        let mut out = Vec::new();
+        assert!(state.fill(client(1), 3 << 20, &mut out));
+        assert_eq!(out.len(), 3 << 20);
+        state.trim();
+        assert_eq!(state.backlog().start(), 3 << 20);
+        (0..BACKLOG_HARD_LIMIT >> 20).for_each(|_| state.append(&part));
+        state.trim();
+        assert!(!state.fill(client(1), 100, &mut out), "too slow: it must begin anew");
+        state.replicas.remove(client(1));
+        state.trim();
+        assert!(state.backlog().len() <= (1 << 20) + (1 << 16));
+    }
+
+    #[test]
+    fn acknowledgements_count_once_and_never_beyond_the_stream() {
+        let mut state = primary();
+        state.append(&[1; 100]);
+        state.replicas.entry(client(1), 0).stage = Stage::Loading;
+        assert!(state.acknowledge(client(1), 60, 5));
+        assert_eq!(state.replicas.get(client(1)).expect("there").stage, Stage::Online);
+        assert!(!state.acknowledge(client(1), 60, 6), "no news");
+        assert!(!state.acknowledge(client(1), 101, 7), "what was never written");
+        assert_eq!((state.replicas.holding(60), state.replicas.holding(61)), (1, 0));
+        assert_eq!((state.replicas.good(1007, 1000), state.replicas.good(1008, 1000)), (1, 0));
+    }
+}

@@ -50,6 +50,8 @@ pub struct Replica {
     /// Offset that it has acknowledged as applied.
     pub acked: u64,
     pub acked_at_ms: u64,
+    /// When it last took a part of its snapshot.
+    pub took_at_ms: u64,
 }
 
 impl Replica {
@@ -67,6 +69,7 @@ impl Replica {
             sent: 0,
             acked: 0,
             acked_at_ms: now_ms,
+            took_at_ms: now_ms,
         }
     }
 

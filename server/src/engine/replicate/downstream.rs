@@ -1,7 +1,7 @@
 //! Serving replicas.
 
 use crate::client::{Client, ClientId, Closing, Duty};
-use crate::replication::{MemberLink, Stage, Sync};
+use crate::replication::{MemberLink, Replica, Stage, Sync};
 use crate::resp::CommandError;
 
 use super::super::member::SIGN_OF_LIFE_MS;
@@ -125,6 +125,7 @@ impl Engine {
         let replication = &mut self.rooms.replication;
         let state = &mut replication.state;
         if let Some(super::Job::Resync { transfer, .. }) = &replication.job {
+            let room = (room, self.now.mono_ms());
             transfer.fill(&mut state.replicas, client.id, room, &mut client.out);
         }
         if !state.fill(client.id, room.saturating_sub(client.out.len()), &mut client.out) {
@@ -169,14 +170,20 @@ impl Engine {
     pub(super) fn close_silent_replicas(&mut self) {
         let now_ms = self.now.mono_ms();
         let timeout_ms = self.config.repl_timeout_s.max(1) * 1000;
-        let silent: Vec<_> = self
-            .rooms
-            .replication
-            .state
-            .replicas
-            .online()
-            .filter(|r| now_ms.saturating_sub(r.acked_at_ms) > timeout_ms)
-            .map(|r| r.client)
+        let heard_ms = |replica: &Replica| match replica.stage {
+            Stage::Online => replica.acked_at_ms,
+            // It is alive while it takes its snapshot, or says that it is loading it.
+            Stage::Payload { .. } | Stage::Loading => {
+                let said = self.clients.get(replica.client).map_or(0, |client| client.active_ms);
+                said.max(replica.took_at_ms)
+            }
+            Stage::Introduced | Stage::WaitSnapshot | Stage::Done => now_ms,
+        };
+        let replicas = &self.rooms.replication.state.replicas;
+        let silent: Vec<_> = replicas
+            .iter()
+            .filter(|replica| now_ms.saturating_sub(heard_ms(replica)) > timeout_ms)
+            .map(|replica| replica.client)
             .collect();
         for id in silent {
             hooks::log(self, "a replica is silent for repl-timeout: its connection is closed");
