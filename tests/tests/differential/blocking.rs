@@ -46,7 +46,9 @@ pub fn run(script: &str) {
         for (number, line) in script.lines().enumerate() {
             let number = number + 1;
             if let Some(count) = line.strip_prefix('=') {
-                sides.iter_mut().for_each(|side| side.wait_for_blocked(count));
+                for side in &mut sides {
+                    side.wait_for_blocked(count);
+                }
                 continue;
             }
             let (connection, line) = match line.split_once('>') {
@@ -59,7 +61,9 @@ pub fn run(script: &str) {
             let words = if reads.is_some() { Vec::new() } else { words(line) };
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             if !words.is_empty() {
-                sides.iter_mut().for_each(|side| side.send(connection, &words));
+                for side in &mut sides {
+                    side.send(connection, &words);
+                }
             }
             let from = reads.or((connection == 0 && !words.is_empty()).then_some(0));
             if let Some(from) = from {
