@@ -1,7 +1,7 @@
 //! RedisHA's server beside Valkey: the same commands, equal replies, in both dialects.
 //!
-//! `REDISHA_VALKEY` names the `valkey-server`; without it the tests skip, aloud, but with `CI` set they
-//! fail. The lists in `differential/*.txt` hold commands line by line (`#` begins a comment, quotes
+//! `REDISHA_VALKEY` names the `valkey-server`; without it the tests skip, aloud, but with `CI` set
+//! they fail. The lists in `differential/*.txt` hold commands line by line (`#` begins a comment, quotes
 //! hold spaces); the random sequences are made from a seed that a failure prints.
 
 #[path = "differential/blocking.rs"]

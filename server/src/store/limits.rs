@@ -12,7 +12,7 @@ pub struct Limits {
     pub hash_entries: usize,
     /// `hash-max-listpack-value`, bytes.
     pub hash_value: usize,
-    /// `list-max-listpack-size`: elements per chunk, or below 0 a size class (-1 = 4 KB … -5 = 64 KB).
+    /// `list-max-listpack-size`: elements per chunk, or below 0 a class, from -1 (4 KB) to -5 (64 KB).
     pub list_size: i32,
     /// `set-max-intset-entries`.
     pub set_ints: usize,
