@@ -108,6 +108,8 @@ pub struct Multi {
     pub queue: Vec<OwnedArgs>,
     /// A command could not be queued: EXEC will answer EXECABORT.
     pub broken: bool,
+    /// Memory of the queued commands.
+    pub bytes: usize,
     /// A queued command is a write or may replicate.
     pub writes: bool,
 }

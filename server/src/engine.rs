@@ -106,6 +106,8 @@ pub struct Engine {
     /// Resident memory when it was last looked at, in bytes, and its highest value.
     pub memory_bytes: u64,
     pub memory_peak_bytes: u64,
+    /// Connections that had not authenticated when they were last counted, and those since then.
+    pub unknown_clients: usize,
     /// Commands per second over the last second.
     pub ops_per_s: u64,
     /// The count of commands and the time, in milliseconds, from which `ops_per_s` is reckoned.
@@ -138,6 +140,7 @@ impl Engine {
             health: std::sync::Arc::default(),
             memory_bytes: 0,
             memory_peak_bytes: 0,
+            unknown_clients: 0,
             ops_per_s: 0,
             ops_from: (0, 0),
             run_id: hooks::random_hex(20),

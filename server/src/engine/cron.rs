@@ -52,10 +52,12 @@ impl Engine {
         let now_ms = self.now.mono_ms();
         let timeout_ms = self.config.timeout_s * 1000;
         let mut ended = Vec::new();
+        self.unknown_clients = 0;
         for client in self.clients.iter() {
             if client.duty != Duty::Commands || client.closing != Closing::No {
                 continue;
             }
+            self.unknown_clients += usize::from(!client.authenticated);
             let unknown = !client.authenticated && now_ms > client.created_ms + HANDSHAKE_MS;
             let idle = timeout_ms > 0
                 && client.hold == Hold::None

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::client::{Client, Duty, Hold, ReplyMode, User};
+use crate::client::{Client, Closing, Duty, Hold, ReplyMode, User};
 use crate::command::{Command, Flags, lookup, subcommand};
 use crate::resp::{Args, CommandError, Proto, errors};
 
@@ -180,7 +180,12 @@ impl Engine {
         }
         let multi = client.multi.as_mut().expect("the caller saw it");
         multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE);
-        multi.queue.push(args.to_owned());
+        let queued = args.to_owned();
+        multi.bytes += queued.size_bytes();
+        multi.queue.push(queued);
+        if multi.bytes as u64 > self.config.client_query_buffer_limit.0 {
+            client.closing = Closing::Now;
+        }
         client.reply().simple("QUEUED");
         Flow::Done
     }

@@ -27,6 +27,7 @@ impl Engine {
         let client = self.clients.get_mut(id).expect("it was just added");
         client.peer = peer;
         client.authenticated = authenticated;
+        self.unknown_clients += usize::from(!authenticated);
         id
     }
 

@@ -14,6 +14,10 @@ use super::{FIRST_CONN, Net};
 /// Connections accepted from one listener in one turn; the rest waits for the next.
 const ACCEPTS_PER_TURN: usize = 256;
 
+/// Connections that have not authenticated may be this part of `maxclients`, so that strangers
+/// cannot keep those away who know the password.
+const UNKNOWN_SHARE: usize = 2;
+
 impl Net {
     pub(super) fn accept(&mut self, engine: &mut Engine, listener: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
@@ -47,7 +51,9 @@ impl Net {
         readonly: bool,
     ) {
         let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let refusal = if engine.clients.len() >= engine.config.maxclients {
+        let full = engine.clients.len() >= engine.config.maxclients
+            || engine.unknown_clients >= engine.config.maxclients.div_ceil(UNKNOWN_SHARE);
+        let refusal = if full {
             Some("-ERR max number of clients reached\r\n")
         } else if engine.is_protected() && !peer.ip().is_loopback() {
             Some(

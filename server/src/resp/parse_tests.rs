@@ -61,6 +61,31 @@ fn malformed_requests() {
     check("*1\r\n$1\r\nabc", "ERR Protocol error: expected CRLF after bulk string");
 }
 
+proptest::proptest! {
+    /// Whatever arrives, and however it is cut, the parser neither panics nor depends on the cuts.
+    #[test]
+    fn cuts_change_nothing(
+        pieces in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::strategy::Just("*1\r\n".to_owned()),
+                proptest::strategy::Just("*2\r\n".to_owned()),
+                proptest::strategy::Just("$3\r\nabc\r\n".to_owned()),
+                proptest::strategy::Just("$0\r\n\r\n".to_owned()),
+                proptest::strategy::Just("PING\r\n".to_owned()),
+                proptest::strategy::Just("\"a b\" 'c'\n".to_owned()),
+                "[*$0-9\r\n\"a-c -]{0,12}",
+            ],
+            0..12,
+        ),
+        step in 1usize..9,
+    ) {
+        let input = pieces.concat();
+        let limits = Limits::authenticated(1024);
+        let whole = run(input.as_bytes(), input.len().max(1), &limits);
+        proptest::prop_assert_eq!(run(input.as_bytes(), step, &limits), whole);
+    }
+}
+
 #[test]
 fn tighter_before_authentication() {
     let limits = Limits::UNAUTHENTICATED;

@@ -222,5 +222,6 @@ fn open_multi(multi: &Multi) -> crate::client::Multi {
             .and_then(|row| subcommand(row, args))
             .is_some_and(|row| row.is(Flags::WRITE | Flags::MAY_REPLICATE))
     });
-    crate::client::Multi { queue, broken: multi.aborted, writes }
+    let bytes = queue.iter().map(OwnedArgs::size_bytes).sum();
+    crate::client::Multi { queue, bytes, broken: multi.aborted, writes }
 }
