@@ -9,8 +9,8 @@ use super::value::ValueRef;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Takes the entries of a snapshot, each exactly once, as they were when it began. They come in
-/// hash order within a database, but an entry that is written to meanwhile comes before its turn, so the
-/// databases may alternate.
+/// hash order within a database, but an entry that is written to meanwhile comes before its turn,
+/// so the databases may alternate.
 pub trait SnapshotSink: Send {
     /// `expiry_ms` is the Unix time of the key's expiry in milliseconds.
     fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>);
