@@ -196,6 +196,21 @@ mod tests {
         );
     }
 
+    /// With its only replica out of sync, a primary's eviction was admitted by the webhook after
+    /// the bound, and then refused by the budget for ever.
+    #[test]
+    fn what_was_held_long_enough_is_held_by_no_budget() {
+        for spec in [json!({}), json!({"disruption": {"primaryFloor": true}})] {
+            let mut plan = fixture::plan(&spec);
+            plan.let_go = true;
+            let bundle = build(&plan);
+            assert_eq!(bundle.primary_pdb, None);
+            let spec = to_json(&bundle.pdb.spec);
+            assert_eq!(spec["maxUnavailable"], json!("100%"));
+            assert_eq!(spec["selector"].get("matchExpressions"), None);
+        }
+    }
+
     #[test]
     fn the_configuration_names_the_cluster_and_keeps_what_the_user_wrote() {
         let spec = json!({"config": {"maxmemory": "1gb", "save": "", "client-output-buffer-limit": "replica 1 2 3"}});

@@ -11,9 +11,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 
 use super::cluster::Cluster;
 use super::facts::{self, Sources};
-use crate::api::{Names, RedisHA};
+use super::validate::parse_duration;
+use crate::api::{EVICTION_ANNOTATION, Names, RedisHA};
 use crate::metrics::Metrics;
-use crate::trigger::Facts;
+use crate::trigger::{self, Eviction, Facts};
 
 /// Options that an installation sets.
 #[derive(Debug, Clone)]
@@ -67,13 +68,27 @@ impl Context {
         Api::namespaced(self.client.clone(), &names.namespace)
     }
 
+    /// Whether somebody still asks for an eviction that has been held for long enough.
+    pub fn holds_too_long(&self, names: &Names, redisha: &RedisHA) -> bool {
+        let hold = parse_duration(&redisha.spec.switchover.drain_hold).unwrap_or_default();
+        let now = Timestamp::now();
+        let marks = self.pods_of(names);
+        let marks = marks.iter().filter_map(|pod| pod.annotations().get(EVICTION_ANNOTATION));
+        let mut evictions = marks.filter_map(|text| Eviction::from_annotation(text));
+        evictions
+            .any(|eviction| eviction.fresh(now) && trigger::elapsed(eviction.since, now) >= hold)
+    }
+
+    fn pods_of(&self, names: &Names) -> Vec<Arc<Pod>> {
+        self.pods.state_filter(|pod| {
+            pod.metadata.namespace.as_ref() == Some(&names.namespace)
+                && pod.labels().get("app.kubernetes.io/instance") == Some(&names.name)
+        })
+    }
+
     /// The facts of one cluster, as the caches hold them; `None` before its first plan.
     pub fn facts(&self, cluster: &Cluster, redisha: &RedisHA) -> Option<Facts> {
-        let instance = &cluster.names.name;
-        let pods = self.pods.state_filter(|pod| {
-            pod.metadata.namespace.as_ref() == Some(&cluster.names.namespace)
-                && pod.labels().get("app.kubernetes.io/instance") == Some(instance)
-        });
+        let pods = self.pods_of(&cluster.names);
         let observation = cluster.observation();
         Some(facts::gather(&Sources {
             redisha,

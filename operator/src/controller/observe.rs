@@ -67,6 +67,7 @@ pub async fn observe(
         foreign_auth: auth.foreign,
         internal_password: internal.value,
         cluster_domain: context.options.cluster_domain.clone(),
+        let_go: context.holds_too_long(names, &redisha),
     };
     Ok(Observed { object: redisha, decided, set })
 }

@@ -38,6 +38,8 @@ pub struct Decided {
     pub internal_password: String,
     /// The cluster's DNS domain.
     pub cluster_domain: String,
+    /// An eviction has been held for as long as the specification allows: no budget may hold it.
+    pub let_go: bool,
 }
 
 /// Everything that the builders need.
@@ -59,6 +61,7 @@ pub struct Plan {
     pub foreign_auth: bool,
     pub internal_password: String,
     pub cluster_domain: String,
+    pub let_go: bool,
 }
 
 /// Checks and completes.
@@ -112,6 +115,7 @@ pub fn validate(redisha: &RedisHA, decided: Decided) -> Result<Plan, Invalid> {
         foreign_auth: decided.foreign_auth,
         internal_password: decided.internal_password,
         cluster_domain: decided.cluster_domain,
+        let_go: decided.let_go,
     })
 }
 
@@ -163,6 +167,7 @@ pub mod fixture {
             foreign_auth: false,
             internal_password: "internal-word".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            let_go: false,
         }
     }
 

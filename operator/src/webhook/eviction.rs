@@ -35,8 +35,9 @@ enum Judgement {
     AllowWith(&'static str),
     /// A primary: mark it and wait.
     Move { mark: Eviction },
-    /// It has been held for as long as the specification allows.
-    LetGo,
+    /// It has been held for as long as the specification allows. The mark goes on, so that the
+    /// acting operator opens the budget, too.
+    LetGo { mark: Eviction },
 }
 
 /// Decides, and does what it takes. Anything that cannot be read is admitted: the webhook is a help,
@@ -69,17 +70,12 @@ async fn work(
     let Some((pod, redisha)) = world.read().await? else {
         return Ok((Verdict::Allow, EvictionAnswer::Allowed));
     };
-    let mark = match judge(eviction, &pod, &redisha, Timestamp::now()) {
+    let (mark, hold) = match judge(eviction, &pod, &redisha, Timestamp::now()) {
         Judgement::Allow => return Ok((Verdict::Allow, EvictionAnswer::Allowed)),
         Judgement::AllowWith(warning) => {
             return Ok((Verdict::AllowWith(warning.to_owned()), EvictionAnswer::Allowed));
         }
-        Judgement::LetGo => {
-            let why = "no switchover was possible within spec.switchover.drainHold; the primary is \
-                       evicted as it is";
-            return Ok((Verdict::AllowWith(why.to_owned()), EvictionAnswer::LetGo));
-        }
-        Judgement::Move { mark } => mark,
+        Judgement::Move { mark, hold } => (mark, hold),
     };
     world.mark(&pod, mark).await?;
     while Instant::now() < deadline {
@@ -88,6 +84,12 @@ async fn work(
             Some((now, redisha)) if now.uid() == pod.uid() && leads(&now, &redisha) => {}
             _ => return Ok((Verdict::Allow, EvictionAnswer::Switched)),
         }
+    }
+    // By now the acting operator has opened the budget, too.
+    if trigger::elapsed(mark.since, mark.last) >= hold {
+        let why = "no switchover was possible within spec.switchover.drainHold; the primary is \
+                   evicted as it is";
+        return Ok((Verdict::AllowWith(why.to_owned()), EvictionAnswer::LetGo));
     }
     let message = format!("{} is the primary of a RedisHA and moves first; retry", eviction.pod);
     Ok((Verdict::Hold(message), EvictionAnswer::Held))
@@ -112,10 +114,7 @@ fn judge(eviction: &review::Eviction, pod: &Pod, redisha: &RedisHA, now: Timesta
     let before = before.and_then(|text| Eviction::from_annotation(text));
     let since = before.filter(|before| before.fresh(now)).map_or(now, |before| before.since);
     let hold = parse_duration(&redisha.spec.switchover.drain_hold).unwrap_or_default();
-    if trigger::elapsed(since, now) >= hold {
-        return Judgement::LetGo;
-    }
-    Judgement::Move { mark: Eviction { since, last: now } }
+    Judgement::Move { mark: Eviction { since, last: now }, hold }
 }
 
 /// Whether writes depend on this pod: by its label, by the arbiter, or because a switch that names
@@ -211,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_primary_moves_first_by_its_label_or_by_the_arbiter() {
-        let moves = Judgement::Move { mark: Eviction { since: at(1_000), last: at(1_000) } };
+        let mark = Eviction { since: at(1_000), last: at(1_000) };
+        let moves = Judgement::Move { mark, hold: Duration::from_mins(5) };
         let none = json!({});
         assert_eq!(judged(&pod(|_| {}), &redisha(&none, "cache-0")), moves);
         assert_eq!(judged(&pod(|_| {}), &redisha(&none, "cache-1")), moves, "label only");
@@ -253,16 +253,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_ends_at_its_bound_and_starts_anew_when_nobody_asked_meanwhile() {
+    fn a_hold_is_counted_anew_when_nobody_asked_meanwhile() {
         let redisha = redisha(&json!({"switchover": {"drainHold": "60s"}}), "cache-0");
         let held = |since: i64, last: i64| {
             let mark = Eviction { since: at(since), last: at(last) }.to_annotation();
             judged(&pod(|meta| meta["annotations"][EVICTION_ANNOTATION] = json!(mark)), &redisha)
         };
-        let moves =
-            |since| Judgement::Move { mark: Eviction { since: at(since), last: at(1_000) } };
+        let moves = |since| {
+            let mark = Eviction { since: at(since), last: at(1_000) };
+            Judgement::Move { mark, hold: Duration::from_mins(1) }
+        };
         assert_eq!(held(941, 995), moves(941));
-        assert_eq!(held(940, 995), Judgement::LetGo);
         assert_eq!(held(100, 900), moves(1_000));
     }
 }

@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{Plan, owned};
 use crate::api::{ROLE_LABEL, ROLE_PRIMARY};
 
-/// One pod of all may be away. With a floor on the primary this one covers the replicas only:
+/// One pod of all may be away. When an eviction has been held for long enough, none is held back
+/// any more: the budget would go on refusing it for as long as no replica is ready. With a floor on the primary this one covers the replicas only:
 /// two budgets over one pod make the eviction API answer 500.
 pub fn all(plan: &Plan) -> PodDisruptionBudget {
     let mut selector =
@@ -17,7 +18,9 @@ pub fn all(plan: &Plan) -> PodDisruptionBudget {
         unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
         ..PodDisruptionBudgetSpec::default()
     };
-    if plan.primary_floor {
+    if plan.let_go {
+        spec.max_unavailable = Some(IntOrString::String("100%".to_owned()));
+    } else if plan.primary_floor {
         selector.match_expressions = Some(vec![LabelSelectorRequirement {
             key: ROLE_LABEL.to_owned(),
             operator: "NotIn".to_owned(),
@@ -38,7 +41,7 @@ pub fn all(plan: &Plan) -> PodDisruptionBudget {
 
 /// The primary is never evicted; its label moves first.
 pub fn floor(plan: &Plan) -> Option<PodDisruptionBudget> {
-    if !plan.primary_floor {
+    if !plan.primary_floor || plan.let_go {
         return None;
     }
     let mut labels = plan.names.selector();
