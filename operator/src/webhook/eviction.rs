@@ -33,11 +33,8 @@ enum Judgement {
     Allow,
     /// A primary that cannot move at all.
     AllowWith(&'static str),
-    /// A primary: mark it and wait.
-    Move { mark: Eviction },
-    /// It has been held for as long as the specification allows. The mark goes on, so that the
-    /// acting operator opens the budget, too.
-    LetGo { mark: Eviction },
+    /// A primary: mark it and wait. Who is still there at the end is let go when `hold` is over.
+    Move { mark: Eviction, hold: Duration },
 }
 
 /// Decides, and does what it takes. Anything that cannot be read is admitted: the webhook is a help,
