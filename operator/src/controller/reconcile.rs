@@ -160,9 +160,7 @@ impl Loop {
             return Ok(Rollout::Done);
         };
         self.forget_old_evictions(&facts).await;
-        let Some(rollout) = self.rollout(&object, &facts) else {
-            return Ok(Rollout::Done);
-        };
+        let rollout = self.rollout(&object, &facts);
         if let Rollout::Replace { name, uid } = &rollout
             && set.as_ref().is_some_and(|set| is_settled(set, &facts.asked))
         {
@@ -201,20 +199,26 @@ impl Loop {
         self.executor = Some(Running(tokio::spawn(executor.run())));
     }
 
-    /// The next step of a rollout; `None` while the primary is moving or not known.
-    fn rollout(&self, object: &RedisHA, facts: &Facts) -> Option<Rollout> {
-        let arbiter = object.status.as_ref()?.arbiter.as_ref()?;
-        let primary = arbiter.primary.as_ref()?;
-        if arbiter.switchover.is_some() || arbiter.election.is_some() {
-            return None;
+    /// The next step of a rollout. Nobody is replaced while the primary is moving, not known, or
+    /// about to move for another reason, perhaps to the very replica that would be replaced.
+    fn rollout(&self, object: &RedisHA, facts: &Facts) -> Rollout {
+        let arbiter = object.status.as_ref().and_then(|status| status.arbiter.as_ref());
+        let primary = arbiter.and_then(|arbiter| arbiter.primary.as_ref());
+        let (Some(arbiter), Some(primary)) = (arbiter, primary) else {
+            return Rollout::Done;
+        };
+        let request = trigger::request(facts, arbiter);
+        if request.is_none() {
+            self.cluster.release_hold();
         }
-        match trigger::request(facts, arbiter) {
-            None => self.cluster.release_hold(),
-            // The primary is about to move, perhaps to the very replica that would be replaced.
-            Some(request) if request.reason != Reason::RollingUpdate => return None,
-            Some(_) => {}
+        let moves = arbiter.switchover.is_some() || arbiter.election.is_some();
+        let other = request.is_some_and(|request| request.reason != Reason::RollingUpdate);
+        match trigger::rollout(facts, &primary.name) {
+            Rollout::Replace { .. } if moves || other => {
+                Rollout::Wait("the primary moves first".to_owned())
+            }
+            rollout => rollout,
         }
-        Some(trigger::rollout(facts, &primary.name))
     }
 
     async fn replace(&self, name: &str, uid: &str) -> Result<(), PassError> {
