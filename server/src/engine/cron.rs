@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use crate::client::{Closing, Duty, Hold};
 
+use super::effects::Timer;
 use super::{Engine, hooks};
 
 /// A connection that has not authenticated is ended after this time, in milliseconds.
 const HANDSHAKE_MS: u64 = 60_000;
+/// Timers that may be out of date before they are looked through.
+const TIMERS_KEPT: usize = 4096;
 /// Segments of the keyspace that one step of active expiry looks at.
 const EXPIRE_SEGMENTS: usize = 16;
 
@@ -15,6 +18,7 @@ impl Engine {
     pub fn cron(&mut self) {
         self.expire_some();
         self.end_idle();
+        self.forget_timers();
         self.memory_bytes = resident_bytes().unwrap_or(self.memory_bytes);
         self.memory_peak_bytes = self.memory_peak_bytes.max(self.memory_bytes);
         self.reckon_speed();
@@ -45,6 +49,21 @@ impl Engine {
                 break;
             }
         }
+    }
+
+    /// Timers of blocked commands that were served long before their deadlines must not pile up.
+    fn forget_timers(&mut self) {
+        if self.timers.len() < TIMERS_KEPT + 2 * self.clients.len() {
+            return;
+        }
+        let clients = &self.clients;
+        self.timers.retain(|deadline_ms, timer| match timer {
+            Timer::Blocked(id) => clients
+                .get(id)
+                .and_then(|client| client.blocked.as_ref())
+                .is_some_and(|blocked| blocked.deadline_ms == Some(deadline_ms)),
+            _ => true,
+        });
     }
 
     /// Ends connections that are idle beyond `timeout`, or never authenticated.

@@ -72,6 +72,19 @@ impl Timers {
         self.heap.peek().map(|Reverse((deadline_ms, _))| *deadline_ms)
     }
 
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// Drops the timers for which `keep` says that nobody waits for them any more.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64, Timer) -> bool) {
+        self.heap.retain(|Reverse((deadline_ms, timer))| keep(*deadline_ms, *timer));
+    }
+
     /// The next timer that is due.
     pub fn due(&mut self, now_ms: u64) -> Option<Timer> {
         if self.next()? > now_ms {

@@ -340,7 +340,9 @@ impl Engine {
         self.forget_blocked(&mut client);
         self.unwatch(&mut client);
         crate::command::pubsub::forget(self, &mut client);
-        self.held.retain(|held| *held != id);
+        if client.hold == Hold::Paused {
+            self.held.retain(|held| *held != id);
+        }
         self.clients.remove(id);
         hooks::disconnected(self, &mut client);
     }

@@ -270,7 +270,9 @@ impl Net {
             return;
         }
         let Some(conn) = self.conn(id) else { return };
-        if conn.ended || conn.stream.shutdown(std::net::Shutdown::Write).is_err() {
+        // With input unread, closing would send a reset, which may overtake the last answer.
+        let nothing_unread = conn.ended && !conn.readable;
+        if nothing_unread || conn.stream.shutdown(std::net::Shutdown::Write).is_err() {
             return self.drop_conn(engine, id);
         }
         conn.draining_until_ms = Some(now_ms + DRAIN_MS);
