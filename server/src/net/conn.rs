@@ -247,6 +247,8 @@ impl Net {
                         client.output_full = false;
                         engine.resume(id);
                         engine.run_resumed();
+                        // What a session of another node answers leaves in envelopes only.
+                        engine.seal_sessions();
                         continue;
                     }
                     if client.duty == Duty::Replica && engine.fill_replica(id, REPLICA_CHUNK_BYTES)

@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// Puts into envelopes what this turn's commands answered; before outputs are written.
-    pub(in crate::engine) fn seal_sessions(&mut self) {
+    pub(crate) fn seal_sessions(&mut self) {
         if self.rooms.relays.sessions == 0 {
             return;
         }
