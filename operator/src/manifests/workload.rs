@@ -68,7 +68,14 @@ fn pod(settings: &Settings, selector: &Value) -> Value {
 
 fn container(settings: &Settings) -> Value {
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-    let probe = |path: &str| json!({"httpGet": {"path": path, "port": "probes"}});
+    // A starved node answers late, and a restart would only make it worse.
+    let probe = |path: &str, failures: u32| {
+        json!({
+            "httpGet": {"path": path, "port": "probes"},
+            "timeoutSeconds": 5,
+            "failureThreshold": failures,
+        })
+    };
     json!({
         "name": "operator",
         "image": settings.operator_image,
@@ -84,8 +91,8 @@ fn container(settings: &Settings) -> Value {
             {"name": "probes", "containerPort": 8080},
             {"name": "webhook", "containerPort": 9443},
         ],
-        "livenessProbe": probe("/livez"),
-        "readinessProbe": probe("/readyz"),
+        "livenessProbe": probe("/livez", 6),
+        "readinessProbe": probe("/readyz", 3),
         "resources": settings.resources,
         "securityContext": {
             "allowPrivilegeEscalation": false,

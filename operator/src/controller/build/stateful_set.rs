@@ -204,7 +204,8 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(period_seconds),
-        timeout_seconds: Some(2),
+        // A starved node answers late; the members' own word decides what matters.
+        timeout_seconds: Some(5),
         failure_threshold: Some(failures),
         ..Probe::default()
     }
