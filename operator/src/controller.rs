@@ -11,6 +11,7 @@ pub mod facts;
 pub mod http;
 pub mod lead;
 pub mod leader;
+pub mod live;
 pub mod observe;
 pub mod probes;
 pub mod reconcile;

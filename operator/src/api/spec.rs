@@ -57,8 +57,8 @@ pub struct RedisHASpec {
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
 
-    /// Directives of redis.conf by name, for example `maxmemory: 1gb`. A change is rolled out, the
-    /// replicas first. What the operator itself decides (ports, replication, identity, folders,
+    /// Directives of redis.conf by name, for example `maxmemory: 1gb`. Those that a running server
+    /// takes are told to it at once; a change of any other is rolled out, the replicas first. What the operator itself decides (ports, replication, identity, folders,
     /// passwords) is refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "config_schema")]

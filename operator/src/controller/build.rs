@@ -261,7 +261,8 @@ mod tests {
         assert_eq!(hash(json!({"switchover": {"pauseTimeout": "1s"}})), base);
         assert_eq!(hash(json!({"disruption": {"primaryFloor": true}})), base);
         assert_ne!(hash(json!({"image": "other:1"})), base);
-        assert_ne!(hash(json!({"config": {"maxmemory": "1gb"}})), base);
+        assert_eq!(hash(json!({"config": {"maxmemory": "1gb"}})), base, "told, not rolled out");
+        assert_ne!(hash(json!({"config": {"databases": "32"}})), base);
         assert_ne!(hash(json!({"resources": {"limits": {"memory": "1Gi"}}})), base);
         assert_ne!(hash(json!({"terminationGracePeriodSeconds": 61})), base);
         let mut newer = fixture::plan(&json!({}));

@@ -20,6 +20,7 @@ use super::build::{Bundle, asked_hash, build};
 use super::cluster::Cluster;
 use super::context::Context;
 use super::directory::PodDirectory;
+use super::live::Told;
 use super::observe::{ObserveError, Observed, observe};
 use super::status::{self, Inputs, Problem};
 use super::store::StatusStore;
@@ -46,6 +47,8 @@ enum PassError {
     Invalid(#[from] Invalid),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error("{0}")]
+    Directive(String),
     #[error("cannot replace {pod}: {source}")]
     Replace { pod: String, source: Box<kube::Error> },
     #[error("cannot write the status: {0}")]
@@ -67,6 +70,7 @@ pub struct Loop {
     cluster: Arc<Cluster>,
     applied: Option<(Bundle, Instant)>,
     executor: Option<Running>,
+    told: Told,
 }
 
 /// Ends its task when it is dropped.
@@ -80,7 +84,7 @@ impl Drop for Running {
 
 impl Loop {
     pub fn new(context: Context, cluster: Arc<Cluster>) -> Self {
-        Self { context, cluster, applied: None, executor: None }
+        Self { context, cluster, applied: None, executor: None, told: Told::default() }
     }
 
     /// Runs until the object is gone, or the future is dropped.
@@ -160,12 +164,14 @@ impl Loop {
             return Ok(Rollout::Done);
         };
         self.forget_old_evictions(&facts).await;
+        let told = self.told.tell(&plan.config, &facts.pods, &plan.internal_password).await;
         let rollout = self.rollout(&object, &facts);
         if let Rollout::Replace { name, uid } = &rollout
             && set.as_ref().is_some_and(|set| is_settled(set, &facts.asked))
         {
             self.replace(name, uid).await?;
         }
+        told.map_err(PassError::Directive)?;
         Ok(rollout)
     }
 

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::super::live;
 use super::config_map::{AUTH_DIR, CONF_DIR, DATA_DIR};
 use super::{Plan, owned};
 use crate::api::{ASKED_ANNOTATION, CONF_KEY, HEALTH_PORT, READONLY_PORT, REDIS_PORT, RUN_AS};
@@ -46,9 +47,11 @@ pub fn stateful_set(plan: &Plan) -> StatefulSet {
 /// is out of date. What the operator itself decides is left out on purpose: its upgrade must not
 /// restart anybody.
 pub fn asked_hash(plan: &Plan) -> String {
+    let config: BTreeMap<_, _> =
+        plan.config.iter().filter(|(name, _)| !live::is_live(name)).collect();
     let asked = serde_json::json!({
         "image": plan.image,
-        "config": plan.config,
+        "config": config,
         "resources": plan.resources,
         "grace": plan.grace_seconds,
     });

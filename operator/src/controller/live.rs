@@ -1,0 +1,150 @@
+//! Directives that a running server takes by CONFIG SET: a change of them restarts nobody.
+//!
+//! What must be said to which pod is a pure question; saying it goes through the executor's client.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::api::REDIS_PORT;
+use crate::executor::client::{CallError, Client, Lane};
+use crate::trigger::PodFacts;
+
+/// Name, and the server's default, to which a directive returns when it is taken out of the
+/// specification. Any other directive is rolled out.
+const LIVE: [(&str, &str); 20] = [
+    ("hash-max-listpack-entries", "512"),
+    ("hash-max-listpack-value", "64"),
+    ("hz", "10"),
+    ("list-compress-depth", "0"),
+    ("list-max-listpack-size", "-2"),
+    ("loglevel", "notice"),
+    ("maxclients", "10000"),
+    ("maxmemory", "0"),
+    ("maxmemory-policy", "noeviction"),
+    ("repl-backlog-size", "10mb"),
+    ("repl-timeout", "60"),
+    ("save", "3600 1 300 100 60 10000"),
+    ("set-max-intset-entries", "512"),
+    ("set-max-listpack-entries", "128"),
+    ("set-max-listpack-value", "64"),
+    ("stop-writes-on-bgsave-error", "yes"),
+    ("tcp-keepalive", "300"),
+    ("timeout", "0"),
+    ("zset-max-listpack-entries", "128"),
+    ("zset-max-listpack-value", "64"),
+];
+
+const DEADLINE: Duration = Duration::from_secs(2);
+
+type Config = BTreeMap<String, String>;
+
+/// Whether a change of this directive needs no restart.
+pub fn is_live(name: &str) -> bool {
+    LIVE.iter().any(|(live, _)| *live == name)
+}
+
+/// What each pod has been told, by the pod's UID.
+#[derive(Debug, Default)]
+pub struct Told(HashMap<String, Config>);
+
+impl Told {
+    /// Tells every pod that does not know yet. A pod that cannot be reached is told next time; one
+    /// that refuses a value is the error, as a sentence.
+    pub async fn tell(
+        &mut self,
+        config: &Config,
+        pods: &[PodFacts],
+        secret: &str,
+    ) -> Result<(), String> {
+        self.0.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
+        let wanted = wanted(config);
+        for pod in pods.iter().filter(|pod| !pod.terminating) {
+            let Some(ip) = &pod.ip else { continue };
+            let news = news(self.0.get(&pod.uid), &wanted);
+            if news.is_empty() || tell_one(ip, secret, &pod.name, &news).await? {
+                self.0.insert(pod.uid.clone(), wanted.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wanted(config: &Config) -> Config {
+    config.iter().filter(|(name, _)| is_live(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+/// What a pod must be told. One that was told nothing has read its file, which may have been older
+/// than the specification.
+fn news(told: Option<&Config>, wanted: &Config) -> Vec<(String, String)> {
+    let none = Config::new();
+    let told = told.unwrap_or(&none);
+    let changed = wanted.iter().filter(|(name, value)| told.get(*name) != Some(value));
+    let dropped = LIVE
+        .iter()
+        .filter(|(name, _)| told.contains_key(*name) && !wanted.contains_key(*name))
+        .map(|(name, default)| ((*name).to_owned(), (*default).to_owned()));
+    changed.map(|(name, value)| (name.clone(), value.clone())).chain(dropped).collect()
+}
+
+/// True when the pod has taken everything; false when it cannot be reached now.
+async fn tell_one(
+    ip: &str,
+    secret: &str,
+    pod: &str,
+    news: &[(String, String)],
+) -> Result<bool, String> {
+    let client = Client::new(ip, REDIS_PORT, secret);
+    for (name, value) in news {
+        let words = ["CONFIG", "SET", name, value].map(str::to_owned);
+        match client.call(Lane::Act, &words, DEADLINE).await {
+            Ok(_) => tracing::info!(pod, name, value, "directive set"),
+            Err(CallError::Refused { code, message, .. }) => {
+                return Err(format!(
+                    "spec.config.{name}: {pod} refuses `{value}`: {code} {message}"
+                ));
+            }
+            Err(error) => {
+                tracing::debug!(pod, %error, "not told yet");
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(entries: &[(&str, &str)]) -> Config {
+        entries.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    fn check(told: Option<&[(&str, &str)]>, asked: &[(&str, &str)], expect: &[(&str, &str)]) {
+        let told = told.map(config);
+        let made = news(told.as_ref(), &wanted(&config(asked)));
+        let expect: Vec<_> =
+            expect.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(made, expect);
+    }
+
+    #[test]
+    fn a_pod_is_told_what_it_does_not_know() {
+        let asked = [("maxmemory", "1gb"), ("timeout", "5")];
+        check(None, &asked, &asked);
+        check(Some(&asked), &asked, &[]);
+        check(Some(&[("maxmemory", "1gb")]), &asked, &[("timeout", "5")]);
+        check(Some(&[("maxmemory", "2gb"), ("timeout", "5")]), &asked, &[("maxmemory", "1gb")]);
+    }
+
+    #[test]
+    fn what_is_taken_out_returns_to_the_servers_default() {
+        check(Some(&[("maxmemory", "1gb")]), &[], &[("maxmemory", "0")]);
+        check(None, &[], &[]);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_never_said() {
+        check(None, &[("databases", "32"), ("hz", "20")], &[("hz", "20")]);
+    }
+}
