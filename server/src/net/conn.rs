@@ -33,7 +33,9 @@ pub struct Conn {
     writable: bool,
     /// Already in the list of those to be read.
     listed: bool,
-    /// The peer sent its end.
+    /// The peer's end is on its way: a short read does not mean that nothing is left.
+    end_near: bool,
+    /// The peer's end was read.
     ended: bool,
     /// Our end was sent; input is read and dropped until the peer's, or this time.
     draining_until_ms: Option<u64>,
@@ -50,6 +52,7 @@ impl Conn {
             readable: false,
             writable: !connecting,
             listed: false,
+            end_near: false,
             ended: false,
             draining_until_ms: None,
             sent: 0,
@@ -84,7 +87,7 @@ impl Net {
             }
         }
         if event.is_read_closed() {
-            conn.ended = true;
+            conn.end_near = true;
         }
     }
 
@@ -161,7 +164,7 @@ impl Net {
                     if !draining {
                         engine.receive(id, &self.buffer[..count]);
                     }
-                    if count < self.buffer.len() && !conn.ended {
+                    if count < self.buffer.len() && !conn.end_near {
                         conn.readable = false;
                     }
                     left = left.saturating_sub(count);
@@ -272,9 +275,9 @@ impl Net {
             return;
         }
         let Some(conn) = self.conn(id) else { return };
-        // With input unread, closing would send a reset, which may overtake the last answer.
-        let nothing_unread = conn.ended && !conn.readable;
-        if nothing_unread || conn.stream.shutdown(std::net::Shutdown::Write).is_err() {
+        // With input unread, closing would send a reset, which may overtake the last answer: only
+        // a connection whose end was read is closed at once.
+        if conn.ended || conn.stream.shutdown(std::net::Shutdown::Write).is_err() {
             return self.drop_conn(engine, id);
         }
         conn.draining_until_ms = Some(now_ms + DRAIN_MS);
