@@ -90,6 +90,10 @@ impl Engine {
             || !self.is_managed() && client.authenticated && client.user == User::Default
     }
 
+    fn can_be_moved(&self, id: crate::client::ClientId) -> bool {
+        self.clients.get(id).is_some_and(|client| maintenance::can_be_moved(&client.lib_name))
+    }
+
     /// Tells the clients that asked for maintenance notifications.
     pub(in crate::engine) fn notify_clients(&mut self, notice: &crate::handover::Notice) {
         use crate::handover::Notice;
@@ -104,6 +108,7 @@ impl Engine {
         for (id, wanted) in listening {
             let push = match notice {
                 Notice::Started => maintenance::failing_over(sequence, maintenance::MOVING_SECONDS),
+                Notice::Moved(_) if !self.can_be_moved(id) => continue,
                 Notice::Moved(target) => {
                     let target = super::target_of(target);
                     maintenance::moving(sequence, &target, wanted)
