@@ -181,7 +181,8 @@ async fn switch_once(place: &Place, shared: &Shared, course: &mut Course) -> any
         course.not_switched = Some(sentence(&last));
         return Ok(());
     }
-    course.pauses_us.push(pause_us);
+    // A cluster's record has no length when the old primary could not be asked any more.
+    course.pauses_us.extend((pause_us > 0).then_some(pause_us));
     course.gaps_us.push(shared.longest_us.load(Ordering::Relaxed));
     course.switchovers += 1;
     Ok(())

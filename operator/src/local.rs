@@ -114,11 +114,9 @@ async fn execute(layout: &Layout) -> anyhow::Result<()> {
         layout: layout.clone(),
         directives: Vec::new(),
     };
-    let (handle, executor) = world::execute(&recipe, to_stderr());
-    let watch = tokio::spawn(world::watch_requests(layout.clone(), handle));
+    let executing = world::execute(&recipe, to_stderr())?;
     told_to_end()?.await;
-    executor.abort();
-    watch.abort();
+    drop(executing);
     Ok(())
 }
 

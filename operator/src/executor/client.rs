@@ -58,6 +58,8 @@ struct Inner {
     port: u16,
     secret: String,
     lanes: [Mutex<Option<Connection>>; 3],
+    /// The last handover of this member that was noticed.
+    handover: std::sync::Mutex<String>,
 }
 
 /// `MultiplexedConnection` has no `Debug` that is worth printing.
@@ -73,8 +75,17 @@ impl Client {
     /// A client of the member at `host:port`; connects when it is first used.
     pub fn new(host: &str, port: u16, secret: &str) -> Self {
         let lanes = [Mutex::new(None), Mutex::new(None), Mutex::new(None)];
-        let inner = Inner { host: host.to_owned(), port, secret: secret.to_owned(), lanes };
+        let (host, secret) = (host.to_owned(), secret.to_owned());
+        let inner = Inner { host, port, secret, lanes, handover: std::sync::Mutex::default() };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whether this handover of the member is noticed for the first time.
+    pub fn first_sight_of(&self, handover: &str) -> bool {
+        let mut known = self.inner.handover.lock().expect("no holder of this lock panics");
+        let first = *known != handover;
+        handover.clone_into(&mut known);
+        first
     }
 
     /// `host:port`, as it is shown in errors.

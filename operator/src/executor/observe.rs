@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use switchover::{Seen, Status};
+use switchover::{Handover, Seen, Status};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use super::client::{Client, Lane};
 use super::wire;
@@ -11,6 +12,9 @@ use super::wire;
 /// How long a member may take to answer STATUS; an executing thread that is busy for longer is as
 /// good as silent to the decision, which has a longer bound of its own before it acts on that.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the record of a switch may wait for the length of its pause.
+const MEASURE_WITHIN: Duration = Duration::from_millis(150);
 
 /// One member's own word; the error is a clause for people.
 pub async fn status_of(client: &Client) -> Result<Status, String> {
@@ -24,9 +28,10 @@ pub async fn fill(members: &mut [Seen], clients: Vec<Client>) {
     let mut asked = JoinSet::new();
     for (index, client) in clients.into_iter().enumerate() {
         asked.spawn(async move {
-            let status = status_of(&client).await;
-            if status.is_ok() {
+            let mut status = status_of(&client).await;
+            if let Ok(seen) = &mut status {
                 client.warm().await;
+                await_measure(&client, seen).await;
             }
             (index, status)
         });
@@ -36,6 +41,22 @@ pub async fn fill(members: &mut [Seen], clients: Vec<Client>) {
             Ok((index, Ok(status))) => members[index].status = Some(status),
             Ok((index, Err(why))) => tracing::debug!(member = members[index].name, why, "silent"),
             Err(error) => tracing::error!(%error, "asking a member failed"),
+        }
+    }
+}
+
+/// An old primary knows the length of its pause when the first command that it held has its answer
+/// from the new one, which may be a moment after the switch. That moment is waited for once.
+async fn await_measure(client: &Client, status: &mut Status) {
+    if status.handover != Handover::Accepted || !client.first_sight_of(&status.handover_id) {
+        return;
+    }
+    let until = Instant::now() + MEASURE_WITHIN;
+    while status.pause_us == 0 && Instant::now() < until {
+        sleep(Duration::from_millis(5)).await;
+        match status_of(client).await {
+            Ok(again) => *status = again,
+            Err(_) => return,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use switchover::{Arbiter, Role};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -48,6 +49,8 @@ pub enum WorldError {
     PortTaken(u16),
     #[error("cannot listen on 127.0.0.1:{port}: {source}")]
     Listen { port: u16, source: io::Error },
+    #[error("cannot start the executor's thread: {0}")]
+    Executor(io::Error),
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error(transparent)]
@@ -64,8 +67,8 @@ pub struct World {
     recipe: Recipe,
     temporary: bool,
     fleet: Fleet,
-    tasks: Vec<JoinHandle<()>>,
-    handle: Option<Handle>,
+    front: JoinHandle<()>,
+    executing: Option<Executing>,
     _held: Held,
 }
 
@@ -95,17 +98,19 @@ impl World {
                 return Err(error.into());
             }
         };
-        let mut tasks = vec![tokio::spawn(front::serve(listener, layout.clone()))];
-        let mut handle = None;
-        if options.executor {
-            let (woken, task) = execute(&recipe, Box::new(move |line| tell(line)));
-            tasks.extend([task, tokio::spawn(watch_requests(layout.clone(), woken.clone()))]);
-            handle = Some(woken);
-        }
+        let front = tokio::spawn(front::serve(listener, layout.clone()));
         let temporary = options.temporary;
-        let world = Self { layout, port, recipe, temporary, fleet, tasks, handle, _held: held };
+        let mut world =
+            Self { layout, port, recipe, temporary, fleet, front, executing: None, _held: held };
         if !options.executor {
             return Ok(world);
+        }
+        match execute(&world.recipe, Box::new(move |line| tell(line))) {
+            Ok(executing) => world.executing = Some(executing),
+            Err(error) => {
+                world.end().await;
+                return Err(WorldError::Executor(error));
+            }
         }
         let failed = tokio::select! {
             ready = world.ready(READY_WITHIN) => match ready {
@@ -120,8 +125,8 @@ impl World {
 
     /// Wakes the executor of this process.
     pub fn nudge(&self) {
-        if let Some(handle) = &self.handle {
-            handle.nudge();
+        if let Some(executing) = &self.executing {
+            executing.handle.nudge();
         }
     }
 
@@ -166,9 +171,8 @@ impl World {
 
     /// Ends everything that was started.
     pub async fn end(self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        drop(self.executing);
+        self.front.abort();
         self.fleet.end(!self.temporary).await;
         remove(&self.layout, self.temporary);
     }
@@ -187,16 +191,36 @@ fn remove(layout: &Layout, temporary: bool) {
     }
 }
 
-/// Starts an executor over the files of an environment.
-pub fn execute(recipe: &Recipe, tell: Tell) -> (Handle, JoinHandle<()>) {
+/// An executor on a thread of its own. Ends when this is dropped.
+pub struct Executing {
+    pub handle: Handle,
+    _end: oneshot::Sender<()>,
+}
+
+/// Starts an executor over the files of an environment. It has a thread and a runtime of its own,
+/// so that the steps of a pause never queue behind the front door's or a drill's connections.
+pub fn execute(recipe: &Recipe, tell: Tell) -> io::Result<Executing> {
     let store = FileArbiter::new(&recipe.layout, &recipe.uid);
     let executor = Executor::new(store, Files::new(&recipe.layout, tell), &recipe.secret);
     let handle = executor.handle();
-    (handle, tokio::spawn(executor.run()))
+    let watch = watch_requests(recipe.layout.clone(), handle.clone());
+    let (end, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("executor".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = executor.run() => {}
+                () = watch => {}
+                // An error is the sender's drop, which is how the end is told.
+                _ = ended => {}
+            }
+        });
+    })?;
+    Ok(Executing { handle, _end: end })
 }
 
 /// Wakes the executor when another process has written a request.
-pub async fn watch_requests(layout: Layout, handle: Handle) {
+async fn watch_requests(layout: Layout, handle: Handle) {
     let mut seen = changed_at(&layout.request());
     loop {
         sleep(Duration::from_millis(50)).await;
