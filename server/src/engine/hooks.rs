@@ -117,7 +117,7 @@ pub fn link_event(
     event: LinkEvent<'_>,
 ) {
     match owner {
-        LinkOwner::Relay => engine.relay_link_event(client, event),
+        LinkOwner::Relay => engine.relay_link_event(client, &event),
         LinkOwner::Handover => engine.route_event(client, &event),
         LinkOwner::Replication => engine.primary_event(client, event),
     }

@@ -132,7 +132,7 @@ impl Engine {
                 client.hold = Hold::None;
                 self.resume(id);
             } else {
-                let pending = self.pending_of(*taken);
+                let pending = self.pending_of(&taken);
                 self.open_relay(&mut client, Some(pending));
             }
             self.clients.put_back(client);
@@ -159,7 +159,11 @@ impl Engine {
     fn forward(&mut self, client: &mut Client, args: Args<'_>) {
         let relays = &mut self.rooms.relays;
         let Some(relayed) = relays.relayed.get_mut(&client.id) else { return };
-        let Some(link) = self.clients.get_mut(relayed.link) else { return };
+        let Some(link) = self.clients.get_mut(relayed.link) else {
+            // Its end is being handled; nobody can say any more what becomes of this command.
+            client.closing = Closing::AfterOutput;
+            return;
+        };
         let argv: Vec<Vec<u8>> = args.iter().map(<[u8]>::to_vec).collect();
         relayed.account.send(encode(&argv), &mut link.out);
         if relayed.account.in_flight_bytes() > IN_FLIGHT_BYTES {

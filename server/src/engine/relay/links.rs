@@ -19,7 +19,7 @@ const UNREACHABLE: &str = "LOADING the new primary cannot be reached; the comman
 
 impl Engine {
     /// Something happened on a relay's link. `link` is the running client.
-    pub(in crate::engine) fn relay_link_event(&mut self, link: &mut Client, event: LinkEvent<'_>) {
+    pub(in crate::engine) fn relay_link_event(&mut self, link: &mut Client, event: &LinkEvent<'_>) {
         let Some(id) = self.rooms.relays.by_link.get(&link.id).copied() else { return };
         match event {
             LinkEvent::Connected => {

@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// A blocked command as it is carried: with its place and the time that it has left.
-    pub(super) fn pending_of(&self, blocked: Blocked) -> Pending {
+    pub(super) fn pending_of(&self, blocked: &Blocked) -> Pending {
         let now_ms = self.now.mono_ms();
         let left_ms = blocked.deadline_ms.map(|deadline| deadline.saturating_sub(now_ms));
         let since_ms = now_ms.saturating_sub(blocked.since_ms);
@@ -57,11 +57,12 @@ impl Engine {
     /// it sent since.
     pub(super) fn take_back(&mut self, id: ClientId, session: &Session, unexecuted: Vec<Argv>) {
         let Some(mut client) = self.clients.take(id) else { return };
-        self.import(&mut client, session, unexecuted);
+        Self::import(&mut client, session, unexecuted);
         self.clients.put_back(client);
     }
 
-    pub(super) fn import(&mut self, client: &mut Client, session: &Session, after: Vec<Argv>) {
+    /// Lays a session upon a connection; `after` is executed behind its pending command.
+    fn import(client: &mut Client, session: &Session, after: Vec<Argv>) {
         client.db = session.db;
         client.proto = if session.protocol == 3 { Proto::Resp3 } else { Proto::Resp2 };
         // Nobody saw what happened to the watched keys meanwhile, so EXEC answers null.
@@ -90,7 +91,7 @@ impl Engine {
         let run = SessionRun { consumed: 0, reported: 1, sealed, state, touched: false };
         client.session = Some(Box::new(run));
         self.rooms.relays.sessions += 1;
-        self.import(client, session, Vec::new());
+        Self::import(client, session, Vec::new());
         self.resume(client.id);
     }
 
@@ -138,7 +139,7 @@ impl Engine {
                 // "Not executed here" is this node's last word about what its gate held.
                 hooks::held_command_answered(self);
             }
-            let pending = blocked.map(|blocked| self.pending_of(*blocked));
+            let pending = blocked.map(|blocked| self.pending_of(&blocked));
             self.move_session_on(&mut client, pending);
             self.clients.put_back(client);
             self.clients.queue_flush(id);
@@ -155,7 +156,7 @@ impl Engine {
             hooks::held_command_answered(self);
         }
         let blocked = self.forget_blocked(client);
-        let pending = blocked.map(|blocked| self.pending_of(*blocked));
+        let pending = blocked.map(|blocked| self.pending_of(&blocked));
         self.move_session_on(client, pending);
     }
 
