@@ -164,6 +164,8 @@ pub struct Client {
     pub last_command: &'static str,
     pub commands: u64,
     pub bytes_in: u64,
+    /// Bytes that were written and taken off the front of `out`; what was written of `out` and is
+    /// still in it is not counted yet.
     pub bytes_out: u64,
 }
 

@@ -163,3 +163,16 @@ fn what_is_open_is_answered_before_its_connection_ends() -> Result<()> {
     ensure!(b.server.client()?.say("GET n")?.text()? == "1");
     Ok(())
 }
+
+/// A cluster that was deleted kept its last pod for the whole of its grace period.
+#[test]
+fn a_primary_that_nobody_uses_and_nobody_follows_does_not_wait() -> Result<()> {
+    let (mut a, others) = cluster(1, &["--shutdown-timeout", "600"])?;
+    drop(others);
+    wait::until("the follower is gone", PATIENCE, || {
+        Ok((a.server.info("connected_slaves")? == "0").then_some(()))
+    })?;
+    a.server.signal("TERM");
+    ensure!(a.server.ended().success());
+    Ok(())
+}

@@ -191,6 +191,17 @@ impl Engine {
         hooks::resumed(self);
     }
 
+    /// A client's output was too large to go on, and has been written.
+    pub fn output_written(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.output_full = false;
+        }
+        self.resume(id);
+        self.run_resumed();
+        // What sessions are answered must be in envelopes before it is written.
+        self.seal_sessions();
+    }
+
     /// Goes on with clients that were resumed, until there is none.
     pub fn run_resumed(&mut self) {
         while let Some(id) = self.runnable.pop_front() {

@@ -258,6 +258,11 @@ impl Member {
         }
     }
 
+    /// Whether any other member follows this one, so that it could take over.
+    pub fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
     /// Whether a pause for a switch is on, or its handing over.
     pub fn is_paused(&self) -> bool {
         self.pause.is_some()

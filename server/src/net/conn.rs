@@ -247,11 +247,7 @@ impl Net {
             match write_out(conn, client, &mut engine.stats.bytes_out) {
                 Written::All => {
                     if client.output_full {
-                        client.output_full = false;
-                        engine.resume(id);
-                        engine.run_resumed();
-                        // What a session of another node answers leaves in envelopes only.
-                        engine.seal_sessions();
+                        engine.output_written(id);
                         continue;
                     }
                     if client.duty == Duty::Replica && engine.fill_replica(id, REPLICA_CHUNK_BYTES)
@@ -337,6 +333,7 @@ fn write_out(conn: &mut Conn, client: &mut Client, total: &mut u64) -> Written {
         if !conn.writable {
             if conn.sent >= OUTPUT_CUT_BYTES {
                 client.out.drain(..conn.sent);
+                client.bytes_out += conn.sent as u64;
                 conn.sent = 0;
             }
             return Written::Blocked;
@@ -344,7 +341,6 @@ fn write_out(conn: &mut Conn, client: &mut Client, total: &mut u64) -> Written {
         match conn.stream.write(&client.out[conn.sent..]) {
             Ok(count) => {
                 conn.sent += count;
-                client.bytes_out += count as u64;
                 *total += count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
@@ -352,6 +348,7 @@ fn write_out(conn: &mut Conn, client: &mut Client, total: &mut u64) -> Written {
             Err(_) => return Written::Broken,
         }
     }
+    client.bytes_out += conn.sent as u64;
     conn.sent = 0;
     client.out.clear();
     if client.out.capacity() > OUTPUT_KEPT_BYTES {

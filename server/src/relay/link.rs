@@ -150,22 +150,23 @@ impl Link {
 
     /// Takes bytes from the other side; appends to `out` what may now be sent to it.
     pub fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Vec<Outcome> {
+        // A large answer comes in many pieces: what is not whole yet stays where it is.
         self.input.extend_from_slice(bytes);
-        let input = std::mem::take(&mut self.input);
         let (mut used, mut outcomes) = (0, Vec::new());
         loop {
             match self.phase {
                 Phase::Ended => return outcomes,
                 Phase::Opening(left) => {
-                    let Some(end) = input[used..].windows(2).position(|pair| pair == b"\r\n")
-                    else {
+                    let rest = &self.input[used..];
+                    let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
                         break;
                     };
-                    let line = &input[used..used + end];
+                    let line = &rest[..end];
                     used += end + 2;
                     if line != b"+OK" {
                         let text = String::from_utf8_lossy(line.strip_prefix(b"-").unwrap_or(line));
-                        outcomes.push(self.refused(text.into_owned()));
+                        let text = text.into_owned();
+                        outcomes.push(self.refused(text));
                         return outcomes;
                     }
                     self.phase = if left == 1 { Phase::Open } else { Phase::Opening(left - 1) };
@@ -174,7 +175,7 @@ impl Link {
                         outcomes.push(Outcome::Opened);
                     }
                 }
-                Phase::Open => match envelope::take(&input[used..]) {
+                Phase::Open => match envelope::take(&self.input[used..]) {
                     Ok(None) => break,
                     Ok(Some((frame, length))) => {
                         used += length;
@@ -187,7 +188,7 @@ impl Link {
                 },
             }
         }
-        self.input = input[used..].to_vec();
+        self.input.drain(..used);
         outcomes
     }
 

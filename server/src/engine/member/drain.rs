@@ -16,6 +16,8 @@ use super::super::effects::{Effect, Timer};
 
 /// The operator has `shutdown-timeout` divided by this for its own switch.
 const ALONE_DIVISOR: u64 = 3;
+/// A primary that nobody uses and nobody can take over from ends after this time, in milliseconds.
+const ALONE_MS: u64 = 2_000;
 /// The number of the timer that ends the process.
 pub(super) const END: u64 = u64::MAX;
 
@@ -25,7 +27,7 @@ pub(super) enum Ending {
     #[default]
     No,
     /// Asked for; still serving or relaying.
-    Draining,
+    Draining { since_ms: u64 },
     /// Connections are closed between commands since this time.
     Closing { since_ms: u64 },
     /// All is closed.
@@ -38,28 +40,31 @@ impl Engine {
         if self.rooms.member.ending != Ending::No {
             return self.end_process();
         }
-        self.rooms.member.ending = Ending::Draining;
-        let bound_ms = self.config.shutdown_timeout_s.saturating_mul(1000);
         let now_ms = self.now.mono_ms();
+        self.rooms.member.ending = Ending::Draining { since_ms: now_ms };
+        let bound_ms = self.config.shutdown_timeout_s.saturating_mul(1000);
         self.timers.at(now_ms.saturating_add(bound_ms), Timer::Handover(END));
         let alone_at_us = self.now.mono_us.saturating_add(bound_ms * 1000 / ALONE_DIVISOR);
         self.member_event(Event::Drain { alone_at_us });
     }
 
     pub(super) fn begin_closing(&mut self) {
-        if self.rooms.member.ending == Ending::Draining {
+        if matches!(self.rooms.member.ending, Ending::Draining { .. }) {
             self.rooms.member.ending = Ending::Closing { since_ms: self.now.mono_ms() };
         }
     }
 
     /// Closes what may be closed now; ends the process when nobody is left.
     pub(super) fn closing_turn(&mut self) {
-        let Ending::Closing { since_ms } = self.rooms.member.ending else { return };
-        let served = |client: &&Client| client.duty == Duty::Commands && !client.is_internal();
+        let since_ms = match self.rooms.member.ending {
+            Ending::Closing { since_ms } => since_ms,
+            Ending::Draining { since_ms } => return self.end_if_alone(since_ms),
+            Ending::No | Ending::Gone => return,
+        };
         let idle: Vec<_> = self
             .clients
             .iter()
-            .filter(served)
+            .filter(|client| served(client))
             .filter(|client| client.closing == Closing::No && self.is_between_commands(client))
             // One that came since then has not been answered anything yet.
             .filter(|client| client.created_ms < since_ms || client.bytes_in > 0)
@@ -68,7 +73,16 @@ impl Engine {
         for id in idle {
             self.clients.close(id, Closing::AfterOutput);
         }
-        if self.clients.iter().find(served).is_none() {
+        if self.clients.iter().find(|client| served(client)).is_none() {
+            self.end_process();
+        }
+    }
+
+    fn end_if_alone(&mut self, since_ms: u64) {
+        if self.now.mono_ms() >= since_ms.saturating_add(ALONE_MS)
+            && !self.member().has_peers()
+            && self.clients.iter().find(|client| served(client)).is_none()
+        {
             self.end_process();
         }
     }
@@ -80,4 +94,9 @@ impl Engine {
             super::super::hooks::exit(self);
         }
     }
+}
+
+/// Whether it is a connection of an ordinary client.
+fn served(client: &Client) -> bool {
+    client.duty == Duty::Commands && !client.is_internal()
 }
