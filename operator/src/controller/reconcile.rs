@@ -47,8 +47,6 @@ enum PassError {
     Invalid(#[from] Invalid),
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    #[error("{0}")]
-    Directive(String),
     #[error("cannot replace {pod}: {source}")]
     Replace { pod: String, source: Box<kube::Error> },
     #[error("cannot write the status: {0}")]
@@ -62,6 +60,13 @@ enum Pass {
     Done {
         busy: bool,
     },
+}
+
+/// What a pass without a failure came to.
+struct Worked {
+    rollout: Rollout,
+    /// A directive that a pod refuses, as a sentence.
+    refused: Option<String>,
 }
 
 /// One `RedisHA`'s loop.
@@ -132,9 +137,10 @@ impl Loop {
         let object = Arc::new(object);
         self.cluster.set_object(Arc::clone(&object));
         match Box::pin(self.work(object)).await {
-            Ok(rollout) => {
-                self.tell(&rollout, None).await?;
-                Ok(Pass::Done { busy: rollout != Rollout::Done })
+            Ok(Worked { rollout, refused }) => {
+                let busy = rollout != Rollout::Done || refused.is_some();
+                self.tell(&rollout, refused.map(Problem::Failed)).await?;
+                Ok(Pass::Done { busy })
             }
             Err(error) => {
                 let problem = match &error {
@@ -152,7 +158,7 @@ impl Loop {
     }
 
     /// Everything but the status.
-    async fn work(&mut self, object: Arc<RedisHA>) -> Result<Rollout, PassError> {
+    async fn work(&mut self, object: Arc<RedisHA>) -> Result<Worked, PassError> {
         let names = self.cluster.names.clone();
         let Observed { object, decided, set } = observe(&self.context, &names, object).await?;
         self.cluster.set_object(Arc::clone(&object));
@@ -161,7 +167,7 @@ impl Loop {
         self.cluster.set_asked(&asked_hash(&plan));
         self.start_executor(&plan.internal_password);
         let Some(facts) = self.context.facts(&self.cluster, &object) else {
-            return Ok(Rollout::Done);
+            return Ok(Worked { rollout: Rollout::Done, refused: None });
         };
         self.forget_old_evictions(&facts).await;
         let told = self.told.tell(&plan.config, &facts.pods, &plan.internal_password).await;
@@ -171,8 +177,7 @@ impl Loop {
         {
             self.replace(name, uid).await?;
         }
-        told.map_err(PassError::Directive)?;
-        Ok(rollout)
+        Ok(Worked { rollout, refused: told.err() })
     }
 
     /// Applies the bundle when it changed, or when it has not been for a while.
