@@ -143,13 +143,13 @@ async fn switch_local(world: &World) -> anyhow::Result<(LastSwitchover, u64)> {
     let old = world.recipe().client(&from);
     let until = Instant::now() + PAUSE_KNOWN_WITHIN;
     loop {
-        let status = status_of(&old).await;
-        let status = status.map_err(|why| anyhow::anyhow!("the old primary's figures: {why}"))?;
-        if status.pause_us > 0 {
-            return Ok((last, status.pause_us));
-        }
+        let why = match status_of(&old).await {
+            Ok(status) if status.pause_us > 0 => return Ok((last, status.pause_us)),
+            Ok(_) => "it shows no pause".to_owned(),
+            Err(why) => why,
+        };
         if Instant::now() >= until {
-            bail!("{from} has switched and shows no pause");
+            bail!("the length of the pause of {from}: {why}");
         }
         sleep(Duration::from_millis(2)).await;
     }

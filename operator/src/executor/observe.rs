@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::client::{Client, Lane};
 use super::wire;
 
-/// How long a member may take to answer STATUS; an executing thread that is busy for longer is as
-/// good as silent to the decision, which has a longer bound of its own before it acts on that.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a member may take to answer STATUS. One second was too short on a machine with ten
+/// times the load that it can bear, and a request was called off because its target was "silent".
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the record of a switch may wait for the length of its pause.
 const MEASURE_WITHIN: Duration = Duration::from_millis(150);
