@@ -18,7 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use tests::clients::Clients;
 use tests::cluster::{Cluster, RedisHA};
-use tests::load::{Load, unharmed};
+use tests::load::{Bar, Load, unharmed};
 
 /// What every scenario acts on.
 struct World {
@@ -100,11 +100,20 @@ impl World {
     /// Acts under the load of all libraries and fails unless no client noticed. Clients are processes
     /// in a node's network, so draining that node moves pods and leaves them.
     fn under_load(&self, name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.under_load_with(Bar::NoError, name, act)
+    }
+
+    fn under_load_with(
+        &self,
+        bar: Bar,
+        name: &str,
+        act: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let target = self.redisha.target("node1")?;
         let mut load = Load::start(&self.clients, &target, name)?;
         act()?;
         load.more().context("after all was done")?;
-        unharmed(&load.stop()?)
+        unharmed(&load.stop()?, bar)
     }
 
     /// What a person would look at after a failure.

@@ -102,6 +102,31 @@ fn a_draining_primary_ends_connections_only_when_the_switch_is_released() -> Res
     end_all(movers, &b)
 }
 
+/// In a cluster the nodes learn one after the other that a Service leads elsewhere. A client that came
+/// back meanwhile was closed after each of its answers: go-redis used up its attempts and told its
+/// user "EOF".
+#[test]
+fn who_comes_by_the_old_address_after_the_release_is_not_closed_at_once() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &["--shutdown-timeout", "30"])?;
+    let b = others.pop().context("b")?;
+    let mut before = a.server.client()?;
+    ensure!(before.say("SET k v")?.text()? == "OK");
+    a.server.signal("TERM");
+    a.until("draining", "1")?;
+    a.pause("s", &b)?;
+    a.expect("HANDOVER", &handover("s", &b), "ACCEPTED 1.1")?;
+    a.expect("RELEASE", "ID s", "OK")?;
+    let mut newcomer = a.server.client()?;
+    for _ in 0..20 {
+        ensure!(newcomer.say("GET k")?.text()? == "v");
+    }
+    before.expect_end()?;
+    newcomer.expect_end()?;
+    let ended = a.server.ended();
+    ensure!(ended.success(), "{ended}: {}", a.server.log());
+    Ok(())
+}
+
 #[test]
 fn without_an_operator_a_draining_primary_hands_over_by_itself() -> Result<()> {
     let (mut a, mut others) = cluster(1, &["--shutdown-timeout", "6"])?;

@@ -1,7 +1,7 @@
 //! Stock libraries through `redisha local`, while the primary moves again and again.
 
 use tests::clients::Clients;
-use tests::load::{Load, Target, unharmed};
+use tests::load::{Bar, Load, Target, unharmed};
 use tests::local::Local;
 use tests::place::Place;
 
@@ -22,6 +22,6 @@ fn no_library_notices_switchovers() {
         local.run(&["switchover"]);
         load.more().unwrap();
     }
-    unharmed(&load.stop().unwrap()).unwrap();
+    unharmed(&load.stop().unwrap(), Bar::NoError).unwrap();
     assert!(local.interrupt().success());
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tests::cluster::PATIENCE;
+use tests::load::Bar;
 use tests::wait;
 
 use super::install::{NAMESPACE, OPERATOR};
@@ -40,7 +41,7 @@ fn crash_at(world: &World, point: &str) -> Result<()> {
     let redisha = &world.redisha;
     redisha.settled()?;
     let name = format!("crash-{}", point.replace(':', "-"));
-    world.under_load(&name, || {
+    world.under_load_with(Bar::HeldUntilTheTimer, &name, || {
         set_crash(world, &format!("REDISHA_CRASH_AT={point}"))?;
         disruption::ask(world, &name)?;
         wait::until("the operator ends", PATIENCE, || Ok(has_crashed(world)?.then_some(())))?;

@@ -4,6 +4,10 @@
 //! ```text
 //! SIGTERM ─ serving (draining=1) ─ switch ─ relaying ─ RELEASE or 2 s ─ closing ─ exit
 //! ```
+//! A connection is closed some time after RELEASE, and one that comes later, some time after it came:
+//! the nodes of a cluster learn one by one that the address leads elsewhere, and a client that is
+//! closed before its node knows comes straight back. Closed again at once, it would use up its
+//! attempts and tell its user.
 //! A connection ends by FIN after its last answer and nothing is executed after that. The
 //! listener stays open to the end, since some clients still come by the old address. At
 //! `shutdown-timeout` the process ends whatever is left.
@@ -18,6 +22,8 @@ use super::super::effects::{Effect, Timer};
 const ALONE_DIVISOR: u64 = 3;
 /// A primary that nobody uses and nobody can take over from ends after this time, in milliseconds.
 const ALONE_MS: u64 = 2_000;
+/// How long the address may go on leading clients here after it was changed.
+const SETTLE_MS: u64 = 2_000;
 /// The number of the timer that ends the process.
 pub(super) const END: u64 = u64::MAX;
 
@@ -61,11 +67,15 @@ impl Engine {
             Ending::Draining { since_ms } => return self.end_if_alone(since_ms),
             Ending::No | Ending::Gone => return,
         };
+        let now_ms = self.now.mono_ms();
+        // Several such times fit into the time that the process has, however short it was set.
+        let settle_ms = SETTLE_MS.min(self.config.shutdown_timeout_s.saturating_mul(125));
         let idle: Vec<_> = self
             .clients
             .iter()
             .filter(|client| served(client))
             .filter(|client| client.closing == Closing::No && self.is_between_commands(client))
+            .filter(|client| now_ms >= client.created_ms.max(since_ms).saturating_add(settle_ms))
             // One that came since then has not been answered anything yet.
             .filter(|client| client.created_ms < since_ms || client.bytes_in > 0)
             .map(|client| client.id)
