@@ -138,7 +138,7 @@ fn blocked_commands_keep_their_order_and_their_time() {
     late.send(&["BLPOP", "never", "0.5"]).unwrap();
     lead(&old, &new, "");
     wait::until("they wait there", Duration::from_secs(20), || {
-        Ok((new.info("blocked_clients")? >= "3".to_owned()).then_some(()))
+        Ok((new.info("blocked_clients")?.parse::<u32>()? >= 3).then_some(()))
     })
     .unwrap();
     check(&mut new.client().unwrap(), "RPUSH list a b c", &Value::Int(3));
