@@ -121,7 +121,7 @@ pub fn ask(world: &World, id: &str) -> Result<()> {
     patch(world, &json!({"metadata": {"annotations": {"redisha.dev/switchover": id}}}))
 }
 
-fn patch(world: &World, patch: &serde_json::Value) -> Result<()> {
+pub fn patch(world: &World, patch: &serde_json::Value) -> Result<()> {
     let redisha = &world.redisha;
     let patch = patch.to_string();
     let args =
@@ -130,7 +130,7 @@ fn patch(world: &World, patch: &serde_json::Value) -> Result<()> {
 }
 
 /// Calls the eviction API as a drainer does: again for as long as it says "too many requests".
-fn evict_pod(world: &World, pod: &str) -> Result<()> {
+pub fn evict_pod(world: &World, pod: &str) -> Result<()> {
     let namespace = &world.redisha.namespace;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
     let eviction = json!({

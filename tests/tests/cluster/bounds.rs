@@ -1,0 +1,119 @@
+//! What the specification bounds, and what it changes without a restart or without a loss.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tests::cluster::{PATIENCE, RedisHA};
+use tests::wait;
+
+use super::World;
+use super::disruption::{evict_pod, patch};
+
+/// For how long the held primary's eviction is held.
+const HOLD: Duration = Duration::from_secs(12);
+
+/// With its only replica on an image that does not exist, a primary has nobody to hand over to: its
+/// eviction is held with an Event that says so, and let go after the bound.
+pub fn held_drain(world: &World) -> Result<()> {
+    let held = RedisHA { name: "held".to_owned(), ..world.redisha.clone() };
+    let manifest = json!({
+        "apiVersion": "redisha.dev/v1alpha1",
+        "kind": "RedisHA",
+        "metadata": {"name": held.name, "namespace": held.namespace},
+        "spec": {
+            "replicas": 2,
+            "terminationGracePeriodSeconds": 10,
+            "switchover": {"drainHold": format!("{}s", HOLD.as_secs())},
+        },
+    });
+    world.cluster.kubectl_with(&["apply", "-f", "-"], &manifest.to_string())?;
+    let result = hold_and_let_go(world, &held);
+    let delete = ["delete", "redisha", &held.name, "-n", &held.namespace, "--wait=false"];
+    world.cluster.kubectl(&delete)?;
+    result
+}
+
+fn hold_and_let_go(world: &World, held: &RedisHA) -> Result<()> {
+    held.settled()?;
+    let primary = held.primary()?;
+    let broken = json!({"spec": {"image": "no-such-image:0"}}).to_string();
+    let (name, namespace) = (&held.name, &held.namespace);
+    let cluster = &world.cluster;
+    let args = ["patch", "redisha", name, "-n", namespace, "--type=merge", "-p", &broken];
+    cluster.kubectl(&args)?;
+    wait::until("the replica is out of sync", PATIENCE, || {
+        Ok((condition(&held.get()?, "Synced") == "False").then_some(()))
+    })?;
+
+    let asked = Instant::now();
+    evict_pod(world, &primary)?;
+    let waited = asked.elapsed();
+    ensure!(waited >= HOLD, "let go after {waited:?}, before the bound of {HOLD:?}");
+    let field = format!("involvedObject.name={name},reason=DrainHeld");
+    let args = ["get", "events", "-n", namespace, "--field-selector", &field, "-o", "json"];
+    let events: Value = serde_json::from_str(&cluster.kubectl(&args)?)?;
+    let said = events["items"][0]["message"].as_str().context("no Event DrainHeld")?;
+    ensure!(said.contains("no replica"), "the Event says: {said}");
+    Ok(())
+}
+
+/// The pod that a smaller set would lose first is the primary: it moves before it goes.
+pub fn scale_down(world: &World) -> Result<()> {
+    let redisha = &world.redisha;
+    redisha.settled()?;
+    let last = format!("{}-2", redisha.name);
+    if redisha.primary()? != last {
+        let wish = format!("to-the-last/{last}");
+        patch(world, &json!({"metadata": {"annotations": {"redisha.dev/switchover": wish}}}))?;
+        wait::until("the last pod is primary", PATIENCE, || {
+            Ok((redisha.primary()? == last).then_some(()))
+        })?;
+        redisha.settled()?;
+    }
+    let before = redisha.switchovers()?;
+    world.under_load("scale", || {
+        scale(world, 2)?;
+        redisha.settled()?;
+        wait::until("the last pod is gone", PATIENCE, || {
+            let args = ["get", "pod", &last, "-n", &redisha.namespace, "--ignore-not-found"];
+            Ok(world.cluster.kubectl(&args)?.is_empty().then_some(()))
+        })
+    })?;
+    let moved = redisha.switchovers()? - before;
+    ensure!(moved == 1, "{moved} switchovers for one scale-down");
+    scale(world, 3)?;
+    redisha.settled().map(drop)
+}
+
+/// A directive that a running server takes is told to it, and nobody restarts.
+pub fn live_directive(world: &World) -> Result<()> {
+    let redisha = &world.redisha;
+    redisha.settled()?;
+    let before = pod_uids(world)?;
+    patch(world, &json!({"spec": {"config": {"maxmemory": "255mb"}}}))?;
+    let object = redisha.settled()?;
+    ensure!(condition(&object, "Degraded") == "False", "its status is {}", object["status"]);
+    ensure!(pod_uids(world)? == before, "pods were replaced");
+    Ok(())
+}
+
+fn scale(world: &World, replicas: u32) -> Result<()> {
+    let redisha = &world.redisha;
+    let replicas = format!("--replicas={replicas}");
+    let args = ["scale", "redisha", &redisha.name, "-n", &redisha.namespace, &replicas];
+    world.cluster.kubectl(&args).map(drop)
+}
+
+fn pod_uids(world: &World) -> Result<String> {
+    let redisha = &world.redisha;
+    let selector = format!("app.kubernetes.io/instance={}", redisha.name);
+    let uids = "jsonpath={.items[*].metadata.uid}";
+    world.cluster.kubectl(&["get", "pods", "-n", &redisha.namespace, "-l", &selector, "-o", uids])
+}
+
+fn condition(object: &Value, kind: &str) -> String {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|condition| condition["type"] == kind);
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default().to_owned()
+}
