@@ -23,6 +23,7 @@
 //! signalled, in order of arrival. See [`crate::engine::blocking`].
 
 pub mod client;
+pub mod cluster;
 pub mod connection;
 pub mod hash;
 pub mod keys;

@@ -191,6 +191,11 @@ fn error_mode_tells_the_way_to_everything_but_connection_and_administration() {
         let unknown = matches!(&reply, Value::Error(text) if text.contains("unknown command"));
         assert!(reply == way || unknown && line.starts_with("EVAL"), "{line}: {reply:?}");
     }
+    let mut cluster = old.client().unwrap();
+    check(&mut cluster, "CLUSTER KEYSLOT foo", &Value::Int(12182));
+    cluster.say("CLUSTER SLOTS").unwrap();
+    let moved = Value::Error(format!("MOVED 12182 127.0.0.1:{}", new.port));
+    check(&mut cluster, "GET foo", &moved);
     for line in ["PING", "ECHO x", "SELECT 0", "CLIENT ID", "INFO", "ROLE", "CONFIG GET port"] {
         let reply = client.say(line).unwrap();
         assert!(!matches!(reply, Value::Error(_)), "{line}: {reply:?}");

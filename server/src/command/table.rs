@@ -11,6 +11,7 @@ use crate::resp::Args;
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
     super::client::COMMANDS,
+    super::cluster::COMMANDS,
     super::connection::COMMANDS,
     super::hash::COMMANDS,
     super::keys::COMMANDS,

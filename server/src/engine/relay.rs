@@ -23,7 +23,7 @@ use super::Engine;
 use super::effects::LinkOwner;
 use super::hooks::Redirected;
 
-pub use decide::{Mode, Redirect};
+pub use decide::{Mode, Redirect, key_slot};
 
 /// Bytes of unanswered commands after which a relayed client is not read any further.
 const IN_FLIGHT_BYTES: usize = 1 << 20;

@@ -102,7 +102,7 @@ fn slot_of(row: &Command, args: Args<'_>) -> u16 {
 
 /// Slot of a key as the cluster specification defines it: CRC16 (XMODEM) of the key, or of what
 /// stands in its first braces, modulo 16384.
-fn key_slot(key: &[u8]) -> u16 {
+pub fn key_slot(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
         let close = rest.iter().position(|byte| *byte == b'}')?;
