@@ -39,11 +39,12 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_drain_moves_the_primary_first", disruption::drain),
     ("an_eviction_moves_the_primary_first", disruption::evict),
     ("a_deleted_primary_hands_over", disruption::delete),
+    ("a_drain_that_cannot_move_the_primary_is_held_and_let_go", bounds::held_drain),
+    // It takes the webhook's configuration away for good.
     ("without_the_webhook_an_eviction_hands_over", disruption::evict_without_webhook),
     ("a_requested_switchover_is_answered", disruption::request),
     ("scaling_down_moves_the_primary_first", bounds::scale_down),
     ("a_live_directive_restarts_nobody", bounds::live_directive),
-    ("a_drain_that_cannot_move_the_primary_is_held_and_let_go", bounds::held_drain),
     ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
     ("helm_install_makes_it_ready", install::helm),
 ];
