@@ -8,7 +8,7 @@ use serde_json::json;
 use tests::cluster::PATIENCE;
 use tests::wait;
 
-use super::World;
+use super::{World, install};
 
 /// The webhook's configuration in the API server.
 const WEBHOOK: &str = "validatingwebhookconfiguration";
@@ -97,7 +97,18 @@ pub fn evict_without_webhook(world: &World) -> Result<()> {
         redisha.settled().map(drop)
     })?;
     ensure!(redisha.primary()? != primary, "the primary is still {primary}");
-    Ok(())
+    restore_webhook(world)
+}
+
+/// Applies the configuration again, for the scenarios after this one: whoever installs it anew gets it
+/// back into service by the operator, which trusts itself there.
+fn restore_webhook(world: &World) -> Result<()> {
+    world.cluster.kubectl(&["apply", "-f", &install::file("deploy/redisha.yaml")])?;
+    wait::until("the operator's certificate in the webhook", PATIENCE, || {
+        let bundle = "jsonpath={.items[*].webhooks[*].clientConfig.caBundle}";
+        let found = world.cluster.kubectl(&["get", WEBHOOK, "-o", bundle])?;
+        Ok((!found.trim().is_empty()).then_some(()))
+    })
 }
 
 pub fn request(world: &World) -> Result<()> {

@@ -12,7 +12,8 @@ pub const NAMESPACE: &str = "redisha-system";
 /// Selects the operator's pods.
 pub const OPERATOR: &str = "app.kubernetes.io/name=redisha-operator";
 
-fn file(path: &str) -> String {
+/// A file of the repository.
+pub fn file(path: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     root.join(path).display().to_string()
 }
