@@ -17,6 +17,7 @@ pub fn everything(state: &State) -> Result<()> {
     let containers = containers(state);
     let groups = traces::control_groups(&containers);
     process::kill_all(&containers)?;
+    process::kill_all(&network::processes()?)?;
     traces::remove_groups(&groups);
     unmount_all(state)?;
     network::remove()?;

@@ -77,6 +77,20 @@ pub fn create() -> Result<()> {
     Ok(())
 }
 
+/// The processes in the namespaces, whoever started them: clients of an interrupted test, or a program
+/// whose record was not written yet.
+pub fn processes() -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for (space, _) in spaces() {
+        if Path::new(&path(&space)).exists() {
+            let output = Command::new("ip").args(["netns", "pids", &space]).output()?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            found.extend(text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+        }
+    }
+    Ok(found)
+}
+
 /// Deletes the namespaces, and with them all that is in them.
 pub fn remove() -> Result<()> {
     let names = spaces().into_iter().map(|(space, _)| space).chain([FABRIC.to_owned()]);
