@@ -218,3 +218,23 @@ fn the_five_steps_by_hand_on_two_unmanaged_servers() -> Result<()> {
     ensure!(b.client()?.say("GET n")?.text()? == acknowledged.to_string());
     Ok(())
 }
+
+/// A `WAIT` for more replicas than there are was forgotten when its server became one: without a
+/// timeout of its own its client waited for ever.
+#[test]
+fn a_wait_ends_with_the_office_of_its_primary() -> Result<()> {
+    let (mut a, others) = cluster(1, &[])?;
+    let b = &others[0];
+    let mut client = a.server.client()?;
+    ensure!(client.say("SET k v")?.text()? == "OK");
+    client.send(&["WAIT", "5", "0"])?;
+    wait::until("it waits", Duration::from_secs(20), || {
+        let list = a.server.client()?.say("CLIENT LIST")?.text()?;
+        Ok(list.contains("cmd=wait").then_some(()))
+    })?;
+    a.pause("s", b)?;
+    a.expect("HANDOVER", &handover("s", b), "ACCEPTED 1.1")?;
+    ensure!(client.receive()?.int()? <= 1);
+    ensure!(client.say("GET k")?.text()? == "v", "by relay");
+    Ok(())
+}

@@ -164,6 +164,8 @@ impl Engine {
 
     /// Replicas come back and ask again, since the history's name has changed.
     fn close_replicas(&mut self) {
+        // They never acknowledge here again.
+        self.end_waits();
         let ids: Vec<_> = self.rooms.replication.state.replicas.iter().map(|r| r.client).collect();
         for id in ids {
             self.clients.close(id, Closing::Now);

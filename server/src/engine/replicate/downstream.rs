@@ -224,6 +224,11 @@ impl Engine {
         self.settle_waits(|wait, _, now_ms| wait.deadline_ms.is_some_and(|at| at <= now_ms));
     }
 
+    /// Answers all who wait with what has been reached.
+    pub(super) fn end_waits(&mut self) {
+        self.settle_waits(|_, _, _| true);
+    }
+
     fn settle_waits(&mut self, over: impl Fn(&Wait, usize, u64) -> bool) {
         let now_ms = self.now.mono_ms();
         let room = &mut self.rooms.replication;
