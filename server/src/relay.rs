@@ -29,3 +29,10 @@ pub struct Target {
     /// The member id that must answer there, in a managed cluster.
     pub member: Option<String>,
 }
+
+impl Target {
+    /// Whether it is the same node, by whatever name clients know it.
+    pub fn is_node(&self, other: &Target) -> bool {
+        (&self.host, self.port, &self.member) == (&other.host, other.port, &other.member)
+    }
+}

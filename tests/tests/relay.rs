@@ -247,6 +247,9 @@ fn what_cannot_be_done_is_said() {
         "CLIENT FORCE REDIRECT ON",
         "CLIENT MAINT_NOTIFICATIONS ON",
         "REDISHA SESSION user nobody",
+        // It was taken, and the next command ended the whole server.
+        "REDISHA SESSION user default db 9999",
+        "REDISHA SESSION user default multi open queued *0\r\n",
     ] {
         let mut client = server.client().unwrap();
         let reply = client.say(line).unwrap();
@@ -257,4 +260,100 @@ fn what_cannot_be_done_is_said() {
     let external = client.say("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type external-ip");
     assert!(matches!(external.unwrap(), Value::Error(_)));
     check(&mut client, "CLIENT MAINT_NOTIFICATIONS OFF", &ok());
+}
+
+/// A node that accepts connections and says nothing kept the clients that were led to it: no bound
+/// ended the attempt, and a new way was taken only by commands of other clients.
+#[test]
+fn a_node_that_says_nothing_keeps_no_client() {
+    let (old, new) = pair("mute");
+    let mute = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = mute.local_addr().unwrap().port();
+    let mut person = old.client().unwrap();
+    check(&mut person, &format!("CLIENT FORCE REDIRECT 127.0.0.1 {port}"), &ok());
+    let mut client = old.client().unwrap();
+    client.send(&["INCR", "n"]).unwrap();
+    wait::until("it is relayed", Duration::from_secs(20), || {
+        Ok((old.info("connected_clients")?.parse::<u32>()? >= 3).then_some(()))
+    })
+    .unwrap();
+    lead(&old, &new, "");
+    assert_eq!(client.receive().unwrap(), Value::Int(1), "nothing was executed before");
+    check(&mut client, "INCR n", &Value::Int(2));
+    check(&mut new.client().unwrap(), "GET n", &text("2"));
+}
+
+/// Clients that were relayed already stayed with the first node when all were led to another one:
+/// what a deposed primary went on to acknowledge to them was lost.
+#[test]
+fn a_relayed_client_goes_along_when_the_way_changes() {
+    let (old, first) = pair("along");
+    let second = Server::start("along-second", &[]).unwrap();
+    lead(&old, &first, "");
+    let mut plain = old.client().unwrap();
+    check(&mut plain, "SET k first", &ok());
+    let mut open = old.client().unwrap();
+    check(&mut open, "MULTI", &ok());
+    check(&mut open, "INCR n", &text("QUEUED"));
+    let mut blocked = old.client().unwrap();
+    blocked.send(&["BLPOP", "list", "0"]).unwrap();
+    wait::until("it waits at the first", Duration::from_secs(20), || {
+        Ok((first.info("blocked_clients")? == "1").then_some(()))
+    })
+    .unwrap();
+
+    lead(&old, &second, "");
+    check(&mut plain, "SET k second", &ok());
+    check(&mut open, "EXEC", &Value::Array(vec![Value::Int(1)]));
+    wait::until("it waits at the second", Duration::from_secs(20), || {
+        Ok((second.info("blocked_clients")? == "1").then_some(()))
+    })
+    .unwrap();
+    let mut there = second.client().unwrap();
+    check(&mut there, "RPUSH list x", &Value::Int(1));
+    assert_eq!(blocked.receive().unwrap(), Value::Array(vec![text("list"), text("x")]));
+    check(&mut there, "MGET k n", &Value::Array(vec![text("second"), text("1")]));
+    check(&mut first.client().unwrap(), "MGET k n", &Value::Array(vec![text("first"), Value::Nil]));
+}
+
+/// The answers of relayed commands came although the client had turned them off, and were taken for
+/// those of its next commands.
+#[test]
+fn a_client_that_wants_no_replies_gets_none_by_relay() {
+    let (old, new) = pair("silent");
+    lead(&old, &new, "");
+    let mut client = old.client().unwrap();
+    check(&mut client, "INCR n", &Value::Int(1));
+    client.send(&["CLIENT", "REPLY", "SKIP"]).unwrap();
+    client.send(&["INCR", "n"]).unwrap();
+    check(&mut client, "INCR n", &Value::Int(3));
+    client.send(&["CLIENT", "REPLY", "OFF"]).unwrap();
+    client.send(&["INCR", "n"]).unwrap();
+    client.send(&["INCR", "n"]).unwrap();
+    check(&mut client, "CLIENT REPLY ON", &ok());
+    check(&mut client, "INCR n", &Value::Int(6));
+}
+
+/// A `WAIT` that waited on the other node was counted as answered when its session came back, so its
+/// client never got a reply.
+#[test]
+fn a_wait_is_answered_when_its_session_comes_back() {
+    let (old, new) = pair("wait");
+    let of = format!("127.0.0.1 {}", new.port);
+    let replica = Server::start("wait-replica", &["--replicaof", &of]).unwrap();
+    check(&mut new.client().unwrap(), "SET k v", &ok());
+    level(&new, &replica);
+    lead(&old, &new, "");
+    let mut client = old.client().unwrap();
+    check(&mut client, "SET k w", &ok());
+    client.send(&["WAIT", "9", "0"]).unwrap();
+    client.send(&["ECHO", "behind"]).unwrap();
+    wait::until("it waits there", Duration::from_secs(20), || {
+        let list = new.client()?.say("CLIENT LIST")?.text()?;
+        Ok(list.contains("cmd=wait").then_some(()))
+    })
+    .unwrap();
+    check(&mut old.client().unwrap(), "CLIENT FORCE REDIRECT OFF", &ok());
+    assert_eq!(client.receive().unwrap(), Value::Int(0), "here are no replicas");
+    assert_eq!(client.receive().unwrap(), text("behind"));
 }

@@ -129,6 +129,9 @@ fn open_session(cx: &mut Context<'_>) -> Handled {
     }
     let fields: Vec<&[u8]> = cx.args.iter().skip(2).collect();
     let session = Session::from_args(&fields).map_err(|error| format!("ERR {error}"))?;
+    if session.db >= cx.engine.config.databases {
+        return Err(errors::DB_INDEX.into());
+    }
     let user = User::from_name(&session.user).ok_or("WRONGPASS the session's user is not known")?;
     cx.client.user = user;
     cx.client.authenticated = true;

@@ -92,9 +92,10 @@ impl Context<'_> {
         }
         let now_ms = self.engine.now.mono_ms();
         let (since_ms, deadline_ms) = match self.client.carried_wait.take() {
-            Some(wait) => {
-                (now_ms.saturating_sub(wait.since_ms), wait.left_ms.map(|left_ms| now_ms + left_ms))
-            }
+            Some(wait) => (
+                now_ms.saturating_sub(wait.since_ms),
+                wait.left_ms.map(|left_ms| now_ms.saturating_add(left_ms)),
+            ),
             None => (now_ms, deadline_ms),
         };
         let blocked = Box::new(Blocked {

@@ -156,6 +156,7 @@ pub fn turn(engine: &mut Engine) -> bool {
 /// Ten times a second.
 pub fn cron(engine: &mut Engine) {
     engine.replication_cron();
+    engine.relay_cron();
 }
 
 /// SIGTERM or SHUTDOWN without arguments.

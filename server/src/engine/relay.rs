@@ -57,6 +57,10 @@ struct Relayed {
     hello: Vec<u8>,
     /// What was sent along, kept until the other side has taken it over.
     carried: Option<Session>,
+    /// The node at the other end.
+    target: Target,
+    /// When the other side must have opened the session, or given it back, in milliseconds.
+    until_ms: Option<u64>,
 }
 
 struct Waiting {
@@ -91,11 +95,10 @@ impl Engine {
         let leads = redirect.is_some();
         self.rooms.relays.redirect = redirect;
         self.rooms.relays.refresh();
+        self.ask_sessions_back();
         if leads {
             self.move_sessions_on();
             self.lead_blocked_away();
-        } else {
-            self.ask_sessions_back();
         }
     }
 
@@ -109,6 +112,11 @@ impl Engine {
             && client.multi.is_none()
             && client.watching.is_empty()
             && relayed.is_none_or(|relayed| relayed.account.is_between_commands())
+    }
+
+    /// Whether another node has still to answer a command of this client.
+    pub(super) fn awaits_relay(&self, id: ClientId) -> bool {
+        self.rooms.relays.relayed.get(&id).is_some_and(|relayed| relayed.account.in_flight() > 0)
     }
 
     /// Blocked commands, in the order in which they blocked: relayed, or told where to go.
@@ -143,13 +151,15 @@ impl Engine {
     /// Opens a session for `client` on the node where clients are led.
     fn open_relay(&mut self, client: &mut Client, pending: Option<crate::relay::session::Pending>) {
         let Some(redirect) = &self.rooms.relays.redirect else { return };
-        let Target { host, port, .. } = redirect.target.clone();
+        let target = redirect.target.clone();
         let mut session = self.export(client);
         session.pending = pending;
         let credentials = self.relay_credentials();
         let (account, hello) = Link::open(credentials.as_ref(), &session);
-        let link = self.open_link(LinkOwner::Relay, &host, port);
-        let relayed = Relayed { link, account, hello, carried: Some(session) };
+        let link = self.open_link(LinkOwner::Relay, &target.host, target.port);
+        let until_ms = Some(self.now.mono_ms() + links::ANSWER_MS);
+        let carried = Some(session);
+        let relayed = Relayed { link, account, hello, carried, target, until_ms };
         self.rooms.relays.by_link.insert(link, client.id);
         self.rooms.relays.relayed.insert(client.id, relayed);
         self.rooms.relays.refresh();
@@ -250,7 +260,7 @@ fn run_here(engine: &mut Engine, client: &mut Client, row: &'static Command) -> 
         return Redirected::Held;
     }
     // What such a command changes is told to the other side by opening the session anew.
-    if matches!(row.name, "hello" | "auth" | "select" | "setname" | "reset") {
+    if matches!(row.name, "hello" | "auth" | "select" | "setname" | "reset" | "reply") {
         engine.drop_link(client.id);
     }
     Redirected::No

@@ -14,7 +14,7 @@ use super::{Context, Engine, Flow, hooks};
 /// Input that a connection may send before it has authenticated, in bytes.
 const UNAUTHENTICATED_INPUT_BYTES: usize = 1024 * 1024;
 /// Output at which a client's next command waits until that was written, in bytes.
-const OUTPUT_FULL_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const OUTPUT_FULL_BYTES: usize = 16 * 1024 * 1024;
 /// Unread input that a client which may not run keeps before it is read no further, in bytes.
 pub const HELD_INPUT_BYTES: usize = 256 * 1024;
 
@@ -104,7 +104,7 @@ impl Engine {
     pub fn wants_read(client: &Client) -> bool {
         client.closing == Closing::No
             && (client.hold == Hold::None && !client.output_full
-                || client.input.len() < HELD_INPUT_BYTES)
+                || client.input.len() < HELD_INPUT_BYTES && !matches!(client.duty, Duty::Link(_)))
     }
 
     fn process_input(&mut self, client: &mut Client) {
@@ -196,6 +196,7 @@ impl Engine {
         if let Some(client) = self.clients.get_mut(id) {
             client.output_full = false;
         }
+        self.relay_read_on(id);
         self.resume(id);
         self.run_resumed();
         // What sessions are answered must be in envelopes before it is written.

@@ -18,6 +18,15 @@ const ACCEPTS_PER_TURN: usize = 256;
 /// cannot keep those away who know the password.
 const UNKNOWN_SHARE: usize = 2;
 
+/// Has the kernel find out when the peer's machine is gone.
+pub(super) fn keep_alive(stream: &TcpStream, idle_s: u64) {
+    if idle_s > 0 {
+        let idle = Duration::from_secs(idle_s);
+        let keepalive = socket2::TcpKeepalive::new().with_time(idle).with_interval(idle / 3);
+        let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    }
+}
+
 impl Net {
     pub(super) fn accept(&mut self, engine: &mut Engine, listener: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
@@ -51,7 +60,9 @@ impl Net {
         readonly: bool,
     ) {
         let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let full = engine.clients.len() >= engine.config.maxclients
+        // A relayed client's link to the new primary is no client.
+        let clients = engine.clients.len().saturating_sub(engine.relayed_clients());
+        let full = clients >= engine.config.maxclients
             || engine.unknown_clients >= engine.config.maxclients.div_ceil(UNKNOWN_SHARE);
         let refusal = if full {
             Some("-ERR max number of clients reached\r\n")
@@ -71,11 +82,7 @@ impl Net {
         }
         // Without these options a connection still works; it is only slower to notice things.
         let _ = stream.set_nodelay(true);
-        if engine.config.tcp_keepalive_s > 0 {
-            let idle = Duration::from_secs(engine.config.tcp_keepalive_s);
-            let keepalive = socket2::TcpKeepalive::new().with_time(idle).with_interval(idle / 3);
-            let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-        }
+        keep_alive(&stream, engine.config.tcp_keepalive_s);
         let id = engine.accepted(Some(peer));
         let local = stream.local_addr().ok();
         if let Some(client) = engine.clients.get_mut(id) {

@@ -69,9 +69,11 @@ impl Net {
     fn connect_to(&mut self, engine: &mut Engine, link: ClientId, address: SocketAddr) {
         let Some(client) = engine.clients.get_mut(link) else { return };
         client.peer = Some(address);
+        let keepalive_s = engine.config.tcp_keepalive_s;
         let added = TcpStream::connect(address).and_then(|stream| {
             // Without it small messages wait for each other's acknowledgement; not fatal.
             let _ = stream.set_nodelay(true);
+            super::accept::keep_alive(&stream, keepalive_s);
             self.add(link, stream, true)
         });
         if let Err(error) = added {

@@ -22,6 +22,8 @@ pub struct Link {
     state: SessionState,
     /// The first command in flight went along with the session.
     carries_pending: bool,
+    /// The session was asked back: what comes now is kept here.
+    returning: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,22 +110,24 @@ impl Link {
             in_flight,
             input: Vec::new(),
             state,
+            returning: false,
         };
         (link, bytes)
     }
 
     /// Takes a command, encoded as RESP; appends to `out` what may be sent at once.
     pub fn send(&mut self, command: Vec<u8>, out: &mut Vec<u8>) {
-        if self.phase == Phase::Open {
+        if self.phase == Phase::Open && !self.returning {
             out.extend_from_slice(&command);
         }
         self.in_flight_bytes += command.len();
         self.in_flight.push_back(command);
     }
 
-    /// Asks the other side to give the session back; the answer is [`Outcome::MovedOn`].
-    pub fn ask_return(&self, out: &mut Vec<u8>) {
-        if self.phase == Phase::Open {
+    /// Asks the other side to give the session back; the answer is [`Outcome::MovedOn`]. It is the
+    /// last that the other side is sent; a session that is not open yet is asked back when it is.
+    pub fn ask_return(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.returning, true) && self.phase == Phase::Open {
             out.extend(return_request());
         }
     }
@@ -171,7 +175,11 @@ impl Link {
                     }
                     self.phase = if left == 1 { Phase::Open } else { Phase::Opening(left - 1) };
                     if self.phase == Phase::Open {
-                        self.flush_waiting(out);
+                        if self.returning {
+                            out.extend(return_request());
+                        } else {
+                            self.flush_waiting(out);
+                        }
                         outcomes.push(Outcome::Opened);
                     }
                 }
@@ -192,9 +200,11 @@ impl Link {
         outcomes
     }
 
-    /// The connection to the other side is gone.
-    pub fn lost(&mut self) -> Fate {
+    /// The connection to the other side is gone. `greeted` says that the session's first bytes were
+    /// on their way: then the command that went along with it may have been executed.
+    pub fn lost(&mut self, greeted: bool) -> Fate {
         match self.phase {
+            Phase::Opening(_) if greeted && self.carries_pending => Fate::Unknown,
             Phase::Opening(_) => Fate::NotExecuted(self.never_sent()),
             Phase::Open if !self.is_between_commands() => Fate::Unknown,
             Phase::Open | Phase::Ended => Fate::Idle,
@@ -217,7 +227,11 @@ impl Link {
                 Outcome::State(state)
             }
             Frame::MovedOn(bytes) => self.moved_on(&bytes),
-            Frame::Refused(text) => self.refused(text),
+            // Only a session that is not open yet can be refused: commands may have been executed.
+            Frame::Refused(_) => {
+                self.phase = Phase::Ended;
+                Outcome::Broken
+            }
         }
     }
 
@@ -300,7 +314,7 @@ mod tests {
         let text = "NOTREADY fenced".to_owned();
         assert_eq!(outcomes, [Outcome::Refused { text, unexecuted: vec![argv("INCR k")] }]);
         assert!(out.is_empty());
-        assert_eq!(link.lost(), Fate::Idle);
+        assert_eq!(link.lost(true), Fate::Idle);
     }
 
     #[test]
@@ -335,21 +349,21 @@ mod tests {
         let mut out = Vec::new();
         let (mut link, _) = opened(&Session::default());
         link.send(encode(&argv("INCR k")), &mut out);
-        assert_eq!(link.lost(), Fate::Unknown);
+        assert_eq!(link.lost(true), Fate::Unknown);
 
         let (mut link, _) = Link::open(None, &Session::default());
         link.send(encode(&argv("INCR k")), &mut out);
-        assert_eq!(link.lost(), Fate::NotExecuted(vec![argv("INCR k")]));
+        assert_eq!(link.lost(true), Fate::NotExecuted(vec![argv("INCR k")]));
 
         let (mut link, _) = opened(&Session::default());
         let mut bytes = Vec::new();
         let state = SessionState { protocol: 2, in_multi: true, ..SessionState::default() };
         envelope::put_state(&mut bytes, state);
         link.receive(&bytes, &mut out);
-        assert_eq!(link.lost(), Fate::Unknown, "a transaction was lost");
+        assert_eq!(link.lost(true), Fate::Unknown, "a transaction was lost");
 
         let (mut link, _) = opened(&Session::default());
-        assert_eq!(link.lost(), Fate::Idle);
+        assert_eq!(link.lost(true), Fate::Idle);
     }
 
     #[test]
@@ -362,5 +376,55 @@ mod tests {
         link.receive(b"+OK\r\n", &mut out);
         assert_eq!(out, encode(&argv("GET k")));
         assert_eq!(link.in_flight(), 2);
+    }
+
+    /// A blocked pop travels in the request that opens the session. When that connection was lost
+    /// before the answer, the pop was sent again, though it may have taken its element already.
+    #[test]
+    fn a_pending_command_of_a_lost_opening_is_not_repeated() {
+        let pending = Pending { argv: argv("BLPOP q 0"), wait: None };
+        let session = Session { pending: Some(pending), ..Session::default() };
+        let (mut link, _) = Link::open(None, &session);
+        assert_eq!(link.lost(true), Fate::Unknown);
+        let (mut link, _) = Link::open(None, &session);
+        link.send(encode(&argv("GET k")), &mut Vec::new());
+        assert_eq!(link.lost(false), Fate::NotExecuted(vec![argv("GET k")]), "never connected");
+    }
+
+    /// Commands were sent behind the request to return the session, so that a blocked one did not
+    /// see it as the last; and one that came before the session was open was never asked back.
+    #[test]
+    fn the_request_to_return_is_the_last_that_is_sent() {
+        let mut out = Vec::new();
+        let (mut link, _) = opened(&Session::default());
+        link.ask_return(&mut out);
+        link.send(encode(&argv("GET k")), &mut out);
+        link.ask_return(&mut out);
+        assert_eq!(out, return_request());
+
+        let (mut link, _) = Link::open(None, &Session::default());
+        link.send(encode(&argv("GET k")), &mut out);
+        out.clear();
+        link.ask_return(&mut out);
+        assert!(out.is_empty());
+        assert_eq!(link.receive(b"+OK\r\n", &mut out), [Outcome::Opened]);
+        assert_eq!(out, return_request());
+        let mut bytes = Vec::new();
+        envelope::put_moved_on(&mut bytes, &encode(&Session::default().to_args()));
+        let outcomes = link.receive(&bytes, &mut out);
+        assert!(
+            matches!(&outcomes[..], [Outcome::MovedOn { unexecuted, .. }]
+                if *unexecuted == [argv("GET k")]),
+            "{outcomes:?}"
+        );
+    }
+
+    /// A bare error in an open session was taken for a refusal: its client then waited for ever.
+    #[test]
+    fn an_open_session_cannot_be_refused_any_more() {
+        let (mut link, _) = opened(&Session::default());
+        link.send(encode(&argv("INCR k")), &mut Vec::new());
+        let outcomes = link.receive(b"-ERR Protocol error\r\n", &mut Vec::new());
+        assert_eq!(outcomes, [Outcome::Broken]);
     }
 }

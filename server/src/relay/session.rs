@@ -29,8 +29,20 @@ pub struct Session {
     pub multi: Option<Multi>,
     /// The connection has watched keys. A watch cannot be carried, so `EXEC` answers null.
     pub watched: bool,
+    /// `CLIENT REPLY`: which answers the client does not get.
+    pub replies: Replies,
     /// A command that was blocked, or that arrived and was not executed.
     pub pending: Option<Pending>,
+}
+
+/// What `CLIENT REPLY` said last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    #[default]
+    On,
+    Off,
+    /// The next command's answer is left out.
+    SkipNext,
 }
 
 /// A transaction that has been opened and not yet executed.
@@ -90,6 +102,11 @@ impl Session {
         if self.watched {
             put("watched", b"1");
         }
+        match self.replies {
+            Replies::On => {}
+            Replies::Off => put("replies", b"off"),
+            Replies::SkipNext => put("replies", b"skip"),
+        }
         if let Some(multi) = &self.multi {
             put("multi", if multi.aborted { b"aborted" } else { b"open" });
             for argv in &multi.queue {
@@ -119,19 +136,28 @@ impl Session {
                 b"name" => session.name = value.to_vec(),
                 b"address" => session.address = value.to_vec(),
                 b"watched" => session.watched = true,
+                b"replies" => {
+                    session.replies = match value {
+                        b"off" => Replies::Off,
+                        b"skip" => Replies::SkipNext,
+                        _ => return Err(SessionError::BadValue("replies")),
+                    };
+                }
                 b"multi" => {
                     let aborted = value == b"aborted";
                     session.multi = Some(Multi { aborted, queue: Vec::new() });
                 }
                 b"queued" => {
                     let multi = session.multi.as_mut().ok_or(SessionError::BadValue("queued"))?;
-                    multi.queue.push(decode(value).ok_or(SessionError::BadValue("queued"))?);
+                    let argv = decode(value).filter(|argv| !argv.is_empty());
+                    multi.queue.push(argv.ok_or(SessionError::BadValue("queued"))?);
                 }
                 b"wait-ms" => {
                     wait = Some(read_wait(value).ok_or(SessionError::BadValue("wait-ms"))?);
                 }
                 b"pending" => {
-                    let argv = decode(value).ok_or(SessionError::BadValue("pending"))?;
+                    let argv = decode(value).filter(|argv| !argv.is_empty());
+                    let argv = argv.ok_or(SessionError::BadValue("pending"))?;
                     session.pending = Some(Pending { argv, wait });
                 }
                 other => {
@@ -213,6 +239,7 @@ mod tests {
                 queue: vec![vec![b"SET".to_vec(), b"k".to_vec(), b"\r\n\0".to_vec()]],
             }),
             watched: true,
+            replies: Replies::SkipNext,
             pending: Some(Pending {
                 argv: vec![b"BLPOP".to_vec(), b"k".to_vec()],
                 wait: Some(Wait { since_ms: 17, left_ms: Some(4) }),
@@ -220,6 +247,7 @@ mod tests {
         });
         check(&Session {
             protocol: 3,
+            replies: Replies::Off,
             pending: Some(Pending {
                 argv: vec![b"BLPOP".to_vec()],
                 wait: Some(Wait { since_ms: 0, left_ms: None }),

@@ -2,9 +2,10 @@
 
 use crate::client::{Client, ClientId, Closing, Hold};
 use crate::engine::effects::{LinkEvent, Timer};
+use crate::engine::waiting::OUTPUT_FULL_BYTES;
 use crate::engine::{Engine, hooks};
 use crate::relay::link::{Fate, Outcome};
-use crate::relay::session::{Argv, Session};
+use crate::relay::session::{Argv, Replies, Session};
 use crate::resp::{CommandError, Proto};
 
 use super::Waiting;
@@ -14,6 +15,8 @@ const RETRY_MS: u64 = 10;
 /// After so long without a node that takes the session over, in milliseconds, held commands are
 /// answered with an error.
 const GIVE_UP_MS: u64 = 10_000;
+/// How long the other side may take to open a session, or to give it back, in milliseconds.
+pub(super) const ANSWER_MS: u64 = 5_000;
 /// It means "not executed, try again" to every stock library.
 const UNREACHABLE: &str = "LOADING the new primary cannot be reached; the command was not executed";
 
@@ -41,13 +44,23 @@ impl Engine {
         match outcome {
             Outcome::Opened => {
                 self.rooms.relays.waiting.remove(&id.serial);
-                if let Some(relayed) = self.rooms.relays.relayed.get_mut(&id) {
+                let relays = &mut self.rooms.relays;
+                let target = relays.redirect.as_ref().map(|redirect| &redirect.target);
+                if let Some(relayed) = relays.relayed.get_mut(&id) {
                     relayed.carried = None;
+                    if target.is_some_and(|target| target.is_node(&relayed.target)) {
+                        relayed.until_ms = None;
+                    }
                 }
             }
             Outcome::Reply(bytes) => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.out.extend_from_slice(&bytes);
+                    if client.out.len() > OUTPUT_FULL_BYTES {
+                        // As when it is served here: it goes on when that was written.
+                        client.output_full = true;
+                        link.hold = Hold::Relayed;
+                    }
                     self.clients.queue_flush(id);
                 }
             }
@@ -97,7 +110,7 @@ impl Engine {
     fn relay_link_lost(&mut self, link: ClientId, id: ClientId) {
         self.rooms.relays.by_link.remove(&link);
         let Some(relayed) = self.rooms.relays.relayed.get_mut(&id) else { return };
-        match relayed.account.lost() {
+        match relayed.account.lost(relayed.hello.is_empty()) {
             Fate::Idle => {
                 self.forget_relay(id);
                 self.relay_go_on(id);
@@ -132,10 +145,19 @@ impl Engine {
     fn relay_give_up(&mut self, id: ClientId, session: &Session, commands: usize) {
         self.rooms.relays.waiting.remove(&id.serial);
         self.rooms.relays.refresh();
+        if session.multi.is_some() {
+            // Without the refused command the transaction is another one.
+            return self.clients.close(id, Closing::AfterOutput);
+        }
         let emptied = Session { pending: None, ..session.clone() };
         self.take_back(id, &emptied, Vec::new());
         if let Some(client) = self.clients.get_mut(id) {
-            for _ in 0..commands {
+            let answered = match session.replies {
+                Replies::On => commands,
+                Replies::SkipNext => commands.saturating_sub(1),
+                Replies::Off => 0,
+            };
+            for _ in 0..answered {
                 client.reply().error(&CommandError::from(UNREACHABLE));
             }
             self.clients.queue_flush(id);
@@ -158,6 +180,16 @@ impl Engine {
         relayed.carried
     }
 
+    /// A relayed client has taken what it was answered: more of its answers may be read.
+    pub(in crate::engine) fn relay_read_on(&mut self, id: ClientId) {
+        if let Some(relayed) = self.rooms.relays.relayed.get(&id)
+            && let Some(link) = self.clients.get_mut(relayed.link)
+        {
+            link.hold = Hold::None;
+            self.clients.queue_flush(relayed.link);
+        }
+    }
+
     /// Ends a link that has nothing in flight.
     pub(super) fn drop_link(&mut self, id: ClientId) {
         if let Some(relayed) = self.rooms.relays.relayed.get(&id) {
@@ -167,9 +199,18 @@ impl Engine {
         }
     }
 
-    /// Clients are served here again: every session is asked back.
+    /// Clients are served here again, or led to another node: every session that runs elsewhere is
+    /// asked back. A node that does not answer any more cannot keep its clients: see
+    /// [`Self::relay_cron`].
     pub(super) fn ask_sessions_back(&mut self) {
-        for relayed in self.rooms.relays.relayed.values() {
+        let until_ms = self.now.mono_ms() + ANSWER_MS;
+        let relays = &mut self.rooms.relays;
+        let target = relays.redirect.as_ref().map(|redirect| &redirect.target);
+        for relayed in relays.relayed.values_mut() {
+            if target.is_some_and(|target| target.is_node(&relayed.target)) {
+                continue;
+            }
+            relayed.until_ms.get_or_insert(until_ms);
             if let Some(link) = self.clients.get_mut(relayed.link) {
                 relayed.account.ask_return(&mut link.out);
                 self.clients.queue_flush(relayed.link);
@@ -179,6 +220,21 @@ impl Engine {
         self.rooms.relays.refresh();
         for id in waiting {
             self.relay_go_on(id);
+        }
+    }
+
+    /// Ten times a second: a link whose other side accepted the connection and says nothing, or
+    /// whose machine was lost, is as good as closed.
+    pub(in crate::engine) fn relay_cron(&mut self) {
+        let now_ms = self.now.mono_ms();
+        let relayed = self.rooms.relays.relayed.iter();
+        let late: Vec<_> = relayed
+            .filter(|(_, relayed)| relayed.until_ms.is_some_and(|until_ms| until_ms <= now_ms))
+            .map(|(id, relayed)| (*id, relayed.link))
+            .collect();
+        for (id, link) in late {
+            self.relay_link_lost(link, id);
+            self.clients.close(link, Closing::Now);
         }
     }
 }

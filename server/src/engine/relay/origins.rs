@@ -65,6 +65,10 @@ impl Engine {
                 moved: true,
             });
         }
+        if self.is_managed() {
+            // Whom its clients belong to is the member's word alone.
+            return None;
+        }
         let (host, port) = hooks::primary_address(self)?;
         let all = self.config.replica_enable_redirect;
         Some(Redirect {

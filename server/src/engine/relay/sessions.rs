@@ -1,13 +1,13 @@
 //! A client's session as a value, taken from and laid upon a connection; and the other end of the
 //! relay, where this node runs sessions for the clients of another.
 
-use crate::client::{Client, ClientId, Closing, Duty, Hold};
+use crate::client::{Client, ClientId, Closing, Duty, Hold, ReplyMode};
 use crate::command::{Flags, lookup, subcommand};
 use crate::engine::blocking::Blocked;
 use crate::engine::{Engine, hooks};
 use crate::relay::envelope::{self, SessionState};
 use crate::relay::link::return_request;
-use crate::relay::session::{Argv, Multi, Pending, Session, Wait, encode};
+use crate::relay::session::{Argv, Multi, Pending, Replies, Session, Wait, encode};
 use crate::resp::{OwnedArgs, Proto};
 
 /// What a connection is that carries another node's client.
@@ -41,6 +41,11 @@ impl Engine {
             address: client.peer.map(|peer| peer.to_string().into_bytes()).unwrap_or_default(),
             multi,
             watched,
+            replies: match client.reply_mode {
+                ReplyMode::On => Replies::On,
+                ReplyMode::Off => Replies::Off,
+                ReplyMode::SkipNext | ReplyMode::Skipping => Replies::SkipNext,
+            },
             pending: None,
         }
     }
@@ -65,6 +70,11 @@ impl Engine {
     fn import(client: &mut Client, session: &Session, after: Vec<Argv>) {
         client.db = session.db;
         client.proto = if session.protocol == 3 { Proto::Resp3 } else { Proto::Resp2 };
+        client.reply_mode = match session.replies {
+            Replies::On => ReplyMode::On,
+            Replies::Off => ReplyMode::Off,
+            Replies::SkipNext => ReplyMode::SkipNext,
+        };
         // Nobody saw what happened to the watched keys meanwhile, so EXEC answers null.
         client.watch_broken = session.watched;
         client.multi = session.multi.as_ref().map(|multi| Box::new(open_multi(multi)));
@@ -162,7 +172,8 @@ impl Engine {
 
     /// Returns one session to the node of its client.
     pub(crate) fn move_session_on(&mut self, client: &mut Client, pending: Option<Pending>) {
-        let waits = u64::from(pending.is_some());
+        // What waits for something else than keys is run anew: its answer is still owed.
+        let waits = u64::from(pending.is_some() || client.hold == Hold::Deferred);
         seal_with(client, waits);
         let mut session = self.export(client);
         session.pending = pending;
