@@ -81,6 +81,9 @@ impl Engine {
             let idle = timeout_ms > 0
                 && client.hold == Hold::None
                 && client.subscription_count() == 0
+                // The node of its client ends it, or waits for an answer.
+                && client.session.is_none()
+                && !self.awaits_relay(client.id)
                 && now_ms > client.active_ms + timeout_ms;
             if unknown || idle {
                 ended.push(client.id);
