@@ -336,3 +336,22 @@ fn a_password_between_primary_and_replica() -> Result<()> {
         Ok((replica.info("master_link_status")? == "up").then_some(()))
     })
 }
+
+/// A connection that had asked for the stream passed every gate: its writes ran through a pause, and
+/// so entered the stream after a primary had been found level.
+#[test]
+fn who_receives_the_stream_writes_nothing() -> Result<()> {
+    let server = Server::start("receiver", &[])?;
+    let mut person = server.client()?;
+    ok(&mut person, "SET k before")?;
+    ok(&mut person, "CLIENT PAUSE 20000 ALL")?;
+    let mut receiver = TcpStream::connect(("127.0.0.1", server.port))?;
+    receiver.set_read_timeout(Some(PATIENCE))?;
+    receiver.write_all(&encode(&["PSYNC ? -1", "SET k after"]))?;
+    // The server ends the connection; what it had sent by then is of no interest.
+    let mut rest = Vec::new();
+    let _ = receiver.read_to_end(&mut rest);
+    ok(&mut person, "CLIENT UNPAUSE")?;
+    ensure!(person.say("GET k")? == Value::Text("before".into()));
+    Ok(())
+}

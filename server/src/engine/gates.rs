@@ -75,6 +75,12 @@ impl Engine {
             Ok(row) => row,
             Err(error) => return self.refuse(client, &error),
         };
+        if client.duty == Duty::Replica && !row.is(Flags::LOCAL) {
+            // It receives the stream; a command of its own would pass the pause and every gate of
+            // the role, and its answer would stand in the middle of the stream.
+            client.closing = Closing::Now;
+            return Flow::Done;
+        }
         if let Err(error) = self.admit(client, row) {
             return self.refuse(client, &error);
         }
