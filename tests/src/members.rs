@@ -67,6 +67,20 @@ impl Member {
         found.with_context(|| format!("{:?}; {}", self.status(name), self.server.log()))
     }
 
+    /// Waits until this member counts the other among those that it sends its stream to. It learns
+    /// that after the follower has said that its link is up, and refuses to pause for it before.
+    pub fn until_serves(&self, follower: &Member) -> Result<()> {
+        wait::until("the primary knows its follower", PATIENCE, || {
+            let status = self.server.internal()?.say("REDISHA STATUS")?;
+            let Some(Value::Array(replicas)) = status.field("replicas") else { return Ok(None) };
+            let is = |replica: &Value, name: &str, value: &str| {
+                replica.field(name) == Some(&Value::Text(value.to_owned()))
+            };
+            let mut served = replicas.iter().filter(|replica| is(replica, "state", "online"));
+            Ok(served.any(|replica| is(replica, "member", &follower.id)).then_some(()))
+        })
+    }
+
     /// FOLLOW.
     pub fn follow(&mut self, epoch: &str, primary: &Member) -> Result<()> {
         let (id, port) = (&primary.id, primary.server.port);
@@ -101,6 +115,7 @@ pub fn cluster(followers: usize, directives: &[&str]) -> Result<(Member, Vec<Mem
         let mut member = Member::start(name, directives)?;
         member.follow("1.0", &a)?;
         member.until("link", "up")?;
+        a.until_serves(&member)?;
         others.push(member);
     }
     Ok((a, others))
