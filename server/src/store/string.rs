@@ -36,27 +36,8 @@ pub fn format_int(n: i64, buf: &mut IntBuf) -> &[u8] {
     &buf[at..]
 }
 
-/// The integer that these bytes spell in exactly the way `format_int` writes it: no sign but `-`,
-/// no leading zeros, no spaces.
-pub fn parse_int(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, text),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut n: u64 = 0;
-    for &b in digits {
-        if !b.is_ascii_digit() {
-            return None;
-        }
-        n = n * 10 + u64::from(b - b'0');
-    }
-    if negative { 0i64.checked_sub_unsigned(n) } else { i64::try_from(n).ok() }
-}
+/// The integer that these bytes spell in exactly the way `format_int` writes it.
+pub use crate::resp::num::parse_i64 as parse_int;
 
 impl<'a> StrRef<'a> {
     /// Length in bytes.
