@@ -5,7 +5,7 @@ mod wait;
 
 pub use wait::is_ready;
 
-use super::support::{at_least, counted_keys, db, decimal, int, rank_range, wrote};
+use super::support::{at_least, counted_keys, db, decimal, int, pop_count, rank_range, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::Context;
 use crate::resp::{Args, CommandError, errors};
@@ -497,17 +497,8 @@ struct MultiPop {
 fn multi_pop_options(args: Args<'_>, at: usize) -> Result<MultiPop, CommandError> {
     let keys = counted_keys(args, at, "ERR numkeys should be greater than 0")?;
     let end = end(args, keys.end)?;
-    let mut count = None;
-    let mut at = keys.end + 1;
-    while at < args.len() {
-        let value = args.get(at + 1).ok_or(errors::SYNTAX)?;
-        if count.is_some() || !args.is(at, "count") {
-            return Err(errors::SYNTAX.into());
-        }
-        count = Some(at_least(value, 1, "ERR count should be greater than 0")? as usize);
-        at += 2;
-    }
-    Ok(MultiPop { keys, end, count: count.unwrap_or(1) })
+    let count = pop_count(args, keys.end + 1)?;
+    Ok(MultiPop { keys, end, count })
 }
 
 fn lmpop(cx: &mut Context<'_>) -> Handled {

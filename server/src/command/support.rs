@@ -198,6 +198,21 @@ pub fn decimal(n: i64) -> Vec<u8> {
     n.to_string().into_bytes()
 }
 
+/// `COUNT count` of LMPOP, ZMPOP and their blocking forms, which is all that may stand from `at` on;
+/// one element without it.
+pub fn pop_count(args: Args<'_>, mut at: usize) -> Result<usize, CommandError> {
+    let mut count = None;
+    while at < args.len() {
+        let value = args.get(at + 1).ok_or(errors::SYNTAX)?;
+        if count.is_some() || !args.is(at, "count") {
+            return Err(errors::SYNTAX.into());
+        }
+        count = Some(at_least(value, 1, "ERR count should be greater than 0")? as usize);
+        at += 2;
+    }
+    Ok(count.unwrap_or(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::rank_range;

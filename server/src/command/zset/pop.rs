@@ -2,7 +2,7 @@
 
 use crate::command::Handled;
 use crate::command::list::is_ready;
-use crate::command::support::{at_least, counted_keys, db, deadline, decimal, wrote};
+use crate::command::support::{at_least, counted_keys, db, deadline, decimal, pop_count, wrote};
 use crate::engine::Context;
 use crate::engine::blocking::OnTimeout;
 use crate::resp::{Args, CommandError, errors};
@@ -109,17 +109,8 @@ fn options(args: Args<'_>, at: usize) -> Result<MultiPop, CommandError> {
         Some(word) if word.eq_ignore_ascii_case(b"max") => Side::Max,
         _ => return Err(errors::SYNTAX.into()),
     };
-    let mut count = None;
-    let mut at = keys.end + 1;
-    while at < args.len() {
-        let value = args.get(at + 1).ok_or(errors::SYNTAX)?;
-        if count.is_some() || !args.is(at, "count") {
-            return Err(errors::SYNTAX.into());
-        }
-        count = Some(at_least(value, 1, "ERR count should be greater than 0")? as usize);
-        at += 2;
-    }
-    Ok(MultiPop { keys, side, count: count.unwrap_or(1) })
+    let count = pop_count(args, keys.end + 1)?;
+    Ok(MultiPop { keys, side, count })
 }
 
 /// Pops from this sorted set, which has members, and replies with its key and them.
