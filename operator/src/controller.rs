@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::metrics::Metrics;
-use crate::webhook;
+use crate::webhook::{self, Reviews};
 use context::{Context, Options};
 use leader::Leader;
 use probes::Probes;
@@ -89,9 +89,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let listener = bind(args.probes).await?;
     let probes = Probes { metrics: Arc::clone(&metrics), serving: Arc::clone(&serving) };
     tokio::spawn(http::serve(listener, Arc::new(probes)));
+    let reviews = Arc::new(Reviews::default());
     if !args.no_webhook {
         let listener = bind(args.webhook).await?;
-        tokio::spawn(webhook::run(context.clone(), listener, serving));
+        tokio::spawn(webhook::run(context.clone(), listener, serving, Arc::clone(&reviews)));
     }
 
     let acting = async {
@@ -115,6 +116,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     leader.release().await;
     tokio::time::sleep(LINGER).await;
+    // Whoever takes the lease now makes the switches that these wait for.
+    reviews.done().await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::controller::context::Context;
 use crate::controller::http::{self, Answer, Asked, Handler};
@@ -34,11 +35,43 @@ pub const TIMEOUT_SECONDS: i32 = 10;
 const LOOK: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Reviews that are being decided. Whoever ends the process waits for them: an API server that gets
+/// no answer admits the eviction, and the primary would be stopped before it has moved.
+#[derive(Debug, Default)]
+pub struct Reviews(watch::Sender<usize>);
+
+impl Reviews {
+    fn begin(&self) -> Reviewing<'_> {
+        self.0.send_modify(|open| *open += 1);
+        Reviewing(self)
+    }
+
+    /// Resolves when none is open; each is open for less than [`TIMEOUT_SECONDS`].
+    pub async fn done(&self) {
+        let waited = self.0.subscribe().wait_for(|open| *open == 0).await.map(drop);
+        waited.expect("the sender is borrowed here");
+    }
+}
+
+/// One open review.
+struct Reviewing<'a>(&'a Reviews);
+
+impl Drop for Reviewing<'_> {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|open| *open -= 1);
+    }
+}
+
 /// Serves until the future is dropped; `serving` is set once there is a certificate.
-pub async fn run(context: Context, listener: TcpListener, serving: Arc<AtomicBool>) {
+pub async fn run(
+    context: Context,
+    listener: TcpListener,
+    serving: Arc<AtomicBool>,
+    reviews: Arc<Reviews>,
+) {
     let keeper = Arc::new(Keeper::new(&context));
     let current = Arc::clone(&keeper);
-    let handler = Arc::new(Evictions { context });
+    let handler = Arc::new(Evictions { context, reviews });
     let keep = async {
         loop {
             let pause = match keeper.refresh().await {
@@ -59,6 +92,7 @@ pub async fn run(context: Context, listener: TcpListener, serving: Arc<AtomicBoo
 
 struct Evictions {
     context: Context,
+    reviews: Arc<Reviews>,
 }
 
 impl Handler for Evictions {
@@ -68,10 +102,32 @@ impl Handler for Evictions {
         }
         match Review::parse(&asked.body) {
             Ok(review) => {
+                let _open = self.reviews.begin();
                 let verdict = eviction::decide(&self.context, &review).await;
                 Answer::json(review.answer(&verdict))
             }
             Err(error) => Answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    /// A drain evicted the operator's own pod and the primary's at once: the process ended while
+    /// the review of the primary waited for the switch, so the API server admitted the eviction and
+    /// the primary was stopped before it had moved.
+    #[tokio::test]
+    async fn the_end_of_the_process_waits_for_open_reviews() {
+        let reviews = Reviews::default();
+        assert!(reviews.done().now_or_never().is_some());
+        let (one, two) = (reviews.begin(), reviews.begin());
+        drop(one);
+        assert!(reviews.done().now_or_never().is_none());
+        drop(two);
+        assert!(reviews.done().now_or_never().is_some());
     }
 }

@@ -13,8 +13,10 @@ use kube::{Api, Client};
 
 /// A holder that has not renewed for this long has lost the lease.
 const LEASE: Duration = Duration::from_secs(15);
-/// How often it is renewed, and looked at by who waits.
+/// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(4);
+/// How often who waits looks at it: soon after a holder gave it up, another acts.
+const LOOK: Duration = Duration::from_secs(1);
 /// Name of the lease.
 pub const NAME: &str = "redisha-operator";
 
@@ -56,7 +58,7 @@ impl Leader {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "the lease cannot be claimed"),
             }
-            tokio::time::sleep(RENEW / 2).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
