@@ -71,6 +71,7 @@ fn run(cluster: Cluster, wanted: &[String]) -> Result<usize> {
     let redisha = install::example(&cluster)?;
     let world = World { cluster, clients, redisha };
     let (mut passed, mut failed) = (0, 0);
+    let mut told = Vec::new();
     for (name, scenario) in SCENARIOS {
         // What the others act on is always there.
         let always = *name == SCENARIOS[0].0;
@@ -89,6 +90,7 @@ fn run(cluster: Cluster, wanted: &[String]) -> Result<usize> {
                 failed += 1;
                 println!("test {name} ... FAILED ({seconds:.1} s)\n{error:#}");
                 world.tell();
+                told.push(format!("FAILED {name}: {error:#}"));
                 if always {
                     println!("nothing is installed, so the other scenarios cannot pass");
                     failed += SCENARIOS.len() - 1;
@@ -96,6 +98,10 @@ fn run(cluster: Cluster, wanted: &[String]) -> Result<usize> {
                 }
             }
         }
+    }
+    // Once more after all that was said, where a reader of the end finds it.
+    for line in &told {
+        println!("{line}");
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored;");
