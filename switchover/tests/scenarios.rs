@@ -65,8 +65,7 @@ fn guard(state: &State, effects: &[Effect]) {
 }
 
 fn all() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let entries = std::fs::read_dir(folder).expect("the scenarios are there");
+    let entries = std::fs::read_dir("tests/scenarios").expect("the scenarios are there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths

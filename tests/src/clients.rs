@@ -44,7 +44,9 @@ pub struct Clients {
 impl Clients {
     /// Installs the libraries and builds the programs that are not there yet.
     pub fn prepare() -> Result<Self> {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+        // Tests run in the folder of their package; a path from the compiler would be that of the
+        // checkout which last shared the target folder.
+        let sources = std::path::absolute("clients").context("find the clients")?;
         let folder = cache().join(format!("clients-{:016x}", key(&sources)?));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let lock = fs::File::create(folder.join("lock")).context("make a lock")?;

@@ -2,10 +2,18 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-/// The root of the checkout.
+static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+    // Not the compiler's word: checkouts that share a target folder share this very program.
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let root = package.as_deref().and_then(Path::parent).map(Path::to_owned);
+    root.unwrap_or_else(|| env::current_dir().expect("the working folder is there"))
+});
+
+/// The root of the checkout: where cargo says that it runs this, else the working folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+    &ROOT
 }
 
 /// Cargo's target folder, which `CARGO_TARGET_DIR` moves.

@@ -1,7 +1,5 @@
 //! Installing the operator and a `RedisHA`, and what happens to an invalid one.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, bail, ensure};
 use tests::cluster::{Cluster, RedisHA, text};
 
@@ -14,7 +12,7 @@ pub const OPERATOR: &str = "app.kubernetes.io/name=redisha-operator";
 
 /// A file of the repository.
 pub fn file(path: &str) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = std::path::absolute("..").expect("the working folder is there");
     root.join(path).display().to_string()
 }
 
