@@ -21,6 +21,12 @@ pub struct Args {
     /// Only this part.
     #[arg(long, value_parser = ["simulation", "drill", "cluster"])]
     part: Option<String>,
+    /// Of the cluster's scenarios only those whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    scenario: Vec<String>,
+    /// How often the scenarios of the cluster run.
+    #[arg(long, default_value_t = ROUNDS)]
+    rounds: u32,
 }
 
 pub fn run(args: &Args) -> Result<Report> {
@@ -34,8 +40,9 @@ pub fn run(args: &Args) -> Result<Report> {
     }
     if wanted("cluster") {
         let suite = Suite::build()?;
-        for round in 1..=ROUNDS {
-            tally.part(&format!("cluster {round}"), || test::in_cluster(&suite, Length::Long));
+        for round in 1..=args.rounds {
+            let scenarios = || test::in_cluster(&suite, Length::Long, &args.scenario);
+            tally.part(&format!("cluster {round}"), scenarios);
         }
     }
     Ok(tally.end())

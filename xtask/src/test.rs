@@ -33,7 +33,7 @@ const PARTS: [(&str, Part); 6] = [
     ("unit", |suite| suite::built(suite)?.run_unit()),
     ("processes", |suite| suite::built(suite)?.run_processes(&peers::find()?)),
     ("drill", |_| short_drill()),
-    ("cluster", |suite| in_cluster(suite::built(suite)?, Length::Short)),
+    ("cluster", |suite| in_cluster(suite::built(suite)?, Length::Short, &[])),
 ];
 
 pub fn run(args: &Args) -> Report {
@@ -47,8 +47,9 @@ pub fn run(args: &Args) -> Report {
     tally.end()
 }
 
-/// Starts a cluster, runs its scenarios and removes it.
-pub fn in_cluster(suite: &Suite, length: Length) -> Result<Counts> {
+/// Starts a cluster, runs its scenarios and removes it. Of the scenarios those whose name contains
+/// one of `wanted`, all when there are none.
+pub fn in_cluster(suite: &Suite, length: Length, wanted: &[String]) -> Result<Counts> {
     if !cluster::is_root() {
         let skipped = Counts { skipped: 1, ..Counts::default() };
         eprintln!("SKIPPED: the cluster part needs root");
@@ -67,7 +68,7 @@ pub fn in_cluster(suite: &Suite, length: Length) -> Result<Counts> {
             helm.join("helm").display()
         );
         state.write_script("helm", &helm)?;
-        suite.run_scenarios(&state.data("bin"), length)
+        suite.run_scenarios(&state.data("bin"), length, wanted)
     });
     // A failure keeps its logs; the cluster itself goes in any case.
     if !matches!(result, Ok(Counts { failed: 0, .. })) {

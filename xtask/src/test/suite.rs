@@ -121,7 +121,7 @@ impl Suite {
     }
 
     /// The scenarios, with the cluster's tools from `bin`.
-    pub fn run_scenarios(&self, bin: &Path, length: Length) -> Result<Counts> {
+    pub fn run_scenarios(&self, bin: &Path, length: Length, wanted: &[String]) -> Result<Counts> {
         let mut programs = self.programs.iter();
         let scenarios =
             programs.find(|program| program.is_of(PROCESSES) && program.name == SCENARIOS);
@@ -129,7 +129,7 @@ impl Suite {
         if length == Length::Long {
             command.env("REDISHA_SOAK", "1");
         }
-        run_counted(command.env("REDISHA_CLUSTER_BIN", bin))
+        run_counted(command.args(wanted).env("REDISHA_CLUSTER_BIN", bin))
     }
 
     fn run(
