@@ -17,6 +17,8 @@
 //! of commands instead) or `cx.propagate_nothing()`. What is propagated must be deterministic:
 //! absolute times, no randomness. Changed keys are announced with `cx.touch(key)` (WATCH) and,
 //! where blocked commands may be waiting for them, `cx.signal(key)`.
+//! Then subscribers are told with `cx.notify(EventClasses::STRING, "set", key)`, and of a collection
+//! that may have lost its last element with `cx.notify_emptied(key)`; see [`crate::engine::events`].
 //!
 //! To block, a handler that found nothing calls `cx.block(keys, deadline, OnTimeout::…)` and
 //! returns without a reply: it is run again, as if it had just arrived, when one of the keys is

@@ -4,10 +4,12 @@
 //! may change it; the fields of [`Config`] are made from the same list. Pure, but for
 //! [`file::load`], which reads the file and those that it includes.
 
+mod events;
 pub mod file;
 mod table;
 mod value;
 
+pub use events::EventClasses;
 pub use table::{Config, DIRECTIVES, Directive};
 pub use value::{Bytes, OutputLimit, OutputLimits, RedirectMode, Words};
 

@@ -18,6 +18,7 @@ pub mod clients;
 mod context;
 mod cron;
 pub mod effects;
+pub mod events;
 pub mod gates;
 pub mod hooks;
 pub mod member;
@@ -27,6 +28,8 @@ pub mod pubsub;
 pub mod relay;
 pub mod replicate;
 pub mod run;
+#[cfg(test)]
+pub mod testing;
 pub mod waiting;
 
 use std::collections::VecDeque;
@@ -93,6 +96,8 @@ pub struct Engine {
     pub pause: Pause,
     pub blocking: Blocking,
     pub pubsub: PubSub,
+    /// Keyspace notifications.
+    pub events: events::Events,
     pub watched: run::Watched,
     pub stats: Stats,
     /// Clients whose next command a gate holds, in order of arrival.
@@ -132,6 +137,7 @@ impl Engine {
             pause: Pause::default(),
             blocking: Blocking::default(),
             pubsub: PubSub::default(),
+            events: events::Events::default(),
             watched: run::Watched::default(),
             stats: Stats::default(),
             held: VecDeque::new(),
@@ -168,6 +174,8 @@ impl Engine {
             // Without a password nobody has to say one, also those who came before.
             self.clients.iter_mut().for_each(|client| client.authenticated = true);
         }
+        self.events.configure(self.config.notify_keyspace_events);
+        self.events_begin();
         hooks::config_changed(self);
     }
 

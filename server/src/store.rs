@@ -159,6 +159,23 @@ impl Keyspace {
         all
     }
 
+    /// Whether keys that are added are gathered for [`Self::take_new`].
+    pub fn note_new(&mut self, wanted: bool) {
+        for db in &mut self.dbs {
+            db.note_new = wanted;
+            db.new.clear();
+        }
+    }
+
+    /// The keys that were added since the last call, with their database.
+    pub fn take_new(&mut self) -> Vec<(usize, Vec<u8>)> {
+        let taken = self.dbs.iter_mut().flat_map(|db| {
+            let index = db.index as usize;
+            db.new.drain(..).map(move |key| (index, key))
+        });
+        taken.collect()
+    }
+
     /// One bounded part of the active expiry cycle in every database; see [`Db::expire_step`].
     pub fn expire_step(&mut self, segments: usize) -> usize {
         self.dbs.iter_mut().map(|db| db.expire_step(segments)).sum()

@@ -4,6 +4,7 @@ use super::support::{
     ScanOf, ScanOptions, choose, db, decimal, draw, float, int, signed_count, wrote,
 };
 use super::{Command, Flags, Group, Handled, Keys};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::num::{parse_f64, parse_i64};
 use crate::resp::{Reply, decimal as decimals, errors};
@@ -165,6 +166,7 @@ fn hset(cx: &mut Context<'_>) -> Handled {
         at += 2;
     }
     wrote(cx, key, (args.len() - 2) / 2);
+    cx.notify(EventClasses::HASH, "hset", key);
     if cx.row.name == "hset" {
         cx.reply().int(new);
     } else {
@@ -181,6 +183,7 @@ fn hsetnx(cx: &mut Context<'_>) -> Handled {
     if !known {
         db(cx).typed_or_new::<Hash>(key)?.set(field, args.at(3), &limits);
         wrote(cx, key, 1);
+        cx.notify(EventClasses::HASH, "hset", key);
     }
     cx.reply().int(i64::from(!known));
     Ok(())
@@ -222,6 +225,8 @@ fn hdel(cx: &mut Context<'_>) -> Handled {
     }
     if removed > 0 {
         wrote(cx, key, removed);
+        cx.notify(EventClasses::HASH, "hdel", key);
+        cx.notify_emptied(key);
     }
     cx.reply().int(removed as i64);
     Ok(())
@@ -283,6 +288,7 @@ fn hincrby(cx: &mut Context<'_>) -> Handled {
     let limits = db(cx).limits();
     db(cx).typed_or_new::<Hash>(key)?.set(field, &decimal(new), &limits);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::HASH, "hincrby", key);
     cx.reply().int(new);
     Ok(())
 }
@@ -306,6 +312,7 @@ fn hincrbyfloat(cx: &mut Context<'_>) -> Handled {
     let limits = db(cx).limits();
     db(cx).typed_or_new::<Hash>(key)?.set(field, &text, &limits);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::HASH, "hincrbyfloat", key);
     cx.propagate(&[b"HSET", key, field, &text]);
     cx.reply().bulk(&text);
     Ok(())

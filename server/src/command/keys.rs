@@ -8,6 +8,7 @@ mod serial;
 
 use super::support::wrote;
 use super::{Command, Flags, Group, Handled, Keys};
+use crate::config::EventClasses;
 use crate::engine::Context;
 
 const READ: Flags = Flags::READONLY.with(Flags::FAST);
@@ -245,6 +246,7 @@ fn del(cx: &mut Context<'_>) -> Handled {
         if cx.engine.keyspace.db_mut(cx.client.db).remove(key) {
             removed += 1;
             wrote(cx, key, 1);
+            cx.notify(EventClasses::GENERIC, "del", key);
             // A client that waits for the key to change its kind looks again.
             cx.signal(key);
         }

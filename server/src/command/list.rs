@@ -7,6 +7,7 @@ pub use wait::is_ready;
 
 use super::support::{at_least, counted_keys, db, decimal, int, pop_count, rank_range, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::{Args, CommandError, errors};
 use crate::store::{End, List, WrongType};
@@ -229,6 +230,7 @@ fn push(cx: &mut Context<'_>, end: End) -> Handled {
     }
     let len = list.len();
     wrote(cx, key, args.len() - 2);
+    cx.notify(EventClasses::LIST, pushed(end), key);
     cx.signal(key);
     cx.reply().int(len as i64);
     Ok(())
@@ -247,6 +249,7 @@ fn push_existing(cx: &mut Context<'_>, end: End) -> Handled {
     }
     let len = list.len();
     wrote(cx, key, args.len() - 2);
+    cx.notify(EventClasses::LIST, pushed(end), key);
     cx.reply().int(len as i64);
     Ok(())
 }
@@ -263,6 +266,7 @@ fn pop(cx: &mut Context<'_>, end: End) -> Handled {
         } else {
             take_one(cx, key, end, |cx, element| cx.reply().bulk(element));
             wrote(cx, key, 1);
+            tell_popped(cx, key, end);
         }
         return Ok(());
     };
@@ -273,9 +277,21 @@ fn pop(cx: &mut Context<'_>, end: End) -> Handled {
         Some(_) => {
             let taken = take_many(cx, key, end, count as usize);
             wrote(cx, key, taken);
+            tell_popped(cx, key, end);
         }
     }
     Ok(())
+}
+
+/// The event of an element that was added at this end.
+fn pushed(end: End) -> &'static str {
+    if end == End::Left { "lpush" } else { "rpush" }
+}
+
+/// Events of elements that were taken from this end.
+fn tell_popped(cx: &mut Context<'_>, key: &[u8], end: End) {
+    cx.notify(EventClasses::LIST, if end == End::Left { "lpop" } else { "rpop" }, key);
+    cx.notify_emptied(key);
 }
 
 /// Removes the element at an end of a list that has one, after handing it to `each`; removes the
@@ -353,6 +369,7 @@ fn lset(cx: &mut Context<'_>) -> Handled {
         list.set(index, args.at(3), &limits);
     }
     wrote(cx, key, 1);
+    cx.notify(EventClasses::LIST, "lset", key);
     cx.reply().ok();
     Ok(())
 }
@@ -380,6 +397,7 @@ fn linsert(cx: &mut Context<'_>) -> Handled {
         len = list.len();
     }
     wrote(cx, key, 1);
+    cx.notify(EventClasses::LIST, "linsert", key);
     cx.reply().int(len as i64);
     Ok(())
 }
@@ -415,6 +433,8 @@ fn ltrim(cx: &mut Context<'_>) -> Handled {
         }
         // One change even when nothing went, as it is counted elsewhere too.
         wrote(cx, key, (len - keep.len()).max(1));
+        cx.notify(EventClasses::LIST, "ltrim", key);
+        cx.notify_emptied(key);
     }
     cx.reply().ok();
     Ok(())
@@ -436,6 +456,8 @@ fn lrem(cx: &mut Context<'_>) -> Handled {
     }
     if removed > 0 {
         wrote(cx, key, removed);
+        cx.notify(EventClasses::LIST, "lrem", key);
+        cx.notify_emptied(key);
     }
     cx.reply().int(removed as i64);
     Ok(())
@@ -482,6 +504,8 @@ fn shift(cx: &mut Context<'_>, from: End, to: End) -> Result<(), WrongType> {
     });
     cx.touch(source);
     wrote(cx, target, 1);
+    cx.notify(EventClasses::LIST, pushed(to), target);
+    tell_popped(cx, source, from);
     cx.signal(target);
     Ok(())
 }
@@ -520,6 +544,7 @@ fn multi_pop(cx: &mut Context<'_>, key: &[u8], wanted: &MultiPop) {
     cx.reply().bulk(key);
     let taken = take_many(cx, key, wanted.end, wanted.count);
     wrote(cx, key, taken);
+    tell_popped(cx, key, wanted.end);
     let name: &[u8] = if wanted.end == End::Left { b"LPOP" } else { b"RPOP" };
     cx.propagate(&[name, key, &decimal(taken as i64)]);
 }

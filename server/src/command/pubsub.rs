@@ -4,7 +4,7 @@
 //! primary that became a replica, are served from there.
 
 use super::{Command, Flags, Group, Handled};
-use crate::client::{Client, ClientId};
+use crate::client::Client;
 use crate::engine::pubsub::{Index, Names, PubSub, Subscriptions};
 use crate::engine::{Context, Engine};
 use crate::glob;
@@ -169,52 +169,10 @@ pub fn forget(engine: &mut Engine, client: &mut Client) {
 fn publish(cx: &mut Context<'_>) -> Handled {
     let (channel, message) = (cx.args.at(1), cx.args.at(2));
     let shard = cx.row.name == "spublish";
-    let Context { engine, client, .. } = cx;
-    let index = if shard { &engine.pubsub.shard_channels } else { &engine.pubsub.channels };
-    let mut deliveries: Vec<(ClientId, Option<Box<[u8]>>)> =
-        index.get(channel).into_iter().flatten().map(|id| (*id, None)).collect();
-    if !shard {
-        for (pattern, subscribers) in &engine.pubsub.patterns {
-            if glob::matches(pattern, channel) {
-                deliveries.extend(subscribers.iter().map(|id| (*id, Some(pattern.clone()))));
-            }
-        }
-    }
-    let receivers = deliveries.len();
-    let word = if shard { "smessage" } else { "message" };
-    for (id, pattern) in deliveries {
-        let send = |subscriber: &mut Client| {
-            deliver(&mut subscriber.reply(), word, pattern.as_deref(), channel, message);
-        };
-        if id == client.id {
-            send(client);
-        } else if let Some(subscriber) = engine.clients.get_mut(id) {
-            send(subscriber);
-            engine.clients.queue_flush(id);
-        }
-    }
+    let receivers = cx.engine.deliver(Some(cx.client), shard, channel, message);
     cx.propagate_always();
     cx.client.reply().int(receivers as i64);
     Ok(())
-}
-
-fn deliver(
-    reply: &mut Reply<'_>,
-    word: &str,
-    pattern: Option<&[u8]>,
-    channel: &[u8],
-    message: &[u8],
-) {
-    if let Some(pattern) = pattern {
-        reply.push(4);
-        reply.bulk(b"pmessage");
-        reply.bulk(pattern);
-    } else {
-        reply.push(3);
-        reply.bulk(word.as_bytes());
-    }
-    reply.bulk(channel);
-    reply.bulk(message);
 }
 
 fn channels(cx: &mut Context<'_>) -> Handled {

@@ -6,6 +6,7 @@ pub use algebra::limit;
 
 use super::support::{ScanOf, ScanOptions, at_least, choose, db, draw, signed_count, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::errors;
 use crate::store::{Pack, Random, Set};
@@ -177,6 +178,7 @@ fn sadd(cx: &mut Context<'_>) -> Handled {
     }
     if added > 0 {
         wrote(cx, key, added);
+        cx.notify(EventClasses::SET, "sadd", key);
     }
     cx.reply().int(added as i64);
     Ok(())
@@ -194,6 +196,8 @@ fn srem(cx: &mut Context<'_>) -> Handled {
     }
     if removed > 0 {
         wrote(cx, key, removed);
+        cx.notify(EventClasses::SET, "srem", key);
+        cx.notify_emptied(key);
     }
     cx.reply().int(removed as i64);
     Ok(())
@@ -214,6 +218,9 @@ fn smove(cx: &mut Context<'_>) -> Handled {
         db(cx).typed_or_new::<Set>(target)?.add(member, &limits);
         cx.touch(source);
         wrote(cx, target, 1);
+        cx.notify(EventClasses::SET, "srem", source);
+        cx.notify_emptied(source);
+        cx.notify(EventClasses::SET, "sadd", target);
     }
     cx.reply().int(i64::from(known));
     Ok(())
@@ -285,6 +292,8 @@ fn spop_one(cx: &mut Context<'_>, key: &[u8]) -> Handled {
     };
     remove_member(cx, key, &member);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::SET, "spop", key);
+    cx.notify_emptied(key);
     cx.propagate(&[b"SREM", key, &member]);
     cx.reply().bulk(&member);
     Ok(())
@@ -305,6 +314,8 @@ fn spop_many(cx: &mut Context<'_>, key: &[u8]) -> Handled {
     if whole {
         db(cx).remove(key);
         wrote(cx, key, members.len());
+        cx.notify(EventClasses::SET, "spop", key);
+        cx.notify_emptied(key);
         cx.propagate(&[b"DEL", key]);
     } else {
         if let Some(set) = db(cx).typed_mut::<Set>(key)? {
@@ -313,6 +324,8 @@ fn spop_many(cx: &mut Context<'_>, key: &[u8]) -> Handled {
             }
         }
         wrote(cx, key, members.len());
+        cx.notify(EventClasses::SET, "spop", key);
+        cx.notify_emptied(key);
         // Bounded, so that no command in the stream is longer than a client's may be.
         for part in members.chunks(1024) {
             let mut words: Vec<&[u8]> = vec![b"SREM", key];

@@ -7,6 +7,7 @@ mod ranges;
 
 use super::support::{decimal, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::{CommandError, errors};
 use crate::store::{Db, IntBuf, StrRef, ValueRef};
@@ -262,6 +263,7 @@ fn set(cx: &mut Context<'_>) -> Handled {
         cx.engine.keyspace.db_mut(cx.client.db).set_str(key, value, false);
         cx.client.reply().ok();
         wrote(cx, key, 1);
+        cx.notify(EventClasses::STRING, "set", key);
         return Ok(());
     }
     let mut condition = Condition::Always;
@@ -313,11 +315,13 @@ fn set_with(
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     db.set_str(key, value, expiry == Expiry::Keep);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::STRING, "set", key);
     match expiry {
         Expiry::None => cx.propagate(&[b"SET", key, value]),
         Expiry::Keep => cx.propagate(&[b"SET", key, value, b"KEEPTTL"]),
         Expiry::At(at_ms) => {
             cx.engine.keyspace.db_mut(cx.client.db).expire_at(key, at_ms);
+            cx.notify(EventClasses::GENERIC, "expire", key);
             cx.propagate(&[b"SET", key, value, b"PXAT", &decimal(at_ms)]);
         }
         Expiry::Persist => {}
@@ -332,6 +336,7 @@ fn setnx(cx: &mut Context<'_>) -> Handled {
     if absent {
         db.set_str(key, value, false);
         wrote(cx, key, 1);
+        cx.notify(EventClasses::STRING, "set", key);
         cx.propagate(&[b"SET", key, value]);
     }
     cx.client.reply().int(i64::from(absent));
@@ -347,6 +352,8 @@ fn setex(cx: &mut Context<'_>) -> Handled {
     db.set_str(key, value, false);
     db.expire_at(key, at_ms);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::STRING, "set", key);
+    cx.notify(EventClasses::GENERIC, "expire", key);
     cx.propagate(&[b"SET", key, value, b"PXAT", &decimal(at_ms)]);
     cx.client.reply().ok();
     Ok(())
@@ -357,6 +364,7 @@ fn getset(cx: &mut Context<'_>) -> Handled {
     reply_with(cx, key)?;
     cx.engine.keyspace.db_mut(cx.client.db).set_str(key, value, false);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::STRING, "set", key);
     cx.propagate(&[b"SET", key, value]);
     Ok(())
 }
@@ -366,6 +374,7 @@ fn getdel(cx: &mut Context<'_>) -> Handled {
     if reply_with(cx, key)? {
         cx.engine.keyspace.db_mut(cx.client.db).remove(key);
         wrote(cx, key, 1);
+        cx.notify(EventClasses::GENERIC, "del", key);
         cx.propagate(&[b"DEL", key]);
     }
     Ok(())
@@ -394,17 +403,20 @@ fn getex(cx: &mut Context<'_>) -> Handled {
         Expiry::Persist => {
             if db.persist(key) {
                 wrote(cx, key, 1);
+                cx.notify(EventClasses::GENERIC, "persist", key);
                 cx.propagate(&[b"PERSIST", key]);
             }
         }
         Expiry::At(at_ms) if at_ms <= now_ms && !from_primary => {
             db.remove(key);
             wrote(cx, key, 1);
+            cx.notify(EventClasses::EXPIRED, "expired", key);
             cx.propagate(&[b"DEL", key]);
         }
         Expiry::At(at_ms) => {
             db.expire_at(key, at_ms);
             wrote(cx, key, 1);
+            cx.notify(EventClasses::GENERIC, "expire", key);
             cx.propagate(&[b"PEXPIREAT", key, &decimal(at_ms)]);
         }
     }
@@ -440,6 +452,7 @@ fn set_pairs(cx: &mut Context<'_>) {
     for at in (1..args.len()).step_by(2) {
         cx.engine.keyspace.db_mut(cx.client.db).set_str(args.at(at), args.at(at + 1), false);
         wrote(cx, args.at(at), 1);
+        cx.notify(EventClasses::STRING, "set", args.at(at));
     }
 }
 

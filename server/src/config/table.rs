@@ -1,8 +1,7 @@
 //! The table of directives and the struct of their values, from one list.
 
-use super::value::{
-    Bytes, LogFile, MaxmemoryPolicy, No, Nothing, OutputLimits, RedirectMode, Value, Words,
-};
+use super::events::EventClasses;
+use super::value::{Bytes, LogFile, MaxmemoryPolicy, No, OutputLimits, RedirectMode, Value, Words};
 
 /// One directive. `get` prints the value, `set` reads it or says what it expected.
 pub struct Directive {
@@ -97,7 +96,7 @@ directives! {
     daemonize: No, "daemonize", "no", fixed;
     cluster_enabled: No, "cluster-enabled", "no", fixed;
     appendonly: No, "appendonly", "no", live;
-    notify_keyspace_events: Nothing, "notify-keyspace-events", "", live;
+    notify_keyspace_events: EventClasses, "notify-keyspace-events", "", live;
     dir: String, "dir", ".", fixed;
     dbfilename: String, "dbfilename", "dump.rdb", live;
     save: Words, "save", "3600 1 300 100 60 10000", words;

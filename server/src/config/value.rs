@@ -210,7 +210,3 @@ only! {
     /// Logs go to stderr only.
     LogFile accepts "" | "stderr", prints "", "logs go to the standard error stream only"
 }
-only! {
-    /// A feature whose directive may only be empty.
-    Nothing accepts "", prints "", "is not supported"
-}

@@ -44,6 +44,7 @@ impl Engine {
         for _ in 0..16 {
             let expired = self.keyspace.expire_step(EXPIRE_SEGMENTS);
             self.note_expired();
+            self.publish_events(None);
             self.flush_outbox();
             if expired < EXPIRE_SEGMENTS {
                 break;

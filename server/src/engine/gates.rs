@@ -216,6 +216,7 @@ impl Engine {
             from_primary: false,
         });
         client.carried_wait = None;
+        self.append_own_pushes(client);
         self.flush_outbox();
         if self.blocking.has_ready() {
             self.serve_blocked();

@@ -38,6 +38,7 @@ pub fn set_clock(engine: &mut Engine) {
 pub fn drain_expired(engine: &mut Engine) {
     for (db, key) in engine.keyspace.take_expired() {
         engine.stats.expired_keys += 1;
+        engine.note_expired_key(db, &key);
         if stream_is_open(engine) {
             engine.outbox.push(db, [b"DEL".as_slice(), &key]);
         }
@@ -201,6 +202,7 @@ pub fn start(engine: &mut Engine) -> Result<(), StartError> {
     let epoch = engine.rooms.replication.loaded_epoch.as_deref().and_then(|e| e.parse().ok());
     engine.boot_member(epoch.unwrap_or(Epoch::ZERO));
     engine.start_following();
+    engine.events_begin();
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::client::{Client, ClientId, Duty};
-use crate::command::{Command, lookup, subcommand};
+use crate::command::{Command, Flags, lookup, subcommand};
+use crate::config::EventClasses;
 use crate::resp::{Args, OwnedArgs};
 
 use super::propagate::Verbatim;
@@ -22,6 +23,9 @@ pub fn run_row(cx: &mut Context<'_>) {
     cx.engine.outbox.verbatim = Verbatim::IfDirty;
     let db = cx.client.db;
     let before = cx.client.out.len();
+    if cx.engine.events.wants(EventClasses::KEY_MISS) {
+        note_missing(cx);
+    }
     if let Err(error) = (cx.row.handler)(cx) {
         cx.engine.stats.errors += 1;
         cx.client.out.truncate(before);
@@ -37,6 +41,17 @@ pub fn run_row(cx: &mut Context<'_>) {
     };
     if verbatim && !cx.from_primary && hooks::stream_is_open(cx.engine) {
         cx.engine.outbox.push(db, cx.args.iter());
+    }
+    cx.engine.publish_events(Some(cx.client));
+}
+
+/// Asks for the keys of a command that only reads, before it runs. `OBJECT` looks without a trace.
+#[cold]
+fn note_missing(cx: &mut Context<'_>) {
+    if cx.row.is(Flags::READONLY) && !cx.args.is(0, "object") {
+        let mut keys = Vec::new();
+        cx.row.keys.visit(cx.args, |at| keys.push(Box::from(cx.args.at(at))));
+        cx.engine.note_missing_keys(cx.client.db, keys);
     }
 }
 
@@ -86,6 +101,7 @@ impl Engine {
         let failure = failure.map(|text| text.trim_ascii_end().escape_ascii().to_string());
         self.keyspace.ignore_expiry(false);
         client.out.truncate(before);
+        self.events.own.clear();
         self.outbox.clear();
         failure.map_or(Ok(()), Err)
     }

@@ -256,6 +256,7 @@ impl Engine {
             timed_out,
             from_primary: false,
         });
+        self.append_own_pushes(client);
         self.flush_outbox();
     }
 

@@ -28,6 +28,9 @@ pub struct Db {
     pub(super) may_expire: bool,
     pub(super) limits: Limits,
     pub(super) expired: Vec<Vec<u8>>,
+    /// Keys that were added, while somebody wants to know.
+    pub(super) new: Vec<Vec<u8>>,
+    pub(super) note_new: bool,
     shared: Arc<Shared>,
     pub(super) walk: Option<Walk>,
     volatile: usize,
@@ -43,6 +46,8 @@ impl Db {
             may_expire: true,
             limits,
             expired: Vec::new(),
+            new: Vec::new(),
+            note_new: false,
             shared,
             walk: None,
             volatile: 0,
@@ -231,6 +236,9 @@ impl Db {
 
     /// Adds an entry for a key that is known to be absent.
     fn add(&mut self, key: &[u8], body: Body) -> &mut Slot<Body> {
+        if self.note_new {
+            self.new.push(key.to_vec());
+        }
         let position = self.table.position(key);
         let ahead = self.walk.as_ref().is_some_and(|walk| position >= walk.cursor);
         let slot = self.table.insert_new(position, body);

@@ -2,6 +2,7 @@
 
 use crate::command::Handled;
 use crate::command::support::{int, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::errors;
 
@@ -18,6 +19,8 @@ fn rename_to(cx: &mut Context<'_>) -> Handled {
     cx.signal(from);
     wrote(cx, to, 1);
     cx.signal(to);
+    cx.notify(EventClasses::GENERIC, "rename_from", from);
+    cx.notify(EventClasses::GENERIC, "rename_to", to);
     Ok(())
 }
 
@@ -79,6 +82,7 @@ pub fn copy(cx: &mut Context<'_>) -> Handled {
             db.restore(to, value, expiry_ms);
             cx.engine.touch(cx.client, target, to);
             cx.engine.blocking.signal(target, to);
+            cx.notify_in(target, EventClasses::GENERIC, "copy_to", to);
             cx.dirty(1);
             true
         }
@@ -104,6 +108,8 @@ pub fn move_key(cx: &mut Context<'_>) -> Handled {
         wrote(cx, key, 1);
         cx.engine.touch(cx.client, target, key);
         cx.engine.blocking.signal(target, key);
+        cx.notify(EventClasses::GENERIC, "move_from", key);
+        cx.notify_in(target, EventClasses::GENERIC, "move_to", key);
     }
     cx.client.reply().int(i64::from(done));
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::command::Handled;
 use crate::command::support::{decimal, int, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::{CommandError, errors};
 
@@ -73,10 +74,12 @@ fn set_expiry(cx: &mut Context<'_>, unit_ms: i64, base_ms: i64) -> Handled {
         db.remove(key);
         wrote(cx, key, 1);
         cx.signal(key);
+        cx.notify(EventClasses::EXPIRED, "expired", key);
         cx.propagate(&[b"DEL", key]);
     } else {
         db.expire_at(key, at_ms);
         wrote(cx, key, 1);
+        cx.notify(EventClasses::GENERIC, "expire", key);
         cx.propagate(&[b"PEXPIREAT", key, &decimal(at_ms)]);
     }
     cx.client.reply().int(1);
@@ -126,6 +129,7 @@ pub fn persist(cx: &mut Context<'_>) -> Handled {
     let changed = cx.engine.keyspace.db_mut(cx.client.db).persist(key);
     if changed {
         wrote(cx, key, 1);
+        cx.notify(EventClasses::GENERIC, "persist", key);
     }
     cx.client.reply().int(i64::from(changed));
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::command::Handled;
 use crate::command::support::{decimal, int, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::persistence::rdb;
 use crate::resp::errors;
@@ -60,6 +61,7 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
         // Nothing to put there: an empty collection, or a time that has already passed.
         if existed {
             wrote(cx, key, 1);
+            cx.notify(EventClasses::GENERIC, "del", key);
             cx.propagate(&[b"DEL", key]);
         }
         cx.client.reply().ok();
@@ -68,6 +70,7 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
     db.restore(key, value, expiry_ms);
     wrote(cx, key, 1);
     cx.signal(key);
+    cx.notify(EventClasses::GENERIC, "restore", key);
     let at_ms = decimal(expiry_ms.unwrap_or(0));
     cx.propagate(&[b"RESTORE", key, &at_ms, payload, b"REPLACE", b"ABSTTL"]);
     cx.client.reply().ok();

@@ -34,6 +34,7 @@ pub fn pop(cx: &mut Context<'_>, end: End) -> Handled {
                 reply.bulk(element);
             });
             wrote(cx, key, 1);
+            super::tell_popped(cx, key, end);
             cx.propagate(&[if end == End::Left { b"LPOP" } else { b"RPOP" }, key]);
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use crate::command::Handled;
 use crate::command::support::{at_least, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::{Args, CommandError, errors};
 use crate::store::{Db, Limits, Pack, Set, WrongType};
@@ -93,8 +94,10 @@ pub fn store(cx: &mut Context<'_>, operation: Operation) -> Handled {
     if len > 0 {
         db.insert(target, result.into());
         wrote(cx, target, 1);
+        cx.notify(EventClasses::SET, cx.row.name, target);
     } else if db.remove(target) {
         wrote(cx, target, 1);
+        cx.notify(EventClasses::GENERIC, "del", target);
     }
     cx.reply().int(len as i64);
     Ok(())

@@ -3,6 +3,7 @@
 use super::string_at;
 use crate::command::Handled;
 use crate::command::support::{float, int, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::{decimal, errors};
 use crate::store::IntBuf;
@@ -17,6 +18,7 @@ fn add(cx: &mut Context<'_>, by: i64) -> Handled {
     let new = old.checked_add(by).ok_or(errors::OVERFLOW)?;
     db.set_int(key, new, true);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::STRING, "incrby", key);
     cx.client.reply().int(new);
     Ok(())
 }
@@ -54,6 +56,7 @@ pub fn incrbyfloat(cx: &mut Context<'_>) -> Handled {
     let text = sum.ok_or("ERR increment would produce NaN or Infinity")?;
     db.set_str(key, text.as_bytes(), true);
     wrote(cx, key, 1);
+    cx.notify(EventClasses::STRING, "incrbyfloat", key);
     cx.propagate(&[b"SET", key, text.as_bytes(), b"KEEPTTL"]);
     cx.client.reply().bulk(text.as_bytes());
     Ok(())

@@ -3,6 +3,7 @@
 use super::string_at;
 use crate::command::Handled;
 use crate::command::support::{int, rank_range, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::errors;
 use crate::store::{IntBuf, Str, StrRef, Value};
@@ -35,6 +36,7 @@ pub fn append(cx: &mut Context<'_>) -> Handled {
         }
     }
     wrote(cx, key, 1);
+    cx.notify(EventClasses::STRING, "append", key);
     cx.client.reply().int(len as i64);
     Ok(())
 }
@@ -61,6 +63,7 @@ pub fn setrange(cx: &mut Context<'_>) -> Handled {
     bytes[offset..end].copy_from_slice(part);
     let len = bytes.len();
     wrote(cx, key, 1);
+    cx.notify(EventClasses::STRING, "setrange", key);
     cx.client.reply().int(len as i64);
     Ok(())
 }

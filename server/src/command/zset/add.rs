@@ -2,6 +2,7 @@
 
 use crate::command::Handled;
 use crate::command::support::{db, float, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::{Args, CommandError, errors};
 use crate::store::{Change, ZSet};
@@ -133,6 +134,8 @@ fn add(cx: &mut Context<'_>, options: Options, first: usize) -> Handled {
     }
     if added + updated > 0 {
         wrote(cx, key, added + updated);
+        let event = if options.increment { "zincr" } else { "zadd" };
+        cx.notify(EventClasses::ZSET, event, key);
         cx.signal(key);
     }
     match last {
@@ -156,6 +159,8 @@ pub fn zrem(cx: &mut Context<'_>) -> Handled {
     }
     if removed > 0 {
         wrote(cx, key, removed);
+        cx.notify(EventClasses::ZSET, "zrem", key);
+        cx.notify_emptied(key);
     }
     cx.reply().int(removed as i64);
     Ok(())

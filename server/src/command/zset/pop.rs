@@ -3,6 +3,7 @@
 use crate::command::Handled;
 use crate::command::list::is_ready;
 use crate::command::support::{at_least, counted_keys, db, deadline, decimal, pop_count, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::engine::blocking::OnTimeout;
 use crate::resp::{Args, CommandError, errors};
@@ -39,6 +40,9 @@ fn take(cx: &mut Context<'_>, key: &[u8], side: Side, count: usize) -> Vec<(Vec<
         db(cx).remove(key);
     }
     wrote(cx, key, taken.len());
+    let event = if side == Side::Min { "zpopmin" } else { "zpopmax" };
+    cx.notify(EventClasses::ZSET, event, key);
+    cx.notify_emptied(key);
     taken
 }
 

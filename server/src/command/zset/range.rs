@@ -3,6 +3,7 @@
 use super::bounds::{Bounds, By};
 use crate::command::Handled;
 use crate::command::support::{db, int, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::{Args, CommandError, Reply, errors};
 use crate::store::ZSet;
@@ -147,8 +148,10 @@ pub fn keep(cx: &mut Context<'_>, target: &[u8], result: ZSet) {
         db(cx).insert(target, result.into());
         wrote(cx, target, 1);
         cx.signal(target);
+        cx.notify(EventClasses::ZSET, cx.row.name, target);
     } else if db(cx).remove(target) {
         wrote(cx, target, 1);
+        cx.notify(EventClasses::GENERIC, "del", target);
     }
     cx.reply().int(len as i64);
 }
@@ -168,6 +171,13 @@ pub fn remove(cx: &mut Context<'_>, by: By) -> Handled {
             db(cx).remove(key);
         }
         wrote(cx, key, removed);
+        let event = match by {
+            By::Rank => "zremrangebyrank",
+            By::Score => "zremrangebyscore",
+            By::Lex => "zremrangebylex",
+        };
+        cx.notify(EventClasses::ZSET, event, key);
+        cx.notify_emptied(key);
     }
     cx.reply().int(removed as i64);
     Ok(())

@@ -184,6 +184,7 @@ impl Engine {
         let Loaded { mut keyspace, id, offset, stream_db, epoch } = loaded;
         keyspace.set_clock(self.now.unix_ms());
         self.keyspace = keyspace;
+        self.events_begin();
         let room = &mut self.rooms.replication;
         room.stream.clear();
         room.state.adopt(id, offset, stream_db);
