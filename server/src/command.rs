@@ -24,6 +24,7 @@
 //! returns without a reply: it is run again, as if it had just arrived, when one of the keys is
 //! signalled, in order of arrival. See [`crate::engine::blocking`].
 
+pub mod bitmap;
 pub mod client;
 pub mod cluster;
 pub mod connection;
@@ -157,6 +158,9 @@ impl Keys {
 pub enum Group {
     Generic,
     String,
+    Bitmap,
+    HyperLogLog,
+    Geo,
     List,
     Set,
     SortedSet,

@@ -68,6 +68,11 @@ fn expand(word: String) -> String {
 }
 
 #[test]
+fn bitmaps() {
+    list("bitmaps", include_str!("differential/bitmaps.txt"));
+}
+
+#[test]
 fn hashes() {
     list("hashes", include_str!("differential/hashes.txt"));
 }

@@ -10,6 +10,7 @@ use crate::resp::Args;
 /// Every family's rows.
 #[rustfmt::skip]
 pub const FAMILIES: &[&[Command]] = &[
+    super::bitmap::COMMANDS,
     super::client::COMMANDS,
     super::cluster::COMMANDS,
     super::connection::COMMANDS,

@@ -143,6 +143,12 @@ impl Db {
         self.add(key, Body::new(key, make(), None)).entry.value_mut()
     }
 
+    /// What OBJECT ENCODING answers for a key.
+    pub fn encoding(&mut self, key: &[u8]) -> Option<&'static str> {
+        let place = self.live(key)?;
+        Some(self.table.at(place).entry.encoding())
+    }
+
     /// The collection at a key.
     pub fn typed<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, WrongType> {
         self.lookup(key).map(|value| T::of(value).ok_or(WrongType)).transpose()

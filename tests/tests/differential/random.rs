@@ -7,10 +7,50 @@ pub struct Family {
 }
 
 pub const FAMILIES: &[Family] = &[
+    Family { name: "bitmaps", forms: BITMAPS },
     Family { name: "hashes", forms: HASHES },
     Family { name: "lists", forms: LISTS },
     Family { name: "sets", forms: SETS },
     Family { name: "sorted sets", forms: ZSETS },
+];
+
+const BITMAPS: &[&str] = &[
+    "SET $k $v",
+    "SET $k $i",
+    "APPEND $k $v",
+    "SETBIT $k $b 1",
+    "SETBIT $k $b 0",
+    "SETBIT $k $i $i",
+    "GETBIT $k $b",
+    "GETBIT $k $i",
+    "BITCOUNT $k",
+    "BITCOUNT $k $i $i",
+    "BITCOUNT $k $i",
+    "BITCOUNT $k $i $i BIT",
+    "BITCOUNT $k $i $i BYTE",
+    "BITPOS $k 0",
+    "BITPOS $k 1 $i",
+    "BITPOS $k 0 $i $i",
+    "BITPOS $k 0 $i $i BIT",
+    "BITPOS $k 1 $i $i BIT",
+    "BITPOS $k 1 $i $i BYTE",
+    "BITOP AND $k $k $k",
+    "BITOP OR $k $k $k $k",
+    "BITOP XOR $k $k $k",
+    "BITOP NOT $k $k",
+    "BITFIELD $k GET u$i $b",
+    "BITFIELD $k SET u$w $b $i",
+    "BITFIELD $k SET i$w $b $i GET i$w $b",
+    "BITFIELD $k INCRBY i$w #$w $i INCRBY u$w $b $i",
+    "BITFIELD $k OVERFLOW SAT INCRBY i$w $b $big OVERFLOW FAIL INCRBY u$w $b $big",
+    "BITFIELD $k OVERFLOW SAT SET i$w $b $big OVERFLOW FAIL SET u$w $b $big",
+    "BITFIELD $k OVERFLOW WRAP INCRBY i$w $b $big SET i$w $b $big SET u$w $b $big",
+    "BITFIELD_RO $k GET i$w $b GET u$w #$w",
+    "BITFIELD_RO $k SET i$w $b 1",
+    "GETRANGE $k 0 -1",
+    "OBJECT ENCODING $k",
+    "DEL $k",
+    "LPUSH $k $v",
 ];
 
 const HASHES: &[&str] = &[
@@ -172,6 +212,18 @@ const ZSETS: &[&str] = &[
     "ZADD lex 0 $m 0 $m 0 $v",
 ];
 
+const BIG: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "127",
+    "-129",
+    "65536",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "4611686018427387904",
+];
+
 const SCORES: &[&str] = &[
     "0",
     "1",
@@ -237,6 +289,9 @@ impl Commands {
             "$n" => format!("n{}", self.below(4)),
             "$v" => format!("value {}", self.below(50)),
             "$i" => (self.below(30) as i64 - 10).to_string(),
+            "$b" => self.below(200).to_string(),
+            "$w" => (1 + self.below(64)).to_string(),
+            "$big" => BIG[self.below(BIG.len())].to_owned(),
             "$s" => SCORES[self.below(SCORES.len())].to_owned(),
             "$long" if self.below(20) == 0 => "x".repeat(60 + self.below(3000)),
             "$long" => "short".to_owned(),

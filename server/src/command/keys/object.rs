@@ -38,9 +38,8 @@ pub const SUBCOMMANDS: &[Command] = &[
 ];
 
 fn encoding(cx: &mut Context<'_>) -> Handled {
-    let found = cx.engine.keyspace.db_mut(cx.client.db).lookup(cx.args.at(2));
-    match found {
-        Some(value) => cx.client.reply().bulk(value.encoding().as_bytes()),
+    match cx.engine.keyspace.db_mut(cx.client.db).encoding(cx.args.at(2)) {
+        Some(name) => cx.client.reply().bulk(name.as_bytes()),
         None => cx.client.reply().null(),
     }
     Ok(())

@@ -47,6 +47,9 @@ pub const CATEGORIES: &[&str] = &[
     "list",
     "hash",
     "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
     "pubsub",
     "admin",
     "fast",
@@ -77,6 +80,9 @@ pub fn categories(row: &Command, parent: &str) -> Vec<&'static str> {
     add(row.group == Group::List, "list");
     add(row.group == Group::Hash, "hash");
     add(row.group == Group::String, "string");
+    add(row.group == Group::Bitmap, "bitmap");
+    add(row.group == Group::HyperLogLog, "hyperloglog");
+    add(row.group == Group::Geo, "geo");
     add(row.group == Group::PubSub || row.is(Flags::PUBSUB), "pubsub");
     add(row.is(Flags::ADMIN), "admin");
     add(row.is(Flags::FAST), "fast");
@@ -120,6 +126,9 @@ fn group_name(group: Group) -> &'static str {
     match group {
         Group::Generic => "generic",
         Group::String => "string",
+        Group::Bitmap => "bitmap",
+        Group::HyperLogLog => "hyperloglog",
+        Group::Geo => "geo",
         Group::List => "list",
         Group::Set => "set",
         Group::SortedSet => "sorted-set",
