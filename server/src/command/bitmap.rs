@@ -6,6 +6,7 @@ mod operation;
 
 use super::support::{int, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::num::parse_i64;
 use crate::resp::{CommandError, errors};
@@ -140,6 +141,7 @@ fn setbit(cx: &mut Context<'_>) -> Handled {
     }
     if grew || before != on {
         wrote(cx, key, 1);
+        cx.notify(EventClasses::STRING, "setbit", key);
     }
     cx.client.reply().int(i64::from(before));
     Ok(())

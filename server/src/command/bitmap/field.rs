@@ -3,6 +3,7 @@
 use super::{bit_offset, bits_mut, string_at};
 use crate::command::Handled;
 use crate::command::support::{int, wrote};
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::num::parse_i64;
 use crate::resp::{CommandError, errors};
@@ -202,6 +203,7 @@ pub fn bitfield(cx: &mut Context<'_>, only_reads: bool) -> Handled {
     }
     if changes > 0 {
         wrote(cx, key, changes);
+        cx.notify(EventClasses::STRING, "setbit", key);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::string_at;
 use crate::command::Handled;
 use crate::command::support::wrote;
+use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::resp::errors;
 use crate::store::{IntBuf, Str, StrRef, Value};
@@ -79,6 +80,11 @@ pub fn bitop(cx: &mut Context<'_>) -> Handled {
     if changed {
         wrote(cx, target, 1);
         cx.signal(target);
+        if longest > 0 {
+            cx.notify(EventClasses::STRING, "set", target);
+        } else {
+            cx.notify(EventClasses::GENERIC, "del", target);
+        }
     }
     cx.client.reply().int(longest as i64);
     Ok(())
