@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +15,17 @@ use crate::wait;
 
 /// How long Kubernetes and the operator may take for anything.
 pub const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The operator's namespace.
+pub const NAMESPACE: &str = "redisha-system";
+/// Selects the operator's pods.
+pub const OPERATOR: &str = "app.kubernetes.io/name=redisha-operator";
+
+/// A file of the repository, from the folder of a package in it.
+pub fn file(path: &str) -> String {
+    let root = std::path::absolute("..").expect("the working folder is there");
+    root.join(path).display().to_string()
+}
 
 /// The cluster's tools.
 #[derive(Clone, Debug)]
@@ -31,6 +42,11 @@ impl Cluster {
     /// One of the tools: `kubectl`, `helm`, `on-node`, `tag-image`.
     pub fn tool(&self, name: &str) -> Command {
         Command::new(self.bin.join(name))
+    }
+
+    /// Where the cluster keeps its logs, process ids and certificates.
+    pub fn data(&self) -> &Path {
+        self.bin.parent().expect("the tools lie among the data")
     }
 
     /// Runs kubectl and gives its output.
@@ -79,6 +95,25 @@ pub struct RedisHA {
 }
 
 impl RedisHA {
+    /// The object of the example, whether it is there or not.
+    pub fn example(cluster: &Cluster) -> Result<Self> {
+        // Only read here, so that the name is not written down twice.
+        let yaml =
+            std::fs::read_to_string(file("examples/redisha.yaml")).context("read the example")?;
+        let name = yaml.lines().find_map(|line| line.strip_prefix("  name: "));
+        let name = name.context("the example has no name")?.trim().to_owned();
+        Ok(Self { cluster: cluster.clone(), name, namespace: "default".to_owned() })
+    }
+
+    /// Installs the operator and the example, and waits until all is Ready.
+    pub fn install(&self) -> Result<()> {
+        self.cluster.kubectl(&["apply", "-f", &file("deploy/redisha.yaml")])?;
+        let wait = ["rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s"];
+        self.cluster.kubectl(&wait)?;
+        self.cluster.kubectl(&["apply", "-f", &file("examples/redisha.yaml")])?;
+        self.settled().map(drop)
+    }
+
     pub fn get(&self) -> Result<Value> {
         self.cluster.get("redisha", &self.name, &self.namespace)
     }

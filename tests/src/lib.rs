@@ -2,6 +2,7 @@
 
 pub mod clients;
 pub mod cluster;
+pub mod history;
 pub mod ledger;
 pub mod load;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]

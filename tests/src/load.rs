@@ -33,7 +33,7 @@ pub struct Target {
 
 impl Target {
     /// What a key holds now; empty when there is none.
-    fn read(&self, keys: &[String]) -> Result<Vec<String>> {
+    pub fn read(&self, keys: &[String]) -> Result<Vec<String>> {
         let login = self.password.as_ref().map(|word| format!(":{word}@")).unwrap_or_default();
         let address = format!("redis://{login}{}:{}/", self.host, self.port);
         self.place.run(|| {

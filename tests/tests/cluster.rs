@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use tests::clients::Clients;
-use tests::cluster::{Cluster, RedisHA};
+use tests::cluster::{Cluster, NAMESPACE, OPERATOR, RedisHA};
 use tests::load::{Bar, Load, unharmed};
 
 /// What every scenario acts on.
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 
 fn run(cluster: Cluster, wanted: &[String]) -> Result<usize> {
     let clients = Clients::prepare().context("prepare the clients")?;
-    let redisha = install::example(&cluster)?;
+    let redisha = RedisHA::example(&cluster)?;
     let world = World { cluster, clients, redisha };
     let (mut passed, mut failed) = (0, 0);
     let mut told = Vec::new();
@@ -134,7 +134,7 @@ impl World {
             &["get", "redisha,pods,services,statefulsets", "-A", "-o", "wide"],
             &["get", "events", "-A", "--sort-by=.lastTimestamp"],
             &["describe", "redisha", "-A"],
-            &["logs", "-n", install::NAMESPACE, "-l", install::OPERATOR, "--tail=60", "--prefix"],
+            &["logs", "-n", NAMESPACE, "-l", OPERATOR, "--tail=60", "--prefix"],
         ];
         for look in looks {
             let said = self.cluster.kubectl(look).unwrap_or_else(|error| format!("{error:#}"));

@@ -12,6 +12,7 @@ mod drill;
 mod golang;
 mod image;
 mod local;
+mod nemesis;
 mod paths;
 mod peers;
 mod report;
@@ -48,6 +49,8 @@ enum Command {
     Test(test::Args),
     /// The long forms of tests.
     Soak(soak::Args),
+    /// Faults in a real Kubernetes, while clients count together.
+    Nemesis(nemesis::Args),
     /// The server's processor time per command, beside Valkey's.
     Bench(bench::Args),
     /// OCI archives of operator and server.
@@ -66,6 +69,7 @@ impl Command {
             Self::Check => "check",
             Self::Test(_) => "test",
             Self::Soak(_) => "soak",
+            Self::Nemesis(_) => "nemesis",
             Self::Bench(_) => "bench",
             Self::Image => "image",
             Self::Peers => "peers",
@@ -80,6 +84,7 @@ impl Command {
             Self::Check => check::run(),
             Self::Test(args) => Ok(test::run(args)),
             Self::Soak(args) => soak::run(args),
+            Self::Nemesis(args) => nemesis::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Image => image::run(),
             Self::Peers => peers::run(),

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<Report> {
     if wanted("cluster") {
         let suite = Suite::build()?;
         for round in 1..=args.rounds {
-            let scenarios = || test::in_cluster(&suite, Length::Long, &args.scenario);
+            let scenarios = || test::scenarios(&suite, Length::Long, &args.scenario);
             tally.part(&format!("cluster {round}"), scenarios);
         }
     }

@@ -3,6 +3,7 @@
 mod suite;
 
 use std::env;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -33,7 +34,7 @@ const PARTS: [(&str, Part); 6] = [
     ("unit", |suite| suite::built(suite)?.run_unit()),
     ("processes", |suite| suite::built(suite)?.run_processes(&peers::find()?)),
     ("drill", |_| short_drill()),
-    ("cluster", |suite| in_cluster(suite::built(suite)?, Length::Short, &[])),
+    ("cluster", |suite| scenarios(suite::built(suite)?, Length::Short, &[])),
 ];
 
 pub fn run(args: &Args) -> Report {
@@ -47,9 +48,14 @@ pub fn run(args: &Args) -> Report {
     tally.end()
 }
 
-/// Starts a cluster, runs its scenarios and removes it. Of the scenarios those whose name contains
-/// one of `wanted`, all when there are none.
-pub fn in_cluster(suite: &Suite, length: Length, wanted: &[String]) -> Result<Counts> {
+/// Runs the scenarios in a cluster: those whose name contains one of `wanted`, all when there are
+/// none.
+pub fn scenarios(suite: &Suite, length: Length, wanted: &[String]) -> Result<Counts> {
+    in_cluster(|bin| suite.run_scenarios(bin, length, wanted))
+}
+
+/// Starts a cluster, does the work with the folder of its tools, and removes it.
+pub fn in_cluster(work: impl FnOnce(&Path) -> Result<Counts>) -> Result<Counts> {
     if !cluster::is_root() {
         let skipped = Counts { skipped: 1, ..Counts::default() };
         eprintln!("SKIPPED: the cluster part needs root");
@@ -68,7 +74,7 @@ pub fn in_cluster(suite: &Suite, length: Length, wanted: &[String]) -> Result<Co
             helm.join("helm").display()
         );
         state.write_script("helm", &helm)?;
-        suite.run_scenarios(&state.data("bin"), length, wanted)
+        work(&state.data("bin"))
     });
     // A failure keeps its logs; the cluster itself goes in any case.
     if !matches!(result, Ok(Counts { failed: 0, .. })) {

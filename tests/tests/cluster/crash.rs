@@ -2,11 +2,10 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use tests::cluster::PATIENCE;
+use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE};
 use tests::load::Bar;
 use tests::wait;
 
-use super::install::{NAMESPACE, OPERATOR};
 use super::{World, disruption};
 
 /// Where the operator ends itself, as `REDISHA_CRASH_AT` names it.

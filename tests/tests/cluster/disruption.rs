@@ -5,10 +5,10 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use tests::cluster::PATIENCE;
+use tests::cluster::{NAMESPACE, PATIENCE, file};
 use tests::wait;
 
-use super::{World, install};
+use super::World;
 
 /// The webhook's configuration in the API server.
 const WEBHOOK: &str = "validatingwebhookconfiguration";
@@ -67,11 +67,11 @@ pub fn drain(world: &World) -> Result<()> {
 fn beside_the_acting_operator(world: &World) -> Result<String> {
     let (redisha, cluster) = (&world.redisha, &world.cluster);
     let holder = wait::until("an operator acts", PATIENCE, || {
-        let lease = cluster.get("lease", "redisha-operator", install::NAMESPACE)?;
+        let lease = cluster.get("lease", "redisha-operator", NAMESPACE)?;
         let holder = lease["spec"]["holderIdentity"].as_str().filter(|name| !name.is_empty());
         Ok(holder.map(str::to_owned))
     })?;
-    let operator = cluster.get("pod", &holder, install::NAMESPACE)?;
+    let operator = cluster.get("pod", &holder, NAMESPACE)?;
     let node = operator["spec"]["nodeName"].as_str().context("the operator has no node")?;
     let pods = (0..3).map(|ordinal| format!("{}-{ordinal}", redisha.name));
     for pod in pods {
@@ -134,7 +134,7 @@ pub fn evict_without_webhook(world: &World) -> Result<()> {
 /// Applies the configuration again, for the scenarios after this one: whoever installs it anew gets it
 /// back into service by the operator, which trusts itself there.
 fn restore_webhook(world: &World) -> Result<()> {
-    world.cluster.kubectl(&["apply", "-f", &install::file("deploy/redisha.yaml")])?;
+    world.cluster.kubectl(&["apply", "-f", &file("deploy/redisha.yaml")])?;
     wait::until("the operator's certificate in the webhook", PATIENCE, || {
         let bundle = "jsonpath={.items[*].webhooks[*].clientConfig.caBundle}";
         let found = world.cluster.kubectl(&["get", WEBHOOK, "-o", bundle])?;

@@ -1,42 +1,12 @@
 //! Installing the operator and a `RedisHA`, and what happens to an invalid one.
 
-use anyhow::{Context, Result, bail, ensure};
-use tests::cluster::{Cluster, RedisHA, text};
+use anyhow::{Result, bail, ensure};
+use tests::cluster::{NAMESPACE, file, text};
 
 use super::World;
 
-/// The operator's namespace.
-pub const NAMESPACE: &str = "redisha-system";
-/// Selects the operator's pods.
-pub const OPERATOR: &str = "app.kubernetes.io/name=redisha-operator";
-
-/// A file of the repository.
-pub fn file(path: &str) -> String {
-    let root = std::path::absolute("..").expect("the working folder is there");
-    root.join(path).display().to_string()
-}
-
-/// The `RedisHA` of the example, as the API server names it.
-pub fn example(cluster: &Cluster) -> Result<RedisHA> {
-    // Only read here, so that the name is not written down twice.
-    let yaml =
-        std::fs::read_to_string(file("examples/redisha.yaml")).context("read the example")?;
-    let name = yaml.lines().find_map(|line| line.strip_prefix("  name: "));
-    let name = name.context("the example has no name")?.trim().to_owned();
-    Ok(RedisHA { cluster: cluster.clone(), name, namespace: "default".to_owned() })
-}
-
-fn wait_for_operator(cluster: &Cluster) -> Result<()> {
-    let wait = ["rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s"];
-    cluster.kubectl(&wait).map(drop)
-}
-
 pub fn apply(world: &World) -> Result<()> {
-    let cluster = &world.cluster;
-    cluster.kubectl(&["apply", "-f", &file("deploy/redisha.yaml")])?;
-    wait_for_operator(cluster)?;
-    cluster.kubectl(&["apply", "-f", &file("examples/redisha.yaml")])?;
-    world.redisha.settled()?;
+    world.redisha.install()?;
     world.under_load("apply", || Ok(()))
 }
 

@@ -18,6 +18,8 @@ use crate::{compile, paths, run};
 const PROCESSES: &str = "tests";
 /// Its program of scenarios in a cluster.
 const SCENARIOS: &str = "cluster";
+/// Its program of faults in a cluster.
+const NEMESIS: &str = "nemesis";
 
 /// Whether scenarios go through everything, or through one of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,19 +119,38 @@ impl Suite {
     pub fn run_processes(&self, peers: &Peers) -> Result<Counts> {
         let variables =
             [("REDISHA_VALKEY", peers.valkey.server()), ("REDISHA_REDIS", peers.redis.server())];
-        self.run(&variables, |program| program.is_of(PROCESSES) && program.name != SCENARIOS)
+        let alone = |program: &Program| ![SCENARIOS, NEMESIS].contains(&program.name.as_str());
+        self.run(&variables, |program| program.is_of(PROCESSES) && alone(program))
     }
 
     /// The scenarios, with the cluster's tools from `bin`.
     pub fn run_scenarios(&self, bin: &Path, length: Length, wanted: &[String]) -> Result<Counts> {
-        let mut programs = self.programs.iter();
-        let scenarios =
-            programs.find(|program| program.is_of(PROCESSES) && program.name == SCENARIOS);
-        let mut command = scenarios.context("there is no program of scenarios")?.command();
+        let mut command = self.program(SCENARIOS)?.command();
         if length == Length::Long {
             command.env("REDISHA_SOAK", "1");
         }
         run_counted(command.args(wanted).env("REDISHA_CLUSTER_BIN", bin))
+    }
+
+    /// Faults for some seconds, in the order that a seed gives; what they did, as JSON.
+    pub fn run_nemesis(&self, bin: &Path, seconds: u64, seed: u64) -> Result<(Counts, Value)> {
+        let mut command = self.program(NEMESIS)?.command();
+        command.env("REDISHA_CLUSTER_BIN", bin);
+        command.env("REDISHA_NEMESIS_SECONDS", seconds.to_string());
+        command.env("REDISHA_NEMESIS_SEED", seed.to_string());
+        eprintln!("+ {}", run::line(&command));
+        let output = command.stderr(Stdio::inherit()).output().context("start the nemesis")?;
+        let text = String::from_utf8(output.stdout).context("it prints no text")?;
+        let last = text.lines().last().context("the nemesis ended without a result")?;
+        let found = serde_json::from_str(last).context("read its result")?;
+        Ok((Counts::one(output.status.success()), found))
+    }
+
+    /// The program of that name among the tests of more than one process.
+    fn program(&self, name: &str) -> Result<&Program> {
+        let mut programs = self.programs.iter();
+        let found = programs.find(|program| program.is_of(PROCESSES) && program.name == name);
+        found.with_context(|| format!("there is no test program called {name}"))
     }
 
     fn run(

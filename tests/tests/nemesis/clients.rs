@@ -1,0 +1,183 @@
+//! Clients on every node that count together and note what they were told, and a probe.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tests::history::{Kind, Operation};
+use tests::load::Target;
+use tests::place::Place;
+use tests::resp::{Client, Value};
+
+/// How many counters there are.
+pub const COUNTERS: u32 = 8;
+/// Where clients are: on the control plane's side of any partition, and on every node's.
+const PLACES: [&str; 4] = ["cp", "node1", "node2", "node3"];
+/// How long a client waits for a connection and for each answer, as the probe of a user would.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two operations of a client: the faults are the point, not the load.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// The key of a counter.
+pub fn name(counter: u32) -> String {
+    format!("nemesis:{counter}")
+}
+
+/// Two writers and a reader in each place.
+pub struct Clients {
+    stop: Arc<AtomicBool>,
+    running: Vec<JoinHandle<Vec<Operation>>>,
+}
+
+impl Clients {
+    /// Counters start anew.
+    pub fn start(target: &Target) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut client = Place::run(&target.place, || connect(target))?;
+        for counter in 0..COUNTERS {
+            target.place.run(|| client.call(&["DEL", &name(counter)]).map(drop))?;
+        }
+        let start = Instant::now();
+        let kinds = [Kind::Increment, Kind::Increment, Kind::Read];
+        let mut running = Vec::new();
+        for (seat, place) in PLACES.iter().enumerate() {
+            for (chair, kind) in kinds.iter().enumerate() {
+                let target = Target { place: Place::Namespace((*place).into()), ..target.clone() };
+                let (stop, kind) = (Arc::clone(&stop), *kind);
+                let first = (seat * kinds.len() + chair) as u32;
+                running.push(thread::spawn(move || {
+                    let mut history = Vec::new();
+                    let work = || {
+                        work(&target, kind, first, start, &stop, &mut history);
+                        Ok(())
+                    };
+                    // The thread's place is entered once; without it there is no history.
+                    if let Err(error) = target.place.run(work) {
+                        eprintln!("a client in {:?} could not begin: {error:#}", target.place);
+                    }
+                    history
+                }));
+            }
+        }
+        Ok(Self { stop, running })
+    }
+
+    /// Ends them between two operations and gives what they noted.
+    pub fn stop(self) -> Vec<Operation> {
+        self.stop.store(true, Ordering::Relaxed);
+        let joined = self.running.into_iter().map(|one| one.join().expect("no client panics"));
+        joined.flatten().collect()
+    }
+}
+
+/// One client: counter after counter, connecting again after any error.
+fn work(
+    target: &Target,
+    kind: Kind,
+    first: u32,
+    start: Instant,
+    stop: &AtomicBool,
+    history: &mut Vec<Operation>,
+) {
+    let mut connection = None;
+    let mut counter = first % COUNTERS;
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(BREATH);
+        counter = (counter + 1) % COUNTERS;
+        let Some(client) = &mut connection else {
+            connection = connect(target).ok();
+            continue;
+        };
+        let begun = start.elapsed();
+        match operate(client, kind, counter) {
+            Ok(value) => {
+                let ended = start.elapsed();
+                history.push(Operation { kind, counter, begun, ended, value });
+            }
+            // Whether it ran is not known; it is not in the history.
+            Err(_) => connection = None,
+        }
+    }
+}
+
+fn operate(client: &mut Client, kind: Kind, counter: u32) -> Result<u64> {
+    let command = if kind == Kind::Increment { "INCR" } else { "GET" };
+    match client.call(&[command, &name(counter)])? {
+        Value::Error(error) => bail!("{error}"),
+        other => Ok(other.text()?.parse().unwrap_or(0)),
+    }
+}
+
+fn connect(target: &Target) -> Result<Client> {
+    let address: SocketAddr = format!("{}:{}", target.host, target.port).parse()?;
+    let mut client = Client::connect_within(address, PATIENCE)?;
+    let password = target.password.as_deref().unwrap_or_default();
+    match client.call(&["AUTH", password])? {
+        Value::Error(error) => bail!("{error}"),
+        _ => Ok(client),
+    }
+}
+
+/// A client that writes all the time and notes when it was answered.
+pub struct Probe {
+    stop: Arc<AtomicBool>,
+    answers: Arc<Mutex<Vec<Instant>>>,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Probe {
+    pub fn start(target: &Target) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let (ending, notes, target) = (Arc::clone(&stop), Arc::clone(&answers), target.clone());
+        let running = thread::Builder::new().name("probe".into()).spawn(move || {
+            let work = || {
+                probe(&target, &ending, &notes);
+                Ok(())
+            };
+            target.place.run(work).expect("the control plane's network is there");
+        });
+        Ok(Self { stop, answers, running: Some(running.context("start the probe")?) })
+    }
+
+    /// When it was answered last.
+    pub fn last_answer(&self) -> Option<Instant> {
+        self.answers.lock().expect("the probe does not panic").last().copied()
+    }
+
+    /// The longest time between two answers, of which the later one came after `begun`.
+    pub fn longest_gap(&self, begun: Instant) -> Duration {
+        let answers = self.answers.lock().expect("the probe does not panic");
+        let pairs = answers.windows(2).filter(|pair| pair[1] > begun);
+        pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+}
+
+fn probe(target: &Target, stop: &AtomicBool, answers: &Mutex<Vec<Instant>>) {
+    let mut connection = None;
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(BREATH);
+        let Some(client) = &mut connection else {
+            connection = connect(target).ok();
+            continue;
+        };
+        match client.call(&["INCR", "nemesis:probe"]) {
+            Ok(Value::Int(_)) => {
+                answers.lock().expect("its reader does not panic").push(Instant::now());
+            }
+            _ => connection = None,
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(running) = self.running.take() {
+            let _ = running.join();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The faults, one row each.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use serde_json::json;
+use tests::cluster::NAMESPACE;
+
+use super::World;
+use super::machine::{cable, mute, primary, process_of, recorded, signal};
+
+/// Takes a fault away.
+pub type Heal = Box<dyn FnOnce() -> Result<()>>;
+
+/// Something that goes wrong.
+pub struct Fault {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// How long it lasts.
+    pub hold: Duration,
+    pub inject: fn(&World) -> Result<Heal>,
+}
+
+/// Every kind of fault.
+pub const FAULTS: &[Fault] = &[
+    Fault {
+        name: "kill-primary",
+        what: "the primary's process is killed",
+        hold: Duration::from_secs(2),
+        inject: kill_primary,
+    },
+    Fault {
+        name: "kill-replica",
+        what: "a replica's process is killed",
+        hold: Duration::from_secs(2),
+        inject: kill_replica,
+    },
+    Fault {
+        name: "stop-primary",
+        what: "the primary's process is stopped, and goes on much later",
+        hold: Duration::from_secs(15),
+        inject: stop_primary,
+    },
+    Fault {
+        name: "force-delete-primary",
+        what: "the primary's pod is deleted by force",
+        hold: Duration::from_secs(2),
+        inject: force_delete_primary,
+    },
+    Fault {
+        name: "partition-primary",
+        what: "the cable of the primary's node is cut",
+        hold: Duration::from_secs(15),
+        inject: partition_primary,
+    },
+    Fault {
+        name: "mute-primary",
+        what: "nothing that leaves the primary's node arrives",
+        hold: Duration::from_secs(15),
+        inject: mute_primary,
+    },
+    Fault {
+        name: "stop-api-server",
+        what: "the API server does not answer",
+        hold: Duration::from_secs(15),
+        inject: stop_api_server,
+    },
+    Fault {
+        name: "kill-operator",
+        what: "the acting operator is killed while the primary is asked to move",
+        hold: Duration::from_secs(2),
+        inject: kill_operator,
+    },
+    Fault {
+        name: "switchover",
+        what: "the primary is asked to move",
+        hold: Duration::from_secs(2),
+        inject: switchover,
+    },
+];
+
+/// A fault that needs nobody to take it away.
+fn nothing_to_heal() -> Heal {
+    Box::new(|| Ok(()))
+}
+
+fn kill_primary(world: &World) -> Result<Heal> {
+    let pod = world.redisha.primary()?;
+    signal(process_of(world, &pod, &world.redisha.namespace)?, Signal::KILL)?;
+    Ok(nothing_to_heal())
+}
+
+fn kill_replica(world: &World) -> Result<Heal> {
+    let redisha = &world.redisha;
+    let primary = redisha.primary()?;
+    let mut pods = (0..3).map(|ordinal| format!("{}-{ordinal}", redisha.name));
+    let replica = pods.find(|pod| *pod != primary).context("there is no replica")?;
+    signal(process_of(world, &replica, &redisha.namespace)?, Signal::KILL)?;
+    Ok(nothing_to_heal())
+}
+
+fn stop_primary(world: &World) -> Result<Heal> {
+    let pod = world.redisha.primary()?;
+    let pid = process_of(world, &pod, &world.redisha.namespace)?;
+    signal(pid, Signal::STOP)?;
+    // The liveness probe may have replaced it meanwhile.
+    Ok(Box::new(move || {
+        let _ = signal(pid, Signal::CONT);
+        Ok(())
+    }))
+}
+
+fn force_delete_primary(world: &World) -> Result<Heal> {
+    let redisha = &world.redisha;
+    let pod = redisha.primary()?;
+    let args = ["delete", "pod", &pod, "-n", &redisha.namespace, "--force", "--grace-period=0"];
+    world.cluster.kubectl(&args)?;
+    Ok(nothing_to_heal())
+}
+
+fn partition_primary(world: &World) -> Result<Heal> {
+    let (_, node) = primary(&world.redisha)?;
+    cable(&node, "down")?;
+    Ok(Box::new(move || cable(&node, "up")))
+}
+
+fn mute_primary(world: &World) -> Result<Heal> {
+    let (_, node) = primary(&world.redisha)?;
+    mute(&node, "-I")?;
+    Ok(Box::new(move || mute(&node, "-D")))
+}
+
+fn stop_api_server(world: &World) -> Result<Heal> {
+    let pid = recorded(world, "kube-apiserver")?;
+    signal(pid, Signal::STOP)?;
+    Ok(Box::new(move || signal(pid, Signal::CONT)))
+}
+
+fn kill_operator(world: &World) -> Result<Heal> {
+    let lease = world.cluster.get("lease", "redisha-operator", NAMESPACE)?;
+    let holder = lease["spec"]["holderIdentity"].as_str().context("no operator acts")?;
+    let pid = process_of(world, holder, NAMESPACE)?;
+    ask(world)?;
+    signal(pid, Signal::KILL)?;
+    Ok(nothing_to_heal())
+}
+
+fn switchover(world: &World) -> Result<Heal> {
+    ask(world)?;
+    Ok(nothing_to_heal())
+}
+
+/// Asks for a switchover under an id of its own.
+fn ask(world: &World) -> Result<()> {
+    let redisha = &world.redisha;
+    let id = format!("nemesis-{}", redisha.get()?["metadata"]["resourceVersion"]);
+    let id = id.replace('"', "");
+    let patch = json!({"metadata": {"annotations": {"redisha.dev/switchover": id}}}).to_string();
+    let args = ["patch", "redisha", &redisha.name, "-n", &redisha.namespace];
+    let merge = ["--type=merge", "-p", &patch];
+    world.cluster.kubectl(&[&args[..], &merge[..]].concat()).map(drop)
+}
