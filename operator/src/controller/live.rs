@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::validate::Plan;
 use crate::api::REDIS_PORT;
 use crate::executor::client::{CallError, Client, Lane};
 use crate::trigger::PodFacts;
@@ -34,6 +35,9 @@ const LIVE: [(&str, &str); 20] = [
     ("zset-max-listpack-value", "64"),
 ];
 
+/// The password of `NAME-auth`, which a person may change at any time; never shown in a log.
+const PASSWORD: &str = "requirepass";
+
 const DEADLINE: Duration = Duration::from_secs(2);
 
 type Config = BTreeMap<String, String>;
@@ -50,14 +54,10 @@ pub struct Told(HashMap<String, Config>);
 impl Told {
     /// Tells every pod that does not know yet. A pod that cannot be reached is told next time; one
     /// that refuses a value is the error, as a sentence.
-    pub async fn tell(
-        &mut self,
-        config: &Config,
-        pods: &[PodFacts],
-        secret: &str,
-    ) -> Result<(), String> {
+    pub async fn tell(&mut self, plan: &Plan, pods: &[PodFacts]) -> Result<(), String> {
         self.0.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
-        let wanted = wanted(config);
+        let wanted = wanted(&plan.config, &plan.password);
+        let secret = &plan.internal_password;
         for pod in pods.iter().filter(|pod| !pod.terminating) {
             let Some(ip) = &pod.ip else { continue };
             let news = news(self.0.get(&pod.uid), &wanted);
@@ -69,8 +69,10 @@ impl Told {
     }
 }
 
-fn wanted(config: &Config) -> Config {
-    config.iter().filter(|(name, _)| is_live(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+fn wanted(config: &Config, password: &str) -> Config {
+    let live = config.iter().filter(|(name, _)| is_live(name));
+    let live = live.map(|(name, value)| (name.clone(), value.clone()));
+    live.chain([(PASSWORD.to_owned(), password.to_owned())]).collect()
 }
 
 /// What a pod must be told. One that was told nothing has read its file, which may have been older
@@ -95,12 +97,13 @@ async fn tell_one(
 ) -> Result<bool, String> {
     let client = Client::new(ip, REDIS_PORT, secret);
     for (name, value) in news {
+        let shown = if name == PASSWORD { "(a password)" } else { value };
         let words = ["CONFIG", "SET", name, value].map(str::to_owned);
         match client.call(Lane::Act, &words, DEADLINE).await {
-            Ok(_) => tracing::info!(pod, name, value, "directive set"),
+            Ok(_) => tracing::info!(pod, name, value = shown, "directive set"),
             Err(CallError::Refused { code, message, .. }) => {
                 return Err(format!(
-                    "spec.config.{name}: {pod} refuses `{value}`: {code} {message}"
+                    "spec.config.{name}: {pod} refuses `{shown}`: {code} {message}"
                 ));
             }
             Err(error) => {
@@ -122,7 +125,9 @@ mod tests {
 
     fn check(told: Option<&[(&str, &str)]>, asked: &[(&str, &str)], expect: &[(&str, &str)]) {
         let told = told.map(config);
-        let made = news(told.as_ref(), &wanted(&config(asked)));
+        let mut wanted = wanted(&config(asked), "word");
+        wanted.remove(PASSWORD);
+        let made = news(told.as_ref(), &wanted);
         let expect: Vec<_> =
             expect.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         assert_eq!(made, expect);
@@ -141,6 +146,16 @@ mod tests {
     fn what_is_taken_out_returns_to_the_servers_default() {
         check(Some(&[("maxmemory", "1gb")]), &[], &[("maxmemory", "0")]);
         check(None, &[], &[]);
+    }
+
+    /// A changed password of `NAME-auth` reached nobody who was already running.
+    #[test]
+    fn a_changed_password_is_told() {
+        let (none, old) = (config(&[]), wanted(&config(&[]), "old"));
+        let expect = vec![(PASSWORD.to_owned(), "new".to_owned())];
+        assert_eq!(news(Some(&old), &wanted(&none, "new")), expect);
+        assert_eq!(news(None, &wanted(&none, "new")), expect);
+        assert_eq!(news(Some(&old), &old), []);
     }
 
     #[test]

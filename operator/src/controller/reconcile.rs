@@ -170,7 +170,7 @@ impl Loop {
             return Ok(Worked { rollout: Rollout::Done, refused: None });
         };
         self.forget_old_evictions(&facts).await;
-        let told = self.told.tell(&plan.config, &facts.pods, &plan.internal_password).await;
+        let told = self.told.tell(&plan, &facts.pods).await;
         let rollout = self.rollout(&object, &facts);
         if let Rollout::Replace { name, uid } = &rollout
             && set.as_ref().is_some_and(|set| is_settled(set, &facts.asked))

@@ -95,7 +95,22 @@ pub fn live_directive(world: &World) -> Result<()> {
     let object = redisha.settled()?;
     ensure!(condition(&object, "Degraded") == "False", "its status is {}", object["status"]);
     ensure!(pod_uids(world)? == before, "pods were replaced");
+    new_password(world)?;
+    ensure!(pod_uids(world)? == before, "pods were replaced for a password");
     Ok(())
+}
+
+/// A password that a person changes in the Secret is taken up by servers that run.
+fn new_password(world: &World) -> Result<()> {
+    let redisha = &world.redisha;
+    let before = redisha.target("cp")?;
+    let name = format!("{}-auth", redisha.name);
+    let set = json!({"stringData": {"password": "another word"}}).to_string();
+    let args = ["patch", "secret", &name, "-n", &redisha.namespace, "--type=merge", "-p", &set];
+    world.cluster.kubectl(&args)?;
+    let after = redisha.target("cp")?;
+    wait::until("the new password opens", PATIENCE, || after.read(&[]).map(Some))?;
+    wait::until("the old one does not", PATIENCE, || Ok(before.read(&[]).is_err().then_some(())))
 }
 
 fn scale(world: &World, replicas: u32) -> Result<()> {
