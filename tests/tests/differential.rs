@@ -78,6 +78,11 @@ fn hashes() {
 }
 
 #[test]
+fn hyperloglogs() {
+    list("hyperloglogs", include_str!("differential/hyperloglogs.txt"));
+}
+
+#[test]
 fn lists() {
     list("lists", include_str!("differential/lists.txt"));
 }

@@ -15,6 +15,7 @@ pub const FAMILIES: &[&[Command]] = &[
     super::cluster::COMMANDS,
     super::connection::COMMANDS,
     super::hash::COMMANDS,
+    super::hyperloglog::COMMANDS,
     super::keys::COMMANDS,
     super::list::COMMANDS,
     super::pubsub::COMMANDS,

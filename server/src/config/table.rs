@@ -113,6 +113,7 @@ directives! {
     set_max_listpack_value: usize, "set-max-listpack-value", "64", live;
     zset_max_listpack_entries: usize, "zset-max-listpack-entries", "128", live;
     zset_max_listpack_value: usize, "zset-max-listpack-value", "64", live;
+    hll_sparse_max_bytes: Bytes, "hll-sparse-max-bytes", "3000", live;
     /// `host port`; empty on a primary.
     replicaof: Words, "replicaof", "", fixed_words;
     primaryauth: String, "primaryauth", "", live;

@@ -9,6 +9,7 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     Family { name: "bitmaps", forms: BITMAPS },
     Family { name: "hashes", forms: HASHES },
+    Family { name: "hyperloglogs", forms: HYPERLOGLOGS },
     Family { name: "lists", forms: LISTS },
     Family { name: "sets", forms: SETS },
     Family { name: "sorted sets", forms: ZSETS },
@@ -80,6 +81,25 @@ const HASHES: &[&str] = &[
     "TYPE $k",
     "LPUSH $k $v",
     "HSET $k $m $long",
+];
+
+const HYPERLOGLOGS: &[&str] = &[
+    "PFADD $k $v",
+    "PFADD $k $v $m $i",
+    "PFADD $k $m $m $m $m $m $m $m $m",
+    "PFADD $k",
+    "PFCOUNT $k",
+    "PFCOUNT $k $k $k",
+    "PFMERGE $k $k",
+    "PFMERGE $k $k $k",
+    "PFMERGE $k",
+    "PFDEBUG ENCODING $k",
+    "PFDEBUG DECODE $k",
+    "PFDEBUG TODENSE key3",
+    "GET $k",
+    "SETRANGE key2 $b $i",
+    "DEL $k",
+    "SET key3 $v",
 ];
 
 const LISTS: &[&str] = &[
