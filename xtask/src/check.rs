@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::compile::cargo;
 use crate::report::Report;
-use crate::run;
+use crate::{licenses, run};
 
 /// The parts, each a name and cargo's arguments.
 const PARTS: &[(&str, &[&str])] = &[
@@ -20,6 +20,9 @@ const PARTS: &[(&str, &[&str])] = &[
 
 pub fn run() -> Result<Report> {
     let mut failed = Vec::new();
+    if !licenses::check()? {
+        failed.push("licences");
+    }
     for (name, args) in PARTS {
         let begun = Instant::now();
         let passed = run::passes(&mut cargo(args))?;

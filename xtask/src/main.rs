@@ -11,6 +11,7 @@ mod digest;
 mod drill;
 mod golang;
 mod image;
+mod licenses;
 mod local;
 mod nemesis;
 mod paths;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::compile::cargo;
 use crate::report::Report;
-use crate::{cluster, compile, drill, golang, image, peers, run};
+use crate::{cluster, compile, drill, golang, image, licenses, peers, run};
 pub use suite::{Counts, Length, Suite};
 
 /// The switchovers and clients of the short drill.
@@ -26,7 +26,8 @@ pub struct Args {
 
 type Part = fn(&mut Option<Suite>) -> Result<Counts>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
+    ("licences", |_| Ok(Counts::one(licenses::check()?))),
     ("format", |_| one(&["fmt", "--all", "--check"])),
     ("lints", |_| {
         one(&["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-Dwarnings"])
