@@ -28,6 +28,7 @@ pub mod bitmap;
 pub mod client;
 pub mod cluster;
 pub mod connection;
+pub mod docs;
 pub mod hash;
 pub mod hyperloglog;
 pub mod keys;
@@ -166,10 +167,13 @@ pub enum Group {
     Set,
     SortedSet,
     Hash,
+    Stream,
     PubSub,
     Transactions,
     Connection,
     Server,
+    Scripting,
+    Cluster,
 }
 
 /// One row of the table. Write `..Command::ROW` for the fields that do not matter.
