@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use redis::AsyncConnectionConfig;
 use switchover::Outcome;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -116,9 +117,11 @@ async fn place(
 async fn drill(args: &Args, place: &Place) -> anyhow::Result<Figures> {
     let client = place.client()?;
     let shared = Arc::new(Shared::default());
+    // A cluster may hold the keys of another drill, which was cut off.
+    let drill = random_hex(6)?;
     let mut writers = JoinSet::new();
     for index in 0..args.clients {
-        writers.spawn(Writer::new(client.clone(), index, Arc::clone(&shared)).run());
+        writers.spawn(Writer::new(client.clone(), &drill, index, Arc::clone(&shared)).run());
     }
     let course = switch_all(args, place, &shared).await;
     shared.stop.store(true, Ordering::Relaxed);
@@ -188,15 +191,19 @@ async fn switch_once(place: &Place, shared: &Shared, course: &mut Course) -> any
     Ok(())
 }
 
-/// Compares every account with the stored values, read by a new client.
+/// Compares every account with the stored values, read by a new client, and removes them.
 async fn settle(client: &redis::Client, writers: &[Writer]) -> anyhow::Result<Faults> {
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    // A log of some megabytes takes longer than the half second of the library's defaults.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(LAST_ANSWER_WITHIN));
+    let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await?;
     let mut faults = Faults::default();
     for writer in writers {
         let get = |key: &str| redis::cmd("GET").arg(key).to_owned();
         let counter: Option<u64> = get(&writer.counter).query_async(&mut connection).await?;
         let log: Option<String> = get(&writer.log).query_async(&mut connection).await?;
         faults += writer.ledger.settle(counter.unwrap_or(0), &log.unwrap_or_default());
+        let remove = redis::cmd("UNLINK").arg(&writer.counter).arg(&writer.log).to_owned();
+        remove.query_async::<()>(&mut connection).await?;
     }
     Ok(faults)
 }

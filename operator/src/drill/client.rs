@@ -39,11 +39,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(client: Client, index: usize, shared: Arc<Shared>) -> Self {
+    /// The client called `index` of the drill called `drill`, whose keys nobody else has.
+    pub fn new(client: Client, drill: &str, index: usize, shared: Arc<Shared>) -> Self {
         Self {
             client,
-            counter: format!("drill:{index}:counter"),
-            log: format!("drill:{index}:log"),
+            counter: format!("redisha-drill:{drill}:{index}:counter"),
+            log: format!("redisha-drill:{drill}:{index}:log"),
             // Every fifth sends batches, so that switches also cut pipelines in the middle.
             pipelined: index % 5 == 4,
             shared,
