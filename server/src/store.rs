@@ -26,6 +26,7 @@ mod set;
 mod snapshot;
 mod string;
 mod table;
+mod thin;
 mod value;
 mod zset;
 

@@ -2,25 +2,25 @@
 
 use super::string::{Str, StrRef};
 use super::table::Keyed;
+use super::thin::{Beside, HEAD, Thin};
 use super::value::{Value, ValueRef};
 
 /// Kind of a packed value: bytes, or an integer as eight bytes little-endian.
 const INT: u8 = 1;
+/// Set in the kind byte when the length of the value takes two bytes.
+const LONG: u8 = 2;
 /// Set in the kind byte when eight bytes of expiry time follow the header.
 const EXPIRES: u8 = 0x80;
-const HEADER: usize = 2;
 /// A key longer than this, or a value longer than that, has allocations of its own.
-const KEY_MAX: usize = 255;
-const VALUE_MAX: usize = 1 << 16;
+const KEY_MAX: usize = u8::MAX as usize;
+const VALUE_MAX: usize = u16::MAX as usize;
 
 /// A string with its key in one allocation, or any other value beside its key.
 ///
-/// Packed: kind, length of the key, expiry time in milliseconds (if the kind says so), key, value.
-#[derive(Clone, Debug)]
-pub enum Body {
-    Packed(Box<[u8]>),
-    Full(Box<Full>),
-}
+/// Packed: kind, length of the key, length of the value in one byte or two, expiry time in
+/// milliseconds (if the kind says so), key, value; at least four bytes.
+#[derive(Debug)]
+pub struct Body(Thin<Full>);
 
 #[derive(Clone, Debug)]
 pub struct Full {
@@ -29,22 +29,58 @@ pub struct Full {
     pub value: Value,
 }
 
-impl Keyed for Body {
+impl Beside for Full {
     #[inline]
-    fn key(&self) -> &[u8] {
-        match self {
-            Self::Packed(bytes) => {
-                let start = key_start(bytes);
-                &bytes[start..start + bytes[1] as usize]
-            }
-            Self::Full(full) => &full.key,
-        }
+    fn length(head: [u8; HEAD]) -> usize {
+        let lens = Lens::read(head);
+        (lens.value_start() + lens.value).max(HEAD)
     }
 }
 
-#[inline]
-fn key_start(bytes: &[u8]) -> usize {
-    if bytes[0] & EXPIRES == 0 { HEADER } else { HEADER + 8 }
+/// Where the parts of packed bytes are.
+#[derive(Clone, Copy)]
+struct Lens {
+    kind: u8,
+    header: usize,
+    key: usize,
+    value: usize,
+}
+
+impl Lens {
+    #[inline]
+    fn read([kind, key, low, high]: [u8; HEAD]) -> Self {
+        let long = kind & LONG != 0;
+        let value = if long { u16::from_le_bytes([low, high]).into() } else { usize::from(low) };
+        Self { kind, header: 3 + usize::from(long), key: key.into(), value }
+    }
+
+    #[inline]
+    fn of(bytes: &[u8]) -> Self {
+        Self::read(*bytes.first_chunk().expect("every entry has its head"))
+    }
+
+    #[inline]
+    fn key_start(self) -> usize {
+        if self.kind & EXPIRES == 0 { self.header } else { self.header + 8 }
+    }
+
+    #[inline]
+    fn value_start(self) -> usize {
+        self.key_start() + self.key
+    }
+}
+
+impl Keyed for Body {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        match self.0.view() {
+            Ok(bytes) => {
+                let lens = Lens::of(bytes);
+                &bytes[lens.key_start()..lens.value_start()]
+            }
+            Err(full) => &full.key,
+        }
+    }
 }
 
 impl Body {
@@ -59,7 +95,7 @@ impl Body {
     }
 
     fn full(key: &[u8], value: Value, expiry_ms: Option<i64>) -> Self {
-        Self::Full(Box::new(Full { key: key.into(), expiry_ms, value }))
+        Self(Thin::boxed(Box::new(Full { key: key.into(), expiry_ms, value })))
     }
 
     pub fn bytes(key: &[u8], value: &[u8], expiry_ms: Option<i64>) -> Self {
@@ -77,49 +113,60 @@ impl Body {
     }
 
     fn packed(kind: u8, key: &[u8], value: &[u8], expiry_ms: Option<i64>) -> Self {
-        let mut bytes = Vec::with_capacity(HEADER + 8 + key.len() + value.len());
-        match expiry_ms {
-            None => bytes.extend_from_slice(&[kind, key.len() as u8]),
-            Some(at) => {
-                bytes.extend_from_slice(&[kind | EXPIRES, key.len() as u8]);
-                bytes.extend_from_slice(&at.to_le_bytes());
-            }
+        let long = value.len() > u8::MAX as usize;
+        let expires = expiry_ms.is_some();
+        let header = 3 + usize::from(long) + if expires { 8 } else { 0 };
+        let len = (header + key.len() + value.len()).max(HEAD);
+        let mut bytes = Vec::with_capacity(len);
+        let kind = kind | if long { LONG } else { 0 } | if expires { EXPIRES } else { 0 };
+        let [low, high] = (value.len() as u16).to_le_bytes();
+        bytes.extend_from_slice(&[kind, key.len() as u8, low]);
+        if long {
+            bytes.push(high);
+        }
+        if let Some(at) = expiry_ms {
+            bytes.extend_from_slice(&at.to_le_bytes());
         }
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(value);
-        Self::Packed(bytes.into_boxed_slice())
+        bytes.resize(len, 0);
+        Self(Thin::packed(bytes.into_boxed_slice()))
     }
 
     #[inline]
     pub fn view(&self) -> ValueRef<'_> {
-        match self {
-            Self::Packed(bytes) => {
-                let value = &bytes[key_start(bytes) + bytes[1] as usize..];
+        match self.0.view() {
+            Ok(bytes) => {
+                let lens = Lens::of(bytes);
+                let start = lens.value_start();
+                let value = &bytes[start..start + lens.value];
                 ValueRef::Str(match value.first_chunk::<8>() {
-                    Some(n) if bytes[0] & INT != 0 => StrRef::Int(i64::from_le_bytes(*n)),
+                    Some(n) if lens.kind & INT != 0 => StrRef::Int(i64::from_le_bytes(*n)),
                     _ => StrRef::Bytes(value),
                 })
             }
-            Self::Full(full) => full.value.view(),
+            Err(full) => full.value.view(),
         }
     }
 
     pub fn expiry_ms(&self) -> Option<i64> {
-        match self {
-            Self::Packed(bytes) if bytes[0] & EXPIRES == 0 => None,
-            Self::Packed(bytes) => {
-                bytes[HEADER..].first_chunk::<8>().map(|at| i64::from_le_bytes(*at))
+        match self.0.view() {
+            Ok(bytes) => {
+                let lens = Lens::of(bytes);
+                let at = bytes[lens.header..].first_chunk::<8>()?;
+                (lens.kind & EXPIRES != 0).then(|| i64::from_le_bytes(*at))
             }
-            Self::Full(full) => full.expiry_ms,
+            Err(full) => full.expiry_ms,
         }
     }
 
     pub fn set_expiry_ms(&mut self, expiry_ms: Option<i64>) {
-        match self {
-            Self::Full(full) => full.expiry_ms = expiry_ms,
-            Self::Packed(bytes) => {
-                if let (Some(at), true) = (expiry_ms, bytes[0] & EXPIRES != 0) {
-                    bytes[HEADER..HEADER + 8].copy_from_slice(&at.to_le_bytes());
+        match self.0.view_mut() {
+            Err(full) => full.expiry_ms = expiry_ms,
+            Ok(bytes) => {
+                let lens = Lens::of(bytes);
+                if let (Some(at), true) = (expiry_ms, lens.kind & EXPIRES != 0) {
+                    bytes[lens.header..lens.header + 8].copy_from_slice(&at.to_le_bytes());
                 } else if self.expiry_ms() != expiry_ms {
                     *self = match self.view() {
                         ValueRef::Str(StrRef::Int(n)) => Self::int(self.key(), n, expiry_ms),
@@ -145,38 +192,39 @@ impl Body {
     }
 
     fn overwrite_as(&mut self, kind: u8, value: &[u8], expiry_ms: Option<i64>) -> bool {
-        let Self::Packed(bytes) = self else { return false };
-        let start = key_start(bytes) + bytes[1] as usize;
-        let expires = bytes[0] & EXPIRES != 0;
-        if bytes.len() != start + value.len() || expires != expiry_ms.is_some() {
+        let Ok(bytes) = self.0.view_mut() else { return false };
+        let lens = Lens::of(bytes);
+        let expires = lens.kind & EXPIRES != 0;
+        if lens.value != value.len() || expires != expiry_ms.is_some() {
             return false;
         }
         if let Some(at) = expiry_ms {
-            bytes[HEADER..HEADER + 8].copy_from_slice(&at.to_le_bytes());
+            bytes[lens.header..lens.header + 8].copy_from_slice(&at.to_le_bytes());
         }
-        bytes[0] = kind | (bytes[0] & EXPIRES);
-        bytes[start..].copy_from_slice(value);
+        bytes[0] = kind | (lens.kind & !INT);
+        let start = lens.value_start();
+        bytes[start..start + value.len()].copy_from_slice(value);
         true
     }
 
     /// The value to change in place; a packed string moves out of its pack first.
     pub fn value_mut(&mut self) -> &mut Value {
-        if let Self::Packed(_) = self {
+        if self.0.view().is_ok() {
             let ValueRef::Str(s) = self.view() else { unreachable!("only strings are packed") };
             let value = Value::Str(s.to_owned());
             *self = Self::full(self.key(), value, self.expiry_ms());
         }
-        match self {
-            Self::Full(full) => &mut full.value,
-            Self::Packed(_) => unreachable!("it was unpacked above"),
+        match self.0.view_mut() {
+            Err(full) => &mut full.value,
+            Ok(_) => unreachable!("it was unpacked above"),
         }
     }
 
     /// Takes the value out.
     pub fn into_value(self) -> Value {
-        match self {
-            Self::Full(full) => full.value,
-            Self::Packed(_) => self.view().to_owned(),
+        match self.0.into_boxed() {
+            Ok(full) => full.value,
+            Err(packed) => Self(packed).view().to_owned(),
         }
     }
 
@@ -197,9 +245,9 @@ impl Body {
 
     /// Bytes that this entry's own allocations take, without a collection's.
     pub fn overhead(&self) -> usize {
-        match self {
-            Self::Packed(bytes) => bytes.len(),
-            Self::Full(full) => size_of::<Full>() + full.key.len(),
+        match self.0.view() {
+            Ok(bytes) => bytes.len(),
+            Err(full) => size_of::<Full>() + full.key.len(),
         }
     }
 }

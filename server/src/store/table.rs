@@ -1,26 +1,34 @@
 //! A hash table that grows and shrinks in small steps and can be walked in the order of its hashes.
 //!
 //! Extendible hashing: a directory, indexed by the top bits of a key's hash, leads to segments of
-//! at most [`SEGMENT_MAX`] entries. A full segment splits into two, two nearly empty neighbours
+//! at most [`SEGMENT_MAX`] slots. A full segment splits into two, two nearly empty neighbours
 //! merge; neither touches any other segment, so no operation is ever long. A position in the hash
 //! space means the same in every layout, which is what SCAN cursors and snapshots are built on.
+//! How a segment keeps its entries is told in [`segment`].
+
+mod segment;
 
 use super::seed::Seed;
-use hashbrown::HashTable;
+use segment::Segment;
+use std::num::NonZeroU64;
 
-/// Entries that a segment holds before it splits: 7/8 of 1024 buckets.
-pub const SEGMENT_MAX: usize = 896;
+/// Slots that a segment has before it splits.
+pub const SEGMENT_MAX: usize = 1024;
 /// Bits of the hash that a slot keeps; positions in hash space are numbers below `1 << HASH_BITS`.
-pub const HASH_BITS: u32 = 38;
+pub const HASH_BITS: u32 = 37;
 /// The first position behind the hash space.
 pub const HASH_END: u64 = 1 << HASH_BITS;
 /// The directory stops growing here; beyond it, segments grow instead.
 const DEPTH_MAX: u32 = 28;
 const FLAG_SHIFT: u32 = 64 - HASH_BITS;
-/// Set in [`Slot::flags`] when the entry carries an expiry time.
+/// Always set, so that an empty slot is told by its first word alone.
+const PRESENT: NonZeroU64 = NonZeroU64::new(1 << 26).expect("one bit");
+/// Set in a slot when the entry carries an expiry time.
 pub const VOLATILE: u64 = 1 << 25;
 /// Set when the running snapshot already holds the entry, or must never hold it.
 pub const SAVED: u64 = 1 << 24;
+/// The bits of a slot in which eviction keeps when or how often the entry was used.
+const CLOCK: u64 = (1 << 24) - 1;
 
 /// What a table stores: anything that knows its own key.
 pub trait Keyed {
@@ -34,29 +42,44 @@ impl Keyed for Box<[u8]> {
     }
 }
 
-/// An entry with the bits kept beside it: 38 of its hash, two flags, 24 free for eviction's clock.
+/// An entry with the bits kept beside it: 37 of its hash, two flags, 24 of eviction's clock.
 #[derive(Clone, Debug)]
 pub struct Slot<E> {
-    meta: u64,
+    meta: NonZeroU64,
     pub entry: E,
 }
 
 impl<E> Slot<E> {
+    fn new(position: u64, entry: E) -> Self {
+        Self { meta: PRESENT | (position << FLAG_SHIFT), entry }
+    }
+
     /// Where in hash space this entry lies.
+    #[inline]
     pub fn position(&self) -> u64 {
-        self.meta >> FLAG_SHIFT
+        self.meta.get() >> FLAG_SHIFT
     }
 
+    #[inline]
     pub fn has(&self, flag: u64) -> bool {
-        self.meta & flag != 0
+        self.meta.get() & flag != 0
     }
 
+    #[inline]
     pub fn set(&mut self, flag: u64, on: bool) {
-        if on {
-            self.meta |= flag;
-        } else {
-            self.meta &= !flag;
-        }
+        let cleared = self.meta.get() & !flag;
+        self.meta = PRESENT | cleared | if on { flag } else { 0 };
+    }
+
+    /// What eviction keeps about the entry, 24 bits.
+    #[inline]
+    pub fn clock(&self) -> u32 {
+        (self.meta.get() & CLOCK) as u32
+    }
+
+    #[inline]
+    pub fn set_clock(&mut self, clock: u32) {
+        self.meta = PRESENT | (self.meta.get() & !CLOCK) | (u64::from(clock) & CLOCK);
     }
 }
 
@@ -64,13 +87,7 @@ impl<E> Slot<E> {
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     segment: usize,
-    bucket: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Segment<E> {
-    slots: HashTable<Slot<E>>,
-    depth: u32,
+    index: usize,
 }
 
 /// See the module's text.
@@ -84,25 +101,13 @@ pub struct Table<E> {
     len: usize,
 }
 
-/// The number that a segment's own table works with: the dealt bits of the hash spread again, as
-/// its top bits, by which the directory chose the segment, tell its entries nothing.
-#[inline]
-fn spread(position: u64) -> u64 {
-    position.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-#[inline]
-fn rehash<E>(slot: &Slot<E>) -> u64 {
-    spread(slot.position())
-}
-
 impl<E> Table<E> {
     pub fn new(seed: Seed) -> Self {
         Self {
             seed,
             depth: 0,
             directory: vec![0],
-            segments: vec![Segment { slots: HashTable::new(), depth: 0 }],
+            segments: vec![Segment::new(0)],
             free: Vec::new(),
             len: 0,
         }
@@ -138,30 +143,27 @@ impl<E> Table<E> {
 
     /// The entry at this position that `same` recognises.
     #[inline]
-    pub fn find(&self, position: u64, mut same: impl FnMut(&E) -> bool) -> Option<&Slot<E>> {
-        self.segments[self.segment_of(position)]
-            .slots
-            .find(spread(position), |s| s.position() == position && same(&s.entry))
+    pub fn find(&self, position: u64, same: impl FnMut(&E) -> bool) -> Option<&Slot<E>> {
+        let segment = &self.segments[self.segment_of(position)];
+        segment.search(position, same).ok().map(|index| segment.slot(index))
     }
 
     /// Where the entry at this position lies that `same` recognises, until the table next changes.
     #[inline]
-    pub fn locate(&self, position: u64, mut same: impl FnMut(&E) -> bool) -> Option<Place> {
+    pub fn locate(&self, position: u64, same: impl FnMut(&E) -> bool) -> Option<Place> {
         let segment = self.segment_of(position);
-        let same = |s: &Slot<E>| s.position() == position && same(&s.entry);
-        let bucket = self.segments[segment].slots.find_bucket_index(spread(position), same)?;
-        Some(Place { segment, bucket })
+        let index = self.segments[segment].search(position, same).ok()?;
+        Some(Place { segment, index })
     }
 
     #[inline]
     pub fn at(&self, place: Place) -> &Slot<E> {
-        self.segments[place.segment].slots.get_bucket(place.bucket).expect("located just before")
+        self.segments[place.segment].slot(place.index)
     }
 
     #[inline]
     pub fn at_mut(&mut self, place: Place) -> &mut Slot<E> {
-        let slots = &mut self.segments[place.segment].slots;
-        slots.get_bucket_mut(place.bucket).expect("located just before")
+        self.segments[place.segment].slot_mut(place.index)
     }
 
     /// As [`Self::find`], to change the entry (never its key).
@@ -169,33 +171,28 @@ impl<E> Table<E> {
     pub fn find_mut(
         &mut self,
         position: u64,
-        mut same: impl FnMut(&E) -> bool,
+        same: impl FnMut(&E) -> bool,
     ) -> Option<&mut Slot<E>> {
-        let segment = self.segment_of(position);
-        self.segments[segment]
-            .slots
-            .find_mut(spread(position), |s| s.position() == position && same(&s.entry))
-    }
-
-    /// The segment for a new entry at this position, which has room.
-    #[inline]
-    fn segment_with_room(&mut self, position: u64) -> usize {
-        let mut segment = self.segment_of(position);
-        while self.segments[segment].slots.len() >= SEGMENT_MAX
-            && self.segments[segment].depth < DEPTH_MAX
-        {
-            self.split(segment, position);
-            segment = self.segment_of(position);
-        }
-        segment
+        self.locate(position, same).map(|place| self.at_mut(place))
     }
 
     /// Adds an entry that the caller knows to be absent.
     pub fn insert_new(&mut self, position: u64, entry: E) -> &mut Slot<E> {
-        let segment = self.segment_with_room(position);
         self.len += 1;
-        let slot = Slot { meta: position << FLAG_SHIFT, entry };
-        self.segments[segment].slots.insert_unique(spread(position), slot, rehash).into_mut()
+        let mut slot = Slot::new(position, entry);
+        loop {
+            let segment = self.segment_of(position);
+            match self.segments[segment].insert(slot) {
+                Ok(index) => return self.at_mut(Place { segment, index }),
+                Err(refused) => slot = refused,
+            }
+            let full = &mut self.segments[segment];
+            if full.size() < SEGMENT_MAX || full.depth >= DEPTH_MAX {
+                full.grow();
+            } else {
+                self.split(segment, position);
+            }
+        }
     }
 
     /// Finds the entry, or adds the one that `make` builds. The flag tells whether it is new.
@@ -203,18 +200,12 @@ impl<E> Table<E> {
     pub fn find_or_insert(
         &mut self,
         position: u64,
-        mut same: impl FnMut(&E) -> bool,
+        same: impl FnMut(&E) -> bool,
         make: impl FnOnce() -> E,
     ) -> (&mut Slot<E>, bool) {
-        let segment = self.segment_with_room(position);
-        let same = |s: &Slot<E>| s.position() == position && same(&s.entry);
-        match self.segments[segment].slots.entry(spread(position), same, rehash) {
-            hashbrown::hash_table::Entry::Occupied(found) => (found.into_mut(), false),
-            hashbrown::hash_table::Entry::Vacant(room) => {
-                self.len += 1;
-                let slot = Slot { meta: position << FLAG_SHIFT, entry: make() };
-                (room.insert(slot).into_mut(), true)
-            }
+        match self.locate(position, same) {
+            Some(place) => (self.at_mut(place), false),
+            None => (self.insert_new(position, make()), true),
         }
     }
 
@@ -222,15 +213,18 @@ impl<E> Table<E> {
     pub fn remove_at(
         &mut self,
         position: u64,
-        mut same: impl FnMut(&E) -> bool,
+        same: impl FnMut(&E) -> bool,
     ) -> Option<Slot<E>> {
-        let segment = self.segment_of(position);
-        let same = |s: &Slot<E>| s.position() == position && same(&s.entry);
-        let found = self.segments[segment].slots.find_entry(spread(position), same).ok()?;
-        let (slot, _) = found.remove();
+        let place = self.locate(position, same)?;
+        Some(self.remove_place(place, position))
+    }
+
+    /// Removes the entry that was located at `position`.
+    pub fn remove_place(&mut self, place: Place, position: u64) -> Slot<E> {
+        let slot = self.segments[place.segment].remove(place.index);
         self.len -= 1;
-        self.shrink(segment, position);
-        Some(slot)
+        self.shrink(place.segment, position);
+        slot
     }
 
     fn split(&mut self, index: usize, position: u64) {
@@ -240,15 +234,10 @@ impl<E> Table<E> {
             self.depth += 1;
         }
         let bit = 1u64 << (HASH_BITS - depth - 1);
-        let mut low = HashTable::with_capacity(SEGMENT_MAX);
-        let mut high = HashTable::with_capacity(SEGMENT_MAX);
-        for slot in std::mem::take(&mut self.segments[index].slots) {
-            let half = if slot.position() & bit == 0 { &mut low } else { &mut high };
-            half.insert_unique(rehash(&slot), slot, rehash);
-        }
-        self.segments[index] = Segment { slots: low, depth: depth + 1 };
-        let new = self.place(Segment { slots: high, depth: depth + 1 });
-        let start = self.directory_index(position & !(bit | (bit - 1)) | bit);
+        let middle = position & !(bit | (bit - 1)) | bit;
+        let high = self.segments[index].split(middle);
+        let new = self.place(high);
+        let start = self.directory_index(middle);
         let span = 1usize << (self.depth - depth - 1);
         self.directory[start..start + span].fill(new);
     }
@@ -264,33 +253,23 @@ impl<E> Table<E> {
     }
 
     /// Gives memory back after a removal: merges a segment with its neighbour when both together
-    /// would be a quarter full, and lets the last one's table shrink.
+    /// would be a quarter full, and lets a sparse one's array shrink.
     fn shrink(&mut self, index: usize, position: u64) {
         let segment = &mut self.segments[index];
-        let len = segment.slots.len();
-        if len * 8 >= SEGMENT_MAX {
+        segment.shrink();
+        let (len, depth) = (segment.len(), segment.depth);
+        if depth == 0 || len * 8 >= SEGMENT_MAX {
             return;
         }
-        if segment.depth == 0 {
-            if segment.slots.capacity() > 16 && len * 8 < segment.slots.capacity() {
-                segment.slots.shrink_to(len * 2, rehash);
-            }
-            return;
-        }
-        let depth = segment.depth;
         let bit = 1u64 << (HASH_BITS - depth);
         let start = position & !(bit | (bit - 1));
         let other = self.segment_of((position ^ bit) & !(bit - 1));
-        let both = len + self.segments[other].slots.len();
+        let both = len + self.segments[other].len();
         if self.segments[other].depth != depth || both * 4 > SEGMENT_MAX {
             return;
         }
-        let moved = std::mem::take(&mut self.segments[other].slots);
-        let target = &mut self.segments[index];
-        for slot in moved {
-            target.slots.insert_unique(rehash(&slot), slot, rehash);
-        }
-        target.depth = depth - 1;
+        let moved = std::mem::replace(&mut self.segments[other], Segment::new(0));
+        self.segments[index].merge(moved);
         self.free.push(other as u32);
         let first = self.directory_index(start);
         let span = 1usize << (self.depth - depth + 1);
@@ -315,20 +294,41 @@ impl<E> Table<E> {
         (position & !(width - 1)) + width
     }
 
-    /// Visits the entries of the segment that covers `position`, in no order.
-    pub fn visit_segment(&mut self, position: u64, mut f: impl FnMut(&mut Slot<E>)) {
+    /// Visits the entries of the segment that covers `position`, in order.
+    pub fn visit_segment(&mut self, position: u64, f: impl FnMut(&mut Slot<E>)) {
         let segment = self.segment_of(position);
-        self.segments[segment].slots.iter_mut().for_each(&mut f);
+        self.segments[segment].iter_mut().for_each(f);
     }
 
-    /// The entries of the segment that covers `position`, in no order.
+    /// The entries of the segment that covers `position`, in order.
     pub fn segment_iter(&self, position: u64) -> impl Iterator<Item = &Slot<E>> {
-        self.segments[self.segment_of(position)].slots.iter()
+        self.segments[self.segment_of(position)].iter()
     }
 
     /// All entries, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = &Slot<E>> {
-        self.segments.iter().flat_map(|s| s.slots.iter())
+        self.segments.iter().flat_map(Segment::iter)
+    }
+
+    /// Visits entries in hash order from a position on, around the end and at most once, until
+    /// `f` returns false. Returns where it stopped.
+    pub fn visit_from(&self, position: u64, mut f: impl FnMut(&Slot<E>) -> bool) -> u64 {
+        let first = position % HASH_END;
+        let (mut at, mut around) = (first, false);
+        loop {
+            for slot in self.segments[self.segment_of(at)].iter_from(at) {
+                if around && slot.position() >= first || !f(slot) {
+                    return slot.position();
+                }
+            }
+            at = self.segment_end(at);
+            if at >= HASH_END {
+                (at, around) = (0, true);
+            }
+            if around && at >= first {
+                return first;
+            }
+        }
     }
 
     /// One step of a scan: calls `f` for about `count` entries from `cursor` on, in hash order,
@@ -338,20 +338,16 @@ impl<E> Table<E> {
     pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&Slot<E>)) -> u64 {
         let mut position = cursor;
         let mut left = count.max(1);
-        let mut found: Vec<&Slot<E>> = Vec::new();
         while position < HASH_END {
-            found.clear();
-            found.extend(self.segment_iter(position).filter(|s| s.position() >= position));
-            if found.len() > left {
-                let (_, nth, _) = found.select_nth_unstable_by_key(left - 1, |s| s.position());
-                let last = nth.position();
-                found.iter().filter(|s| s.position() <= last).for_each(|s| f(s));
-                return last + 1;
-            }
-            for slot in &found {
+            let mut last = None;
+            for slot in self.segments[self.segment_of(position)].iter_from(position) {
+                if left == 0 && last != Some(slot.position()) {
+                    return slot.position();
+                }
+                left = left.saturating_sub(1);
+                last = Some(slot.position());
                 f(slot);
             }
-            left -= found.len();
             position = self.segment_end(position);
             if left == 0 {
                 break;
@@ -367,25 +363,24 @@ impl<E> Table<E> {
         }
         loop {
             let segment = &self.segments[self.segment_of(next() >> FLAG_SHIFT)];
-            let buckets = segment.slots.num_buckets() as u64;
-            if segment.slots.is_empty() {
+            if segment.len() == 0 {
                 continue;
             }
             for _ in 0..64 {
                 // Multiplying takes the number's high half, which a modulo would not use.
-                let bucket = ((u128::from(next()) * u128::from(buckets)) >> 64) as usize;
-                if let Some(slot) = segment.slots.get_bucket(bucket) {
+                let index = ((u128::from(next()) * segment.size() as u128) >> 64) as usize;
+                if let Some(slot) = segment.get(index) {
                     return Some(slot);
                 }
             }
-            return segment.slots.iter().next();
+            return segment.iter().next();
         }
     }
 
     /// Bytes of the table itself, without what entries own.
     pub fn memory(&self) -> usize {
-        let buckets: usize = self.segments.iter().map(|s| s.slots.num_buckets()).sum();
-        buckets * (size_of::<Slot<E>>() + 1)
+        let slots: usize = self.segments.iter().map(Segment::size).sum();
+        slots * size_of::<Slot<E>>()
             + self.directory.len() * 4
             + self.segments.len() * size_of::<Segment<E>>()
     }
