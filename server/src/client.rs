@@ -110,6 +110,8 @@ pub struct Multi {
     pub broken: bool,
     /// Memory of the queued commands.
     pub bytes: usize,
+    /// A queued command is refused while memory is short.
+    pub needs_memory: bool,
     /// A queued command is a write or may replicate.
     pub writes: bool,
 }
@@ -226,6 +228,12 @@ impl Client {
     #[inline]
     pub fn may_run(&self) -> bool {
         self.hold == Hold::None && self.closing == Closing::No && !self.output_full
+    }
+
+    /// Bytes that the connection takes.
+    pub fn memory(&self) -> u64 {
+        let queued = self.multi.as_ref().map_or(0, |multi| multi.bytes);
+        (size_of::<Self>() + self.input.capacity() + self.out.capacity() + queued) as u64
     }
 
     pub fn subscription_count(&self) -> usize {

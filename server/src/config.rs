@@ -11,7 +11,7 @@ mod value;
 
 pub use events::EventClasses;
 pub use table::{Config, DIRECTIVES, Directive};
-pub use value::{Bytes, OutputLimit, OutputLimits, RedirectMode, Words};
+pub use value::{Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, RedirectMode, Value, Words};
 
 /// Why a directive was not accepted; one line, without the directive's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,13 +81,17 @@ mod tests {
     #[test]
     fn values() {
         check("port", "7000", Ok("7000"));
-        check("PORT", "70000", Err("bad value for 'port': expected a number up to 65535"));
+        check(
+            "PORT",
+            "70000",
+            Err("bad value for 'port': argument must be between 0 and 65535 inclusive"),
+        );
         check("maxmemory", "2gb", Ok("2147483648"));
-        check("maxmemory", "2x", Err("bad value for 'maxmemory': expected a size such as 64mb"));
+        check("maxmemory", "2x", Err("bad value for 'maxmemory': argument must be a memory value"));
         check(
             "replica-read-only",
             "maybe",
-            Err("bad value for 'replica-read-only': expected yes or no"),
+            Err("bad value for 'replica-read-only': argument must be 'yes' or 'no'"),
         );
         check("no-such", "1", Err("unknown directive 'no-such'"));
         check("redirect-mode", "error", Ok("error"));

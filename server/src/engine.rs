@@ -19,6 +19,7 @@ mod context;
 mod cron;
 pub mod effects;
 pub mod events;
+pub mod evict;
 pub mod gates;
 pub mod hooks;
 pub mod member;
@@ -79,6 +80,7 @@ pub struct Stats {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub expired_keys: u64,
+    pub evicted_keys: u64,
     pub keyspace_hits: u64,
     pub keyspace_misses: u64,
     pub errors: u64,
@@ -108,9 +110,9 @@ pub struct Engine {
     pub wake: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
     /// What the health thread answers from; published by [`Engine::cron`].
     pub health: std::sync::Arc<std::sync::Mutex<crate::net::health::Health>>,
-    /// Resident memory when it was last looked at, in bytes, and its highest value.
-    pub memory_bytes: u64,
-    pub memory_peak_bytes: u64,
+    pub memory: evict::Memory,
+    /// Frees what takes long.
+    pub lazyfree: crate::lazyfree::LazyFree,
     /// Connections that had not authenticated when they were last counted, and those since then.
     pub unknown_clients: usize,
     /// Commands per second over the last second.
@@ -144,8 +146,8 @@ impl Engine {
             runnable: VecDeque::new(),
             wake: None,
             health: std::sync::Arc::default(),
-            memory_bytes: 0,
-            memory_peak_bytes: 0,
+            memory: evict::Memory::default(),
+            lazyfree: crate::lazyfree::LazyFree::default(),
             unknown_clients: 0,
             ops_per_s: 0,
             ops_from: (0, 0),
@@ -176,6 +178,7 @@ impl Engine {
         }
         self.events.configure(self.config.notify_keyspace_events);
         self.events_begin();
+        self.memory_configured();
         hooks::config_changed(self);
     }
 

@@ -7,7 +7,7 @@ use server::engine::Engine;
 use server::net::{Net, health};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: server::memory::Counting = server::memory::Counting;
 
 const USAGE: &str = "usage: redisha-server [FILE] [--DIRECTIVE VALUE]...
 Directives are those of redis.conf; FILE is in its syntax. Examples:
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     abort_on_panic();
+    server::memory::this_thread_executes();
     match run(&args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -14,8 +14,11 @@
 // Iterators of collections are asked for by name.
 #![allow(clippy::iter_without_into_iter)]
 
+mod access;
 mod body;
 mod db;
+mod evict;
+mod garbage;
 mod hash;
 mod limits;
 mod list;
@@ -30,7 +33,10 @@ mod thin;
 mod value;
 mod zset;
 
+pub use access::AccessRules;
 pub use db::Db;
+pub use evict::{Choice, Order, Pool};
+pub use garbage::{Garbage, Lazy};
 pub use hash::{Hash, HashIter};
 pub use limits::Limits;
 pub use list::{End, List};
@@ -100,7 +106,7 @@ impl Keyspace {
         self.seed = seed;
         for db in &mut self.dbs {
             db.limits.seed = seed;
-            db.clear();
+            db.clear(false);
         }
     }
 
@@ -117,8 +123,10 @@ impl Keyspace {
 
     /// The time that expiry goes by from now on, Unix time in milliseconds.
     pub fn set_clock(&mut self, now_ms: i64) {
+        let (seconds, minutes) = ((now_ms / 1000) as u32, (now_ms / 60_000) as u16);
         for db in &mut self.dbs {
             db.now_ms = now_ms;
+            db.access.set_now(seconds, minutes);
         }
     }
 
@@ -128,6 +136,21 @@ impl Keyspace {
         for db in &mut self.dbs {
             db.may_expire = may;
         }
+    }
+
+    /// How uses of entries are counted from now on.
+    pub fn set_access(&mut self, rules: AccessRules) {
+        self.dbs.iter_mut().for_each(|db| db.access.rules = rules);
+    }
+
+    /// Whether uses of entries leave no trace (CLIENT NO-TOUCH).
+    pub fn set_quiet(&mut self, quiet: bool) {
+        self.dbs.iter_mut().for_each(|db| db.access.quiet = quiet);
+    }
+
+    /// What is freed elsewhere from now on when it takes long.
+    pub fn set_lazy(&mut self, lazy: Lazy) {
+        self.dbs.iter_mut().for_each(|db| db.lazy = lazy);
     }
 
     /// While true no key's time comes. Commands of a primary's stream run so: the primary decided at
@@ -145,14 +168,20 @@ impl Keyspace {
         self.len() == 0
     }
 
+    /// Whether [`Self::take_expired`] and [`Self::take_garbage`] may have something since this was
+    /// last asked.
+    #[inline]
+    pub fn has_queued(&mut self) -> bool {
+        self.shared.queued.load(Ordering::Relaxed) && {
+            self.shared.queued.store(false, Ordering::Relaxed);
+            true
+        }
+    }
+
     /// The keys that were removed because their time had come since the last call, with their
     /// database: each goes into the replication stream as a DEL before whatever follows.
     pub fn take_expired(&mut self) -> Vec<(usize, Vec<u8>)> {
         let mut all = Vec::new();
-        if !self.shared.expired.load(Ordering::Relaxed) {
-            return all;
-        }
-        self.shared.expired.store(false, Ordering::Relaxed);
         for db in self.dbs.iter_mut().filter(|db| !db.expired.is_empty()) {
             let index = db.index as usize;
             all.extend(db.expired.drain(..).map(|key| (index, key)));
@@ -177,22 +206,28 @@ impl Keyspace {
         taken.collect()
     }
 
+    /// What was removed and is to be freed by another thread.
+    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        self.dbs.iter_mut().flat_map(|db| std::mem::take(&mut db.garbage)).collect()
+    }
+
     /// One bounded part of the active expiry cycle in every database; see [`Db::expire_step`].
     pub fn expire_step(&mut self, segments: usize) -> usize {
         self.dbs.iter_mut().map(|db| db.expire_step(segments)).sum()
     }
 
-    /// Removes every key of a database; returns how many there were.
-    pub fn flush_db(&mut self, index: usize) -> usize {
+    /// Removes every key of a database; returns how many there were. `lazy`: what takes long to
+    /// free comes out of [`Self::take_garbage`].
+    pub fn flush_db(&mut self, index: usize, lazy: bool) -> usize {
         self.finish_snapshot();
         let removed = self.dbs[index].len();
-        self.dbs[index].clear();
+        self.dbs[index].clear(lazy);
         removed
     }
 
     /// Removes every key.
-    pub fn flush_all(&mut self) -> usize {
-        (0..self.dbs.len()).map(|index| self.flush_db(index)).sum()
+    pub fn flush_all(&mut self, lazy: bool) -> usize {
+        (0..self.dbs.len()).map(|index| self.flush_db(index, lazy)).sum()
     }
 
     /// Exchanges the contents of two databases.

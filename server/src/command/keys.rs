@@ -34,7 +34,7 @@ pub const COMMANDS: &[Command] = &[
         keys: Keys::ALL,
         since: "4.0.0",
         summary: "Deletes keys.",
-        handler: del,
+        handler: unlink,
         ..ROW
     },
     Command {
@@ -52,8 +52,8 @@ pub const COMMANDS: &[Command] = &[
         flags: READ,
         keys: Keys::ALL,
         since: "3.2.1",
-        summary: "Counts how many of the keys exist.",
-        handler: exists,
+        summary: "Counts how many of the keys exist, which is a use of them.",
+        handler: touch,
         ..ROW
     },
     Command {
@@ -240,10 +240,19 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn del(cx: &mut Context<'_>) -> Handled {
+    delete(cx, false)
+}
+
+/// Deletes as DEL does, but never frees a large value before it answers.
+fn unlink(cx: &mut Context<'_>) -> Handled {
+    delete(cx, true)
+}
+
+fn delete(cx: &mut Context<'_>, unlink: bool) -> Handled {
     let args = cx.args;
     let mut removed = 0;
     for key in args.iter().skip(1) {
-        if cx.engine.keyspace.db_mut(cx.client.db).remove(key) {
+        if cx.engine.keyspace.db_mut(cx.client.db).delete(key, unlink) {
             removed += 1;
             wrote(cx, key, 1);
             cx.notify(EventClasses::GENERIC, "del", key);
@@ -262,8 +271,15 @@ fn exists(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
+fn touch(cx: &mut Context<'_>) -> Handled {
+    let db = cx.engine.keyspace.db_mut(cx.client.db);
+    let count = cx.args.iter().skip(1).filter(|key| db.touch(key)).count();
+    cx.client.reply().int(count as i64);
+    Ok(())
+}
+
 fn type_of(cx: &mut Context<'_>) -> Handled {
-    let found = cx.engine.keyspace.db_mut(cx.client.db).lookup(cx.args.at(1));
+    let found = cx.engine.keyspace.db(cx.client.db).peek(cx.args.at(1));
     cx.client.reply().simple(found.map_or("none", |value| value.type_name()));
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The table of directives and the struct of their values, from one list.
 
 use super::events::EventClasses;
-use super::value::{Bytes, LogFile, MaxmemoryPolicy, No, OutputLimits, RedirectMode, Value, Words};
+use super::value::{
+    Bytes, Int, LogFile, MaxmemoryPolicy, No, OutputLimits, RedirectMode, Value, Words,
+};
 
 /// One directive. `get` prints the value, `set` reads it or says what it expected.
 pub struct Directive {
@@ -66,6 +68,9 @@ macro_rules! directives {
     };
 }
 
+/// The greatest value of directives that Valkey keeps in a C `int`.
+const INT_MAX: i64 = i32::MAX as i64;
+
 // Fields: type, directive, default, and how it changes: `live` by CONFIG SET, `fixed` only at the
 // start; `words` and `fixed_words` hold several words, `merged` adds to the value before.
 directives! {
@@ -88,6 +93,19 @@ directives! {
         "normal 1gb 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", merged;
     maxmemory: Bytes, "maxmemory", "0", live;
     maxmemory_policy: MaxmemoryPolicy, "maxmemory-policy", "noeviction", live;
+    maxmemory_samples: Int<1, 64>, "maxmemory-samples", "5", live;
+    maxmemory_eviction_tenacity: Int<0, 100>, "maxmemory-eviction-tenacity", "10", live;
+    /// A replica never evicts by itself, whatever this says.
+    replica_ignore_maxmemory: bool, "replica-ignore-maxmemory", "yes", live;
+    lfu_log_factor: Int<0, INT_MAX>, "lfu-log-factor", "10", live;
+    /// Minutes.
+    lfu_decay_time: Int<0, INT_MAX>, "lfu-decay-time", "1", live;
+    lazyfree_lazy_eviction: bool, "lazyfree-lazy-eviction", "yes", live;
+    lazyfree_lazy_expire: bool, "lazyfree-lazy-expire", "yes", live;
+    lazyfree_lazy_server_del: bool, "lazyfree-lazy-server-del", "yes", live;
+    lazyfree_lazy_user_del: bool, "lazyfree-lazy-user-del", "yes", live;
+    lazyfree_lazy_user_flush: bool, "lazyfree-lazy-user-flush", "yes", live;
+    replica_lazy_flush: bool, "replica-lazy-flush", "yes", live;
     /// DEBUG may be used.
     enable_debug_command: bool, "enable-debug-command", "no", fixed;
     hz: u32, "hz", "10", live;

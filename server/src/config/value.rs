@@ -13,7 +13,7 @@ impl Value for bool {
         match text.to_ascii_lowercase().as_str() {
             "yes" => Ok(true),
             "no" => Ok(false),
-            _ => Err("expected yes or no".into()),
+            _ => Err("argument must be 'yes' or 'no'".into()),
         }
     }
 
@@ -22,11 +22,39 @@ impl Value for bool {
     }
 }
 
+/// A number between two bounds, both included.
+fn within(text: &str, least: i128, most: i128) -> Result<i128, String> {
+    let number = text
+        .parse::<i128>()
+        .map_err(|_| String::from("argument couldn't be parsed into an integer"))?;
+    if (least..=most).contains(&number) {
+        return Ok(number);
+    }
+    Err(format!("argument must be between {least} and {most} inclusive"))
+}
+
+/// An integer between two bounds, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Int<const LEAST: i64, const MOST: i64>(pub i64);
+
+impl<const LEAST: i64, const MOST: i64> Value for Int<LEAST, MOST> {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self(within(text, LEAST.into(), MOST.into())? as i64))
+    }
+
+    fn print(&self) -> String {
+        self.0.to_string()
+    }
+}
+
 macro_rules! number {
     ($($kind:ty),*) => {$(
+        #[allow(clippy::cast_lossless)] // one text for types of several widths
         impl Value for $kind {
             fn parse(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|_| format!("expected a number up to {}", <$kind>::MAX))
+                let (least, most) = (<$kind>::MIN as i128, <$kind>::MAX as i128);
+                let number = within(text, least, most.min(i64::MAX.into()))?;
+                Ok(number as $kind)
             }
 
             fn print(&self) -> String {
@@ -69,7 +97,7 @@ impl Value for Bytes {
         size.and_then(|size| size.checked_mul(unit))
             .filter(|size| i64::try_from(*size).is_ok())
             .map(Self)
-            .ok_or_else(|| "expected a size such as 64mb".into())
+            .ok_or_else(|| "argument must be a memory value".into())
     }
 
     fn print(&self) -> String {
@@ -177,6 +205,53 @@ impl OutputLimits {
     }
 }
 
+/// One of several words.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($variant,)+
+        }
+
+        impl $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl Value for $name {
+            fn parse(text: &str) -> Result<Self, String> {
+                match text.to_ascii_lowercase().as_str() {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!(
+                        "argument(s) must be one of the following: {}",
+                        Self::WORDS.join(", ")
+                    )),
+                }
+            }
+
+            fn print(&self) -> String {
+                match self {
+                    $(Self::$variant => $word.into(),)+
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// What goes when memory is full.
+    MaxmemoryPolicy {
+        VolatileLru = "volatile-lru",
+        VolatileLfu = "volatile-lfu",
+        VolatileRandom = "volatile-random",
+        VolatileTtl = "volatile-ttl",
+        AllkeysLru = "allkeys-lru",
+        AllkeysLfu = "allkeys-lfu",
+        AllkeysRandom = "allkeys-random",
+        Noeviction = "noeviction",
+    }
+}
+
 macro_rules! only {
     ($(#[$doc:meta])* $name:ident accepts $accepted:pat, prints $printed:literal, $why:literal) => {
         $(#[$doc])*
@@ -198,10 +273,6 @@ macro_rules! only {
     };
 }
 
-only! {
-    /// What happens when memory is full; eviction is not offered.
-    MaxmemoryPolicy accepts "noeviction", prints "noeviction", "only noeviction is supported"
-}
 only! {
     /// Something that is not offered.
     No accepts "no", prints "no", "only no is supported"

@@ -19,8 +19,7 @@ impl Engine {
         self.expire_some();
         self.end_idle();
         self.forget_timers();
-        self.memory_bytes = resident_bytes().unwrap_or(self.memory_bytes);
-        self.memory_peak_bytes = self.memory_peak_bytes.max(self.memory_bytes);
+        self.look_at_memory();
         self.reckon_speed();
         self.publish_health();
     }
@@ -108,7 +107,7 @@ impl Engine {
             connected_clients: self.clients.len() as u64,
             commands: self.stats.commands,
             connections: self.stats.connections,
-            memory_bytes: self.memory_bytes,
+            memory_bytes: self.memory.rss,
             keys: (0..self.config.databases).map(|db| self.keyspace.db(db).len() as u64).sum(),
             primary: !hooks::is_replica(self) && member.role != "fenced",
             paused: !member.pause_id.is_empty(),
@@ -123,11 +122,4 @@ impl Engine {
             health.metrics = metrics;
         }
     }
-}
-
-/// The resident memory of this process; `None` where the system does not tell it so.
-fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }

@@ -81,6 +81,9 @@ impl Engine {
             client.closing = Closing::Now;
             return Flow::Done;
         }
+        if self.config.maxmemory.0 > 0 {
+            self.make_room(client);
+        }
         if let Err(error) = self.admit(client, row) {
             return self.refuse(client, &error);
         }
@@ -141,13 +144,8 @@ impl Engine {
         if let Some(error) = hooks::unavailable(self, client, row) {
             return Err(error);
         }
-        let maxmemory = self.config.maxmemory.0;
-        if maxmemory > 0
-            && self.memory_bytes > maxmemory
-            && row.is(Flags::DENYOOM)
-            && client.duty == Duty::Commands
-        {
-            return Err(errors::OOM.into());
+        if self.memory.short {
+            super::evict::refused_for_memory(client, row)?;
         }
         if row.is(Flags::WRITE) && client.duty == Duty::Commands && hooks::is_replica(self) {
             return Err(errors::READ_ONLY.into());
@@ -185,6 +183,7 @@ impl Engine {
             return self.refuse(client, &error.into());
         }
         let multi = client.multi.as_mut().expect("the caller saw it");
+        multi.needs_memory |= row.is(Flags::DENYOOM);
         multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE);
         let queued = args.to_owned();
         multi.bytes += queued.size_bytes();

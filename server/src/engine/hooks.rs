@@ -36,6 +36,16 @@ pub fn set_clock(engine: &mut Engine) {
 /// Keys that expired go into the stream as DEL.
 #[inline]
 pub fn drain_expired(engine: &mut Engine) {
+    if engine.keyspace.has_queued() {
+        drain_queued(engine);
+    }
+}
+
+#[cold]
+fn drain_queued(engine: &mut Engine) {
+    for garbage in engine.keyspace.take_garbage() {
+        engine.lazyfree.give(garbage);
+    }
     for (db, key) in engine.keyspace.take_expired() {
         engine.stats.expired_keys += 1;
         engine.note_expired_key(db, &key);
@@ -151,7 +161,7 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
 /// True asks for another turn at once.
 pub fn turn(engine: &mut Engine) -> bool {
     engine.member_turn();
-    engine.replication_turn()
+    engine.replication_turn() | engine.go_on_evicting()
 }
 
 /// Ten times a second.

@@ -131,14 +131,21 @@ impl Engine {
     #[inline]
     pub fn touch(&mut self, client: &mut Client, db: usize, key: &[u8]) {
         if !self.watched.keys.is_empty() {
-            self.touch_watched(client, db, key);
+            self.touch_watched(Some(client), db, key);
         }
     }
 
-    fn touch_watched(&mut self, client: &mut Client, db: usize, key: &[u8]) {
+    /// As [`Self::touch`], for a change that no command made (eviction).
+    pub fn touch_by_server(&mut self, running: Option<&mut Client>, db: usize, key: &[u8]) {
+        if !self.watched.keys.is_empty() {
+            self.touch_watched(running, db, key);
+        }
+    }
+
+    fn touch_watched(&mut self, mut running: Option<&mut Client>, db: usize, key: &[u8]) {
         let Some(watchers) = self.watched.keys.get(&(db as u32, Box::from(key))) else { return };
         for id in watchers {
-            if *id == client.id {
+            if let Some(client) = running.as_deref_mut().filter(|client| client.id == *id) {
                 client.watch_broken = true;
             } else if let Some(other) = self.clients.get_mut(*id) {
                 other.watch_broken = true;

@@ -231,15 +231,32 @@ impl Body {
     /// What OBJECT ENCODING answers. Valkey keeps a short string in one block of 128 bytes with its
     /// key and expiry time until it is changed in place; the same arithmetic tells here.
     pub fn encoding(&self) -> &'static str {
-        match (self, self.view()) {
-            (Self::Packed(_), ValueRef::Str(StrRef::Bytes(value))) => {
+        match (self.0.view(), self.view()) {
+            (Ok(_), ValueRef::Str(StrRef::Bytes(value))) => {
                 let key = self.key().len();
                 let expiry = if self.expiry_ms().is_some() { 8 } else { 0 };
                 let frame = 8 + if key < 32 { 3 } else { 5 } + 4;
                 if frame + key + expiry + value.len() <= 128 { "embstr" } else { "raw" }
             }
-            (Self::Full(_), ValueRef::Str(StrRef::Bytes(_))) => "raw",
+            (Err(_), ValueRef::Str(StrRef::Bytes(_))) => "raw",
             (_, value) => value.encoding(),
+        }
+    }
+
+    /// About how many allocations the entry takes.
+    #[inline]
+    pub fn pieces(&self) -> usize {
+        match self.0.view() {
+            Ok(_) => 1,
+            Err(full) => full.value.view().pieces(),
+        }
+    }
+
+    /// Bytes that the entry takes, those of its value included.
+    pub fn memory(&self) -> usize {
+        match self.0.view() {
+            Ok(bytes) => crate::memory::block_size(bytes.len()),
+            Err(full) => self.overhead() + full.value.view().memory(),
         }
     }
 

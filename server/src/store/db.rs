@@ -1,6 +1,8 @@
 //! One database: keys with values and expiry times.
 
+use super::access::Access;
 use super::body::Body;
+use super::garbage::{Garbage, Lazy};
 use super::limits::Limits;
 use super::snapshot::Walk;
 use super::string::parse_int;
@@ -12,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What the databases of a keyspace share; atomic only so that it may move between threads.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// A database has queued an expired key.
-    pub expired: AtomicBool,
+    /// A database has queued an expired key, or something to be freed elsewhere.
+    pub queued: AtomicBool,
     /// No key's time comes: commands of a primary's stream run.
     pub ignore: AtomicBool,
 }
@@ -31,6 +33,10 @@ pub struct Db {
     /// Keys that were added, while somebody wants to know.
     pub(super) new: Vec<Vec<u8>>,
     pub(super) note_new: bool,
+    /// What was removed and takes long to free.
+    pub(super) garbage: Vec<Garbage>,
+    pub(super) lazy: Lazy,
+    pub(super) access: Access,
     shared: Arc<Shared>,
     pub(super) walk: Option<Walk>,
     volatile: usize,
@@ -48,6 +54,9 @@ impl Db {
             expired: Vec::new(),
             new: Vec::new(),
             note_new: false,
+            garbage: Vec::new(),
+            lazy: Lazy::default(),
+            access: Access::default(),
             shared,
             walk: None,
             volatile: 0,
@@ -78,9 +87,15 @@ impl Db {
         self.now_ms
     }
 
-    /// Bytes of the table and of keys and strings, without the collections' own.
-    pub fn overhead(&self) -> usize {
-        self.table.memory() + self.table.iter().map(|s| s.entry.overhead()).sum::<usize>()
+    /// Bytes of the table that leads to the keys.
+    pub fn table_memory(&self) -> usize {
+        self.table.memory()
+    }
+
+    /// Bytes that a key and its value take, without its slot in the table.
+    pub fn memory_of(&self, key: &[u8]) -> Option<usize> {
+        let slot = self.table.get(key).filter(|slot| !self.gone(slot))?;
+        Some(slot.entry.memory())
     }
 
     fn gone(&self, slot: &Slot<Body>) -> bool {
@@ -105,8 +120,27 @@ impl Db {
     fn expire(&mut self, key: &[u8]) {
         if self.may_expire {
             self.expired.push(key.to_vec());
-            self.shared.expired.store(true, Ordering::Relaxed);
-            self.remove(key);
+            self.shared.queued.store(true, Ordering::Relaxed);
+            self.remove_as(key, self.lazy.expire);
+        }
+    }
+
+    /// Notes a use of the entry, for eviction.
+    #[inline]
+    fn used(&mut self, place: Place) {
+        let slot = self.table.at_mut(place);
+        let (old, new) = (slot.clock(), self.access.touched(slot.clock()));
+        if new != old {
+            slot.set_clock(new);
+        }
+    }
+
+    /// Frees what an entry held, elsewhere if that takes long and `lazy` says so.
+    fn discard(&mut self, body: Body, lazy: bool) {
+        let garbage = Garbage::entry(body);
+        if lazy && garbage.takes_long() {
+            self.garbage.push(garbage);
+            self.shared.queued.store(true, Ordering::Relaxed);
         }
     }
 
@@ -116,13 +150,23 @@ impl Db {
         (!self.gone(slot)).then(|| slot.entry.view())
     }
 
-    /// The value of a key; removes it if its time has come.
+    /// The value of a key, which counts as a use of it; removes it if its time has come.
     #[inline]
     pub fn lookup(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
         let place = self.live(key)?;
+        self.used(place);
         Some(self.table.at(place).entry.view())
     }
 
+    /// Whether there is such a key, which counts as a use of it even where others leave no trace.
+    pub fn touch(&mut self, key: &[u8]) -> bool {
+        let quiet = std::mem::take(&mut self.access.quiet);
+        let found = self.lookup(key).is_some();
+        self.access.quiet = quiet;
+        found
+    }
+
+    /// Whether there is such a key; not a use of it.
     pub fn contains(&mut self, key: &[u8]) -> bool {
         self.live(key).is_some()
     }
@@ -235,7 +279,8 @@ impl Db {
         self.volatile += usize::from(expiry_ms.is_some());
         slot.set(VOLATILE, expiry_ms.is_some());
         if !overwrite(&mut slot.entry) {
-            slot.entry = make();
+            let old = std::mem::replace(&mut slot.entry, make());
+            self.discard(old, self.lazy.server_del);
         }
         false
     }
@@ -247,14 +292,18 @@ impl Db {
         }
         let position = self.table.position(key);
         let ahead = self.walk.as_ref().is_some_and(|walk| position >= walk.cursor);
+        let fresh = self.access.fresh();
         let slot = self.table.insert_new(position, body);
+        slot.set_clock(fresh);
         slot.set(SAVED, ahead);
         slot
     }
 
-    /// Hands an entry that the running snapshot has not reached to its sink, before it changes.
+    /// Notes a use, and hands an entry that the running snapshot has not reached to its sink before
+    /// it changes.
     #[inline]
     fn before_write(&mut self, place: Place) {
+        self.used(place);
         if let Some(walk) = &self.walk {
             let slot = self.table.at_mut(place);
             if slot.position() >= walk.cursor && !slot.has(SAVED) {
@@ -267,19 +316,66 @@ impl Db {
 
     /// Removes a key; `false` when it was absent or its time had come.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        self.take(key).is_some()
+        self.remove_as(key, self.lazy.server_del)
     }
 
-    /// Removes a key and returns its value and expiry time.
-    pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
+    /// As [`Self::remove`], for a user's DEL or (`unlink`) UNLINK.
+    pub fn delete(&mut self, key: &[u8], unlink: bool) -> bool {
+        self.remove_as(key, unlink || self.lazy.user_del)
+    }
+
+    fn remove_as(&mut self, key: &[u8], lazy: bool) -> bool {
+        let Some((slot, gone)) = self.take_slot(key) else { return false };
+        self.discard(slot.entry, lazy);
+        !gone
+    }
+
+    /// Removes a key that eviction chose, whether or not its time has come.
+    pub fn evict(&mut self, key: &[u8]) -> bool {
+        let Some((slot, _)) = self.take_slot(key) else { return false };
+        self.discard(slot.entry, self.lazy.eviction);
+        true
+    }
+
+    /// Removes an entry; the flag tells whether its time had come.
+    fn take_slot(&mut self, key: &[u8]) -> Option<(Slot<Body>, bool)> {
         let position = self.table.position(key);
         let place = self.table.locate(position, |e| e.key() == key)?;
         let gone = self.gone(self.table.at(place));
         self.before_write(place);
-        let slot = self.table.remove(key)?;
+        let slot = self.table.remove_place(place, position);
         self.volatile -= usize::from(slot.has(VOLATILE));
+        Some((slot, gone))
+    }
+
+    /// Removes a key and returns its value and expiry time.
+    pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
+        let (slot, gone) = self.take_slot(key)?;
         let expiry_ms = slot.entry.expiry_ms();
         (!gone).then(|| (slot.entry.into_value(), expiry_ms))
+    }
+
+    /// Seconds since the key was last used; [`Self::frequency`] under an LFU policy.
+    pub fn idle_s(&self, key: &[u8]) -> Option<u32> {
+        self.table.get(key).filter(|slot| !self.gone(slot)).map(|s| self.access.idle_s(s.clock()))
+    }
+
+    /// How often the key was used, on a logarithmic scale of 0 to 255.
+    pub fn frequency(&self, key: &[u8]) -> Option<u8> {
+        let slot = self.table.get(key).filter(|slot| !self.gone(slot))?;
+        Some(self.access.frequency(slot.clock()))
+    }
+
+    /// Sets what RESTORE's IDLETIME (seconds) or FREQ says, if the policy counts that.
+    pub fn set_access(&mut self, key: &[u8], idle_s: Option<u32>, frequency: Option<u8>) {
+        let bits = match (idle_s, frequency) {
+            (Some(idle_s), _) if !self.access.rules.lfu => self.access.with_idle(idle_s),
+            (_, Some(frequency)) if self.access.rules.lfu => self.access.with_frequency(frequency),
+            _ => return,
+        };
+        if let Some(slot) = self.table.get_mut(key) {
+            slot.set_clock(bits);
+        }
     }
 
     /// The key's expiry time, Unix time in milliseconds.
@@ -394,8 +490,13 @@ impl Db {
     }
 
     /// Removes every key at once, unseen by the queue of expired ones.
-    pub(super) fn clear(&mut self) {
-        self.table = Table::new(self.limits.seed);
+    pub(super) fn clear(&mut self, lazy: bool) {
+        let old = std::mem::replace(&mut self.table, Table::new(self.limits.seed));
+        let garbage = Garbage::table(old);
+        if lazy && garbage.takes_long() {
+            self.garbage.push(garbage);
+            self.shared.queued.store(true, Ordering::Relaxed);
+        }
         self.volatile = 0;
         self.expire_cursor = 0;
     }

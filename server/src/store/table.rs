@@ -210,11 +210,7 @@ impl<E> Table<E> {
     }
 
     /// Removes the entry at this position that `same` recognises.
-    pub fn remove_at(
-        &mut self,
-        position: u64,
-        same: impl FnMut(&E) -> bool,
-    ) -> Option<Slot<E>> {
+    pub fn remove_at(&mut self, position: u64, same: impl FnMut(&E) -> bool) -> Option<Slot<E>> {
         let place = self.locate(position, same)?;
         Some(self.remove_place(place, position))
     }
@@ -312,7 +308,7 @@ impl<E> Table<E> {
 
     /// Visits entries in hash order from a position on, around the end and at most once, until
     /// `f` returns false. Returns where it stopped.
-    pub fn visit_from(&self, position: u64, mut f: impl FnMut(&Slot<E>) -> bool) -> u64 {
+    pub fn visit_from<'a>(&'a self, position: u64, mut f: impl FnMut(&'a Slot<E>) -> bool) -> u64 {
         let first = position % HASH_END;
         let (mut at, mut around) = (first, false);
         loop {

@@ -180,7 +180,7 @@ fn change(keyspace: &mut Keyspace, n: u16, op: u8) {
                 list.push_back(&n.to_le_bytes(), &limits);
             }
         }
-        _ if n == 77 => _ = keyspace.flush_db(0),
+        _ if n == 77 => _ = keyspace.flush_db(0, false),
         _ if n == 78 => keyspace.swap(0, 1),
         _ => _ = db.take(&key),
     }

@@ -113,6 +113,17 @@ impl ValueRef<'_> {
         }
     }
 
+    /// About how many allocations it takes: what freeing it costs.
+    pub fn pieces(self) -> usize {
+        match self {
+            Self::List(list) => list.len() / 64,
+            Self::Hash(hash) if hash.encoding() == "hashtable" => hash.len(),
+            Self::Set(set) if set.encoding() == "hashtable" => set.len(),
+            Self::ZSet(zset) if zset.encoding() == "skiplist" => zset.len(),
+            _ => 1,
+        }
+    }
+
     /// An estimate of the value's bytes, for MEMORY USAGE.
     pub fn memory(self) -> usize {
         match self {

@@ -21,6 +21,19 @@ pub const SUBCOMMANDS: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "freq",
+        since: "4.0.0",
+        summary: "Returns how often a key is used, on a logarithmic scale, under an LFU policy.",
+        handler: freq,
+        ..ROW
+    },
+    Command {
+        name: "idletime",
+        summary: "Returns the seconds since a key was last used.",
+        handler: idletime,
+        ..ROW
+    },
+    Command {
         name: "refcount",
         summary: "Returns the number of references to the value of a key, which is always 1.",
         handler: refcount,
@@ -42,6 +55,38 @@ fn encoding(cx: &mut Context<'_>) -> Handled {
         Some(name) => cx.client.reply().bulk(name.as_bytes()),
         None => cx.client.reply().null(),
     }
+    Ok(())
+}
+
+fn freq(cx: &mut Context<'_>) -> Handled {
+    let db = cx.engine.keyspace.db(cx.client.db);
+    let Some(frequency) = db.frequency(cx.args.at(2)) else {
+        cx.client.reply().null();
+        return Ok(());
+    };
+    if !cx.engine.config.maxmemory_policy.is_lfu() {
+        return Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+                    Please note that when switching between policies at runtime LRU and LFU data \
+                    will take some time to adjust."
+            .into());
+    }
+    cx.client.reply().int(frequency.into());
+    Ok(())
+}
+
+fn idletime(cx: &mut Context<'_>) -> Handled {
+    let db = cx.engine.keyspace.db(cx.client.db);
+    let Some(idle_s) = db.idle_s(cx.args.at(2)) else {
+        cx.client.reply().null();
+        return Ok(());
+    };
+    if cx.engine.config.maxmemory_policy.is_lfu() {
+        return Err("ERR An LFU maxmemory policy is selected, idle time not tracked. Please note \
+                    that when switching between policies at runtime LRU and LFU data will take \
+                    some time to adjust."
+            .into());
+    }
+    cx.client.reply().int(idle_s.into());
     Ok(())
 }
 

@@ -108,7 +108,8 @@ fn set(cx: &mut Context<'_>) -> Handled {
 
 fn resetstat(cx: &mut Context<'_>) -> Handled {
     cx.engine.stats = Stats::default();
-    cx.engine.memory_peak_bytes = cx.engine.memory_bytes;
+    cx.engine.memory.peak = cx.engine.used_memory();
+    cx.engine.lazyfree.reset();
     cx.client.reply().ok();
     Ok(())
 }

@@ -11,19 +11,20 @@ pub fn dbsize(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
-/// ASYNC and SYNC are both accepted: memory is given back by the allocator either way.
-fn check_mode(cx: &Context<'_>) -> Handled {
+/// Whether another thread is to free what is deleted: ASYNC, SYNC, or what the directive says.
+fn is_async(cx: &Context<'_>) -> Result<bool, CommandError> {
     match cx.args.len() {
-        1 => Ok(()),
-        2 if cx.args.is(1, "async") || cx.args.is(1, "sync") => Ok(()),
+        1 => Ok(cx.engine.config.lazyfree_lazy_user_flush),
+        2 if cx.args.is(1, "async") => Ok(true),
+        2 if cx.args.is(1, "sync") => Ok(false),
         _ => Err(errors::SYNTAX.into()),
     }
 }
 
 /// Propagated even when there was nothing to delete: a replica may still hold expired keys.
 pub fn flushall(cx: &mut Context<'_>) -> Handled {
-    check_mode(cx)?;
-    let removed = cx.engine.keyspace.flush_all();
+    let lazy = is_async(cx)?;
+    let removed = cx.engine.keyspace.flush_all(lazy);
     cx.engine.touch_all(cx.client, None);
     cx.engine.blocking.signal_all();
     cx.dirty(removed + 1);
@@ -32,8 +33,8 @@ pub fn flushall(cx: &mut Context<'_>) -> Handled {
 }
 
 pub fn flushdb(cx: &mut Context<'_>) -> Handled {
-    check_mode(cx)?;
-    let removed = cx.engine.keyspace.flush_db(cx.client.db);
+    let lazy = is_async(cx)?;
+    let removed = cx.engine.keyspace.flush_db(cx.client.db, lazy);
     cx.engine.touch_all(cx.client, Some(cx.client.db));
     cx.engine.blocking.signal_all();
     cx.dirty(removed + 1);

@@ -1,5 +1,7 @@
 //! INFO, in the names that libraries and tools read.
 
+mod memory;
+
 use std::fmt::Write as _;
 
 use crate::client::{Duty, Hold};
@@ -15,13 +17,15 @@ pub const fn own_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
+pub use memory::Overview;
+
 type Section = fn(&Engine, &mut Lines);
 
 /// The sections in their order: name, whether INFO shows it when none is asked for, writer.
 const SECTIONS: &[(&str, bool, Section)] = &[
     ("Server", true, server),
     ("Clients", true, clients),
-    ("Memory", true, memory),
+    ("Memory", true, memory::section),
     ("Persistence", true, persistence),
     ("Stats", true, stats),
     ("Replication", true, replication),
@@ -126,30 +130,6 @@ fn watching(engine: &Engine) -> usize {
     engine.clients.iter().filter(|client| !client.watching.is_empty()).count()
 }
 
-fn memory(engine: &Engine, lines: &mut Lines) {
-    lines.add("used_memory", engine.memory_bytes);
-    lines.add("used_memory_human", human(engine.memory_bytes));
-    lines.add("used_memory_rss", engine.memory_bytes);
-    lines.add("used_memory_rss_human", human(engine.memory_bytes));
-    lines.add("used_memory_peak", engine.memory_peak_bytes);
-    lines.add("used_memory_peak_human", human(engine.memory_peak_bytes));
-    lines.add("maxmemory", engine.config.maxmemory.0);
-    lines.add("maxmemory_human", human(engine.config.maxmemory.0));
-    lines.add("maxmemory_policy", "noeviction");
-    lines.add("mem_allocator", "mimalloc");
-}
-
-fn human(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "K", "M", "G"] {
-        if value < 1024.0 {
-            return format!("{value:.2}{unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.2}T")
-}
-
 fn persistence(engine: &Engine, lines: &mut Lines) {
     hooks::info_persistence(engine, lines);
 }
@@ -163,7 +143,10 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     lines.add("total_net_output_bytes", stats.bytes_out);
     lines.add("rejected_connections", stats.rejected_connections);
     lines.add("expired_keys", stats.expired_keys);
-    lines.add("evicted_keys", 0);
+    lines.add("evicted_keys", stats.evicted_keys);
+    lines.add("total_eviction_exceeded_time", engine.memory.over_us / 1000);
+    let over_us = engine.memory.over_since_us.map_or(0, |since| engine.now.mono_us - since);
+    lines.add("current_eviction_exceeded_time", over_us / 1000);
     lines.add("keyspace_hits", stats.keyspace_hits);
     lines.add("keyspace_misses", stats.keyspace_misses);
     lines.add("pubsub_channels", engine.pubsub.channels.len());

@@ -9,6 +9,11 @@ use super::Job;
 
 impl Engine {
     /// The section `replication` of INFO.
+    /// Bytes that the backlog takes.
+    pub fn backlog_memory(&self) -> u64 {
+        self.replication().backlog().len()
+    }
+
     pub fn info_replication(&self, lines: &mut Lines) {
         let room = &self.rooms.replication;
         let state = &room.state;

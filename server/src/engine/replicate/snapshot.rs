@@ -100,7 +100,7 @@ impl Engine {
         let state = &self.rooms.replication.state;
         let aux = Aux {
             created_s: (self.now.unix_us / 1_000_000).max(0) as u64,
-            used_memory: self.memory_bytes,
+            used_memory: self.used_memory(),
             hash_seed: Some(self.keyspace.seed().to_string()),
             replication: state
                 .have()

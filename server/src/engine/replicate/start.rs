@@ -33,8 +33,7 @@ impl Engine {
         for what in &data.skipped {
             hooks::log(self, &format!("{}: left out {what}", self.config.dbfilename));
         }
-        self.keyspace = data.keyspace;
-        self.keyspace.set_clock(self.now.unix_ms());
+        self.replace_keyspace(data.keyspace);
         let id = data.repl_id.as_deref().and_then(|id| ReplId::parse(id.as_bytes()));
         let room = &mut self.rooms.replication;
         room.loaded_epoch = data.epoch;

@@ -181,9 +181,8 @@ impl Engine {
     /// A full resync is complete: its data replace the present ones.
     fn take_data(&mut self, client: &mut Client, loaded: Loaded) {
         self.abort_job("the data are replaced by a full resync");
-        let Loaded { mut keyspace, id, offset, stream_db, epoch } = loaded;
-        keyspace.set_clock(self.now.unix_ms());
-        self.keyspace = keyspace;
+        let Loaded { keyspace, id, offset, stream_db, epoch } = loaded;
+        self.replace_keyspace(keyspace);
         self.events_begin();
         let room = &mut self.rooms.replication;
         room.stream.clear();

@@ -24,11 +24,7 @@ const fn room(size: usize) -> usize {
 
 /// The next larger array: four sizes between two powers of two, as allocators have them.
 const fn grown(size: usize) -> usize {
-    if size < 64 {
-        if size < 4 { 8 } else { size * 2 }
-    } else {
-        size + (1 << size.ilog2()) / 4
-    }
+    if size < 64 { if size < 4 { 8 } else { size * 2 } } else { size + (1 << size.ilog2()) / 4 }
 }
 
 /// The smallest array that holds this many entries and one more.
@@ -79,11 +75,7 @@ impl<E> Segment<E> {
 
     /// The index of the entry that `same` recognises, or else where it would be put.
     #[inline]
-    pub fn search(
-        &self,
-        position: u64,
-        mut same: impl FnMut(&E) -> bool,
-    ) -> Result<usize, usize> {
+    pub fn search(&self, position: u64, mut same: impl FnMut(&E) -> bool) -> Result<usize, usize> {
         let mut index = home(position, self.depth, self.slots.len());
         while let Some(Some(slot)) = self.slots.get(index) {
             let here = slot.position();
