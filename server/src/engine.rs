@@ -15,6 +15,7 @@
 
 pub mod blocking;
 pub mod clients;
+pub mod commit;
 mod context;
 mod cron;
 pub mod effects;
@@ -108,6 +109,9 @@ pub struct Engine {
     pub(crate) runnable: VecDeque<ClientId>,
     /// Wakes the event loop from another thread; set by `net`.
     pub wake: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
+    /// The monotonic clock in microseconds, for the few decisions that need a reading later than
+    /// the wake-up's; set by `net`.
+    pub read_clock: Option<std::sync::Arc<dyn Fn() -> u64 + Send + Sync>>,
     /// What the health thread answers from; published by [`Engine::cron`].
     pub health: std::sync::Arc<std::sync::Mutex<crate::net::health::Health>>,
     pub memory: evict::Memory,
@@ -145,6 +149,7 @@ impl Engine {
             held: VecDeque::new(),
             runnable: VecDeque::new(),
             wake: None,
+            read_clock: None,
             health: std::sync::Arc::default(),
             memory: evict::Memory::default(),
             lazyfree: crate::lazyfree::LazyFree::default(),
