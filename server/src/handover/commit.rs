@@ -69,6 +69,13 @@ impl Commit {
         };
     }
 
+    /// The moment before which nothing is answered has come, if it has.
+    pub fn pass_time(&mut self, now_us: u64) {
+        if self.open_at_us <= now_us {
+            self.open_at_us = 0;
+        }
+    }
+
     /// Whether everything up to this offset is committed.
     pub fn reaches(&self, offset: u64) -> bool {
         self.opened && self.committed >= offset

@@ -353,6 +353,7 @@ impl Member {
     }
 
     fn pass_time(&mut self, env: Env, out: &mut Vec<Effect>) {
+        self.commit.pass_time(env.now_us);
         self.time_of_giver(env, out);
         self.time_of_drain(env, out);
         if self.user.deadline_us().is_some_and(|until| until <= env.now_us) {

@@ -118,6 +118,9 @@ fn an_elected_primary_opens_when_its_start_record_is_held_and_old_leases_have_en
     assert!(b.member.next_deadline_us().is_some());
     b.now_us += 100_000;
     assert_eq!(released(&b), Some(start));
+    // A deadline that has passed and stays would be met for ever.
+    b.event(Event::Tick);
+    assert_eq!(b.member.next_deadline_us(), None);
 }
 
 #[test]
