@@ -29,6 +29,7 @@ pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod docs;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod keys;

@@ -14,6 +14,7 @@ pub const FAMILIES: &[&[Command]] = &[
     super::client::COMMANDS,
     super::cluster::COMMANDS,
     super::connection::COMMANDS,
+    super::geo::COMMANDS,
     super::hash::COMMANDS,
     super::hyperloglog::COMMANDS,
     super::keys::COMMANDS,

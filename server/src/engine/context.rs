@@ -35,6 +35,11 @@ impl Context<'_> {
         self.engine.outbox.dirty += changes as u64;
     }
 
+    /// Whether the running command has counted changes.
+    pub fn has_changed(&self) -> bool {
+        self.engine.outbox.dirty > 0
+    }
+
     /// Propagates this command instead of the one that came; may be called several times.
     pub fn propagate(&mut self, parts: &[&[u8]]) {
         self.engine.outbox.verbatim = Verbatim::Replaced;
