@@ -41,6 +41,7 @@ pub mod redisha;
 pub mod replication;
 pub mod server;
 pub mod set;
+pub mod stream;
 pub mod string;
 pub mod support;
 mod table;
@@ -123,6 +124,8 @@ pub enum Keys {
         fixed: usize,
         count: usize,
     },
+    /// The first half of what follows the word STREAMS, which is looked for from this index on.
+    Streams(usize),
 }
 
 impl Keys {
@@ -151,6 +154,11 @@ impl Keys {
                     each(fixed);
                 }
                 counted(count).for_each(each);
+            }
+            Keys::Streams(from) => {
+                if let Some(word) = (from..args.len()).find(|at| args.is(*at, "streams")) {
+                    (word + 1..word + 1 + (args.len() - word - 1) / 2).for_each(each);
+                }
             }
         }
     }

@@ -175,6 +175,8 @@ impl Engine {
             set_value: config.set_max_listpack_value,
             zset_entries: config.zset_max_listpack_entries,
             zset_value: config.zset_max_listpack_value,
+            stream_bytes: config.stream_node_max_bytes.0 as usize,
+            stream_entries: config.stream_node_max_entries,
             ..self.keyspace.limits()
         });
         if self.config.requirepass.is_empty() {

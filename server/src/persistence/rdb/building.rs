@@ -83,6 +83,7 @@ impl Building {
             Value::Set(v) => v.is_empty(),
             Value::Hash(v) => v.is_empty(),
             Value::ZSet(v) => v.is_empty(),
+            Value::Stream(_) => false,
         };
         (!empty).then_some(self.value)
     }
