@@ -131,12 +131,9 @@ directives! {
     set_max_listpack_value: usize, "set-max-listpack-value", "64", live;
     zset_max_listpack_entries: usize, "zset-max-listpack-entries", "128", live;
     zset_max_listpack_value: usize, "zset-max-listpack-value", "64", live;
-<<<<<<< HEAD
     hll_sparse_max_bytes: Bytes, "hll-sparse-max-bytes", "3000", live;
-=======
     stream_node_max_bytes: Bytes, "stream-node-max-bytes", "4096", live;
     stream_node_max_entries: usize, "stream-node-max-entries", "100", live;
->>>>>>> ecf0215 (server: streams with consumer groups, their RDB form and their propagation)
     /// `host port`; empty on a primary.
     replicaof: Words, "replicaof", "", fixed_words;
     primaryauth: String, "primaryauth", "", live;
