@@ -155,10 +155,10 @@ impl Stream {
         let bytes: usize = (0..fields * 2).map(|item| at(item).len()).sum();
         let at = |item| Item::Bytes(at(item));
         if self.blocks.back().is_none_or(|block| limits.block_is_full(block, bytes)) {
-            self.begin_block(id, fields, &at);
+            self.begin_block(id, fields, at);
         }
         if let Some(block) = self.blocks.back_mut() {
-            block.append(id, fields, &at);
+            block.append(id, fields, at);
         }
         self.len += 1;
         self.added = self.added.wrapping_add(1);

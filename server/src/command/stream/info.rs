@@ -57,7 +57,9 @@ pub fn help_lines(cx: &mut Context<'_>, name: &str, lines: &[&str]) -> Handled {
     let mut reply = cx.reply();
     reply.array(lines.len() + 3);
     reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    lines.iter().for_each(|line| reply.simple(line));
+    for line in lines {
+        reply.simple(line);
+    }
     reply.simple("HELP");
     reply.simple("    Print this help.");
     Ok(())

@@ -20,14 +20,21 @@ use crate::store::{Group, Id, IdBuf, Nack, Stream};
 struct Options<'a> {
     /// Entries of each stream; `None` is all of them.
     count: Option<usize>,
-    /// BLOCK was said, until then; `None` inside waits without end.
-    block: Option<Option<u64>>,
+    wait: Wait,
     /// Group and consumer.
     group: Option<(&'a [u8], &'a [u8])>,
     no_ack: bool,
     /// The first key, and how many there are; as many ids follow.
     first: usize,
     streams: usize,
+}
+
+/// What is done when there is nothing to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    No,
+    /// Until this time of the monotonic clock, in milliseconds, or without end.
+    Until(Option<u64>),
 }
 
 /// From where a stream is read.
@@ -42,7 +49,7 @@ impl<'a> Options<'a> {
     fn parse(cx: &Context<'a>, grouped: bool) -> Result<Self, CommandError> {
         let args = cx.args;
         let mut options =
-            Self { count: None, block: None, group: None, no_ack: false, first: 0, streams: 0 };
+            Self { count: None, wait: Wait::No, group: None, no_ack: false, first: 0, streams: 0 };
         let only = |option: &str| -> CommandError {
             format!(
                 "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
@@ -53,7 +60,7 @@ impl<'a> Options<'a> {
         while at < args.len() {
             let more = args.len() - at - 1;
             if more > 0 && args.is(at, "block") {
-                options.block = Some(deadline(cx, args.at(at + 1))?);
+                options.wait = Wait::Until(deadline(cx, args.at(at + 1))?);
                 at += 2;
             } else if more > 0 && args.is(at, "count") {
                 let count = int(args.at(at + 1))?;
@@ -62,7 +69,7 @@ impl<'a> Options<'a> {
             } else if more > 0 && args.is(at, "streams") {
                 options.first = at + 1;
                 options.streams = more / 2;
-                if more % 2 != 0 {
+                if !more.is_multiple_of(2) {
                     return Err(unbalanced(cx.row.name, grouped));
                 }
                 break;
@@ -203,7 +210,7 @@ fn finish(cx: &mut Context<'_>, options: &Options<'_>, array: usize, served: usi
         return Ok(());
     }
     cx.reply().truncate(array);
-    let Some(deadline_ms) = options.block else {
+    let Wait::Until(deadline_ms) = options.wait else {
         cx.reply().null_array();
         return Ok(());
     };

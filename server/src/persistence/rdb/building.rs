@@ -78,12 +78,11 @@ impl Building {
     /// The value; none if it is an empty collection.
     pub fn finish(self) -> Option<Value> {
         let empty = match &self.value {
-            Value::Str(_) => false,
+            Value::Str(_) | Value::Stream(_) => false,
             Value::List(v) => v.is_empty(),
             Value::Set(v) => v.is_empty(),
             Value::Hash(v) => v.is_empty(),
             Value::ZSet(v) => v.is_empty(),
-            Value::Stream(_) => false,
         };
         (!empty).then_some(self.value)
     }
