@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use crate::acl::UserId;
 use crate::engine::blocking::Blocked;
 use crate::engine::effects::LinkOwner;
 use crate::engine::relay::sessions::SessionRun;
@@ -18,31 +19,17 @@ pub struct ClientId {
     pub slot: u32,
 }
 
-impl ClientId {
-    /// Before every other.
-    pub const FIRST: Self = Self { serial: 0, slot: 0 };
-}
-
 /// Whose rights a connection has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    Default,
+    /// One of the users that rules speak of.
+    Named(UserId),
     /// `redisha`: members and the operator.
     Internal,
 }
 
 impl User {
-    /// The name that AUTH takes.
-    pub fn name(self) -> &'static str {
-        match self {
-            User::Default => "default",
-            User::Internal => "redisha",
-        }
-    }
-
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        [User::Default, User::Internal].into_iter().find(|user| user.name().as_bytes() == name)
-    }
+    pub const DEFAULT: User = User::Named(UserId::DEFAULT);
 }
 
 /// What the bytes of a connection are.
@@ -157,8 +144,6 @@ pub struct Client {
     pub parser: Parser,
     /// Replies not yet written.
     pub out: Vec<u8>,
-    /// What of `out` waits for commit.
-    pub marks: crate::engine::commit::Marks,
     /// The client is already in the list of those whose output is to be written.
     pub flush_queued: bool,
     /// Execution stopped because the output grew large; it goes on when that was written.
@@ -185,7 +170,7 @@ impl Client {
             duty,
             peer: None,
             local: None,
-            user: User::Default,
+            user: User::DEFAULT,
             authenticated: false,
             db: 0,
             proto: Proto::Resp2,
@@ -208,7 +193,6 @@ impl Client {
             input: Vec::new(),
             parser: Parser::default(),
             out: Vec::new(),
-            marks: crate::engine::commit::Marks::default(),
             flush_queued: false,
             output_full: false,
             read_stopped: false,

@@ -29,7 +29,6 @@ pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod docs;
-pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod keys;
@@ -41,7 +40,6 @@ pub mod redisha;
 pub mod replication;
 pub mod server;
 pub mod set;
-pub mod stream;
 pub mod string;
 pub mod support;
 mod table;
@@ -88,6 +86,10 @@ impl Flags {
     /// Allowed to a RESP2 connection that has subscriptions.
     pub const IN_SUBSCRIBE: Flags = Flags(1 << 18);
 
+    /// Changes what the members of a managed cluster share beside the keys: held by a pause and
+    /// relayed like a write.
+    pub const SHARED: Flags = Flags(1 << 24);
+
     #[must_use]
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -124,8 +126,6 @@ pub enum Keys {
         fixed: usize,
         count: usize,
     },
-    /// The first half of what follows the word STREAMS, which is looked for from this index on.
-    Streams(usize),
 }
 
 impl Keys {
@@ -154,11 +154,6 @@ impl Keys {
                     each(fixed);
                 }
                 counted(count).for_each(each);
-            }
-            Keys::Streams(from) => {
-                if let Some(word) = (from..args.len()).find(|at| args.is(*at, "streams")) {
-                    (word + 1..word + 1 + (args.len() - word - 1) / 2).for_each(each);
-                }
             }
         }
     }

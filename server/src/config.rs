@@ -11,7 +11,9 @@ mod value;
 
 pub use events::EventClasses;
 pub use table::{Config, DIRECTIVES, Directive};
-pub use value::{Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, RedirectMode, Value, Words};
+pub use value::{
+    Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
+};
 
 /// Why a directive was not accepted; one line, without the directive's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

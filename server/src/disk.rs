@@ -65,3 +65,24 @@ pub fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, D
 
 #[cfg(test)]
 mod tests;
+
+/// Reads a whole file.
+pub fn read(path: &str) -> std::io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+/// Puts a text in the place of a file, whole or not at all.
+pub fn replace(path: &str, text: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let fresh = format!("{path}.{}.tmp", std::process::id());
+    let written = std::fs::File::create(&fresh).and_then(|mut file| {
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    });
+    if written.is_err() {
+        // The error tells what went wrong; the remains are only tidied away.
+        let _ = std::fs::remove_file(&fresh);
+    }
+    written
+}

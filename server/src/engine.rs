@@ -13,9 +13,9 @@
 //! has the engine and its client at once; code that visits all clients must think of that one
 //! apart.
 
+pub mod access;
 pub mod blocking;
 pub mod clients;
-pub mod commit;
 mod context;
 mod cron;
 pub mod effects;
@@ -99,6 +99,8 @@ pub struct Engine {
     pub pause: Pause,
     pub blocking: Blocking,
     pub pubsub: PubSub,
+    /// Users and their rights.
+    pub acl: access::Acl,
     /// Keyspace notifications.
     pub events: events::Events,
     pub watched: run::Watched,
@@ -109,9 +111,6 @@ pub struct Engine {
     pub(crate) runnable: VecDeque<ClientId>,
     /// Wakes the event loop from another thread; set by `net`.
     pub wake: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
-    /// The monotonic clock in microseconds, for the few decisions that need a reading later than
-    /// the wake-up's; set by `net`.
-    pub read_clock: Option<std::sync::Arc<dyn Fn() -> u64 + Send + Sync>>,
     /// What the health thread answers from; published by [`Engine::cron`].
     pub health: std::sync::Arc<std::sync::Mutex<crate::net::health::Health>>,
     pub memory: evict::Memory,
@@ -143,13 +142,13 @@ impl Engine {
             pause: Pause::default(),
             blocking: Blocking::default(),
             pubsub: PubSub::default(),
+            acl: access::Acl::default(),
             events: events::Events::default(),
             watched: run::Watched::default(),
             stats: Stats::default(),
             held: VecDeque::new(),
             runnable: VecDeque::new(),
             wake: None,
-            read_clock: None,
             health: std::sync::Arc::default(),
             memory: evict::Memory::default(),
             lazyfree: crate::lazyfree::LazyFree::default(),
@@ -175,14 +174,9 @@ impl Engine {
             set_value: config.set_max_listpack_value,
             zset_entries: config.zset_max_listpack_entries,
             zset_value: config.zset_max_listpack_value,
-            stream_bytes: config.stream_node_max_bytes.0 as usize,
-            stream_entries: config.stream_node_max_entries,
             ..self.keyspace.limits()
         });
-        if self.config.requirepass.is_empty() {
-            // Without a password nobody has to say one, also those who came before.
-            self.clients.iter_mut().for_each(|client| client.authenticated = true);
-        }
+        self.acl_configured();
         self.events.configure(self.config.notify_keyspace_events);
         self.events_begin();
         self.memory_configured();

@@ -1,5 +1,6 @@
 //! The database: the data path, replication and the member’s side of a switchover.
 
+pub mod acl;
 pub mod client;
 pub mod command;
 pub mod config;

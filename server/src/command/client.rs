@@ -3,6 +3,8 @@
 
 mod list;
 
+pub use list::line;
+
 use super::connection::OPEN;
 use super::{Command, Flags, Group, Handled, pause, redirect};
 use crate::client::{Client, ClientId, ReplyMode};

@@ -1,8 +1,8 @@
 //! Connection commands: who a client is and how it wants to be answered. `CLIENT` has its own file.
 
 use super::{Command, Flags, Group, Handled};
-use crate::client::{Client, Closing, ReplyMode, Traits, User};
-use crate::engine::{Context, Engine};
+use crate::client::{Closing, ReplyMode, Traits, User};
+use crate::engine::Context;
 use crate::resp::{Args, CommandError, Proto, errors, num};
 
 /// The version whose behaviour clients may expect: libraries choose their commands by it.
@@ -130,51 +130,19 @@ fn echo(cx: &mut Context<'_>) -> Handled {
 fn auth(cx: &mut Context<'_>) -> Handled {
     let (user, password) = match cx.args.len() {
         2 => {
-            if cx.engine.config.requirepass.is_empty() {
+            if cx.engine.acl.users.default_user().needs_no_password() {
                 return Err("ERR AUTH <password> called without any password configured for the \
                             default user. Are you sure your configuration is correct?"
                     .into());
             }
-            (User::Default.name().as_bytes(), cx.args.at(1))
+            (b"default".as_slice(), cx.args.at(1))
         }
         3 => (cx.args.at(1), cx.args.at(2)),
         _ => return Err(errors::SYNTAX.into()),
     };
-    authenticate(cx.engine, cx.client, user, password)?;
+    cx.engine.authenticate(cx.client, user, password, cx.args.at(0))?;
     cx.client.reply().ok();
     Ok(())
-}
-
-/// Gives the connection a user's rights when the password is that user's.
-fn authenticate(
-    engine: &Engine,
-    client: &mut Client,
-    user: &[u8],
-    password: &[u8],
-) -> Result<(), CommandError> {
-    let user = User::from_name(user).ok_or(errors::WRONG_PASS)?;
-    let matches = match user {
-        User::Default => {
-            let expected = engine.config.requirepass.as_bytes();
-            expected.is_empty() || same_secret(expected, password)
-        }
-        User::Internal => engine
-            .internal_secret()
-            .is_some_and(|secret| !secret.is_empty() && same_secret(secret, password)),
-    };
-    if !matches {
-        return Err(errors::WRONG_PASS.into());
-    }
-    client.user = user;
-    client.authenticated = true;
-    Ok(())
-}
-
-/// Compares without telling by its time how much of the secret was right.
-fn same_secret(expected: &[u8], given: &[u8]) -> bool {
-    let differences =
-        expected.iter().zip(given).fold(0, |differences, (left, right)| differences | left ^ right);
-    expected.len() == given.len() && differences == 0
 }
 
 fn hello(cx: &mut Context<'_>) -> Handled {
@@ -191,7 +159,7 @@ fn hello(cx: &mut Context<'_>) -> Handled {
     }
     let options = hello_options(cx.args, at)?;
     if let Some((user, password)) = options.auth {
-        authenticate(cx.engine, cx.client, user, password)?;
+        cx.engine.authenticate(cx.client, user, password, cx.args.at(0))?;
     }
     if !cx.client.authenticated {
         return Err(
@@ -278,8 +246,8 @@ fn reset(cx: &mut Context<'_>) -> Handled {
     client.name.clear();
     let readonly_port = client.traits.readonly_port;
     client.traits = Traits { readonly: readonly_port, readonly_port, ..Traits::default() };
-    client.user = User::Default;
-    client.authenticated = engine.config.requirepass.is_empty();
+    client.user = User::DEFAULT;
+    client.authenticated = engine.acl.is_open();
     client.reply().simple("RESET");
     Ok(())
 }

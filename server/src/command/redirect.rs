@@ -2,7 +2,7 @@
 //! that another node opens here for its clients.
 
 use super::{Command, Flags, Group, Handled};
-use crate::client::{Closing, User};
+use crate::client::Closing;
 use crate::engine::Context;
 use crate::engine::relay::Mode;
 use crate::maintenance::EndpointType;
@@ -132,7 +132,10 @@ fn open_session(cx: &mut Context<'_>) -> Handled {
     if session.db >= cx.engine.config.databases {
         return Err(errors::DB_INDEX.into());
     }
-    let user = User::from_name(&session.user).ok_or("WRONGPASS the session's user is not known")?;
+    let user = cx
+        .engine
+        .acl_session_user(&session.user)
+        .ok_or("WRONGPASS the session's user is not known")?;
     cx.client.user = user;
     cx.client.authenticated = true;
     cx.engine.open_session(cx.client, &session);

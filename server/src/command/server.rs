@@ -12,6 +12,8 @@ use crate::engine::effects::Effect;
 use crate::engine::{Context, hooks};
 use crate::resp::errors;
 
+pub use introspect::{CATEGORIES, categories, keys_with_flags};
+
 pub use info::{Lines, REDIS_VERSION, SERVER_NAME, own_version};
 
 /// Always answered by this node itself, also while loading or without its primary.

@@ -62,6 +62,10 @@ impl Config {
             let joined = format!("{} {value}", self.save.0.join(" "));
             return self.set(name, joined.trim());
         }
+        if name.eq_ignore_ascii_case("user") {
+            self.users.push(value.to_owned());
+            return Ok(());
+        }
         self.save_given |= name.eq_ignore_ascii_case("save");
         self.set(name, value)
     }
@@ -111,6 +115,9 @@ pub fn rewrite(config: &Config, old: &str) -> String {
     let mut out = String::new();
     for line in old.lines() {
         let name = words(line).ok().and_then(|words| words.into_iter().next());
+        if name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("user")) {
+            continue;
+        }
         match name.and_then(|name| super::find(&name.to_ascii_lowercase())) {
             Some(row) if done.contains(&row.name) => {}
             Some(row) => {
@@ -122,6 +129,9 @@ pub fn rewrite(config: &Config, old: &str) -> String {
                 out.push('\n');
             }
         }
+    }
+    for user in &config.users {
+        out.extend(["user ", user, "\n"]);
     }
     for row in super::DIRECTIVES {
         let value = (row.get)(config);

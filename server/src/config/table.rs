@@ -2,7 +2,8 @@
 
 use super::events::EventClasses;
 use super::value::{
-    Bytes, Int, LogFile, MaxmemoryPolicy, No, OutputLimits, RedirectMode, Value, Words,
+    Bytes, Int, LogFile, MaxmemoryPolicy, No, OutputLimits, PubSubDefault, RedirectMode, Value,
+    Words,
 };
 
 /// One directive. `get` prints the value, `set` reads it or says what it expected.
@@ -22,6 +23,8 @@ macro_rules! directives {
         #[derive(Clone, Debug)]
         pub struct Config {
             $($(#[$doc])* pub $field: $kind,)*
+            /// `user` lines: a name and its rules each.
+            pub users: Vec<String>,
             /// The file that was read at the start, for CONFIG REWRITE; empty without one.
             pub file: String,
             /// A `save` line was read: the next ones add to it.
@@ -32,6 +35,7 @@ macro_rules! directives {
             fn default() -> Self {
                 Self {
                     $($field: <$kind as Value>::parse($default).expect("a default is valid"),)*
+                    users: Vec::new(),
                     file: String::new(),
                     save_given: false,
                 }
@@ -86,6 +90,10 @@ directives! {
     maxclients: usize, "maxclients", "10000", live;
     protected_mode: bool, "protected-mode", "yes", live;
     requirepass: String, "requirepass", "", live;
+    /// A file of users; empty for none.
+    aclfile: String, "aclfile", "", fixed;
+    acllog_max_len: usize, "acllog-max-len", "128", live;
+    acl_pubsub_default: PubSubDefault, "acl-pubsub-default", "resetchannels", live;
     databases: usize, "databases", "16", fixed;
     proto_max_bulk_len: Bytes, "proto-max-bulk-len", "512mb", live;
     client_query_buffer_limit: Bytes, "client-query-buffer-limit", "1gb", live;
@@ -132,8 +140,6 @@ directives! {
     zset_max_listpack_entries: usize, "zset-max-listpack-entries", "128", live;
     zset_max_listpack_value: usize, "zset-max-listpack-value", "64", live;
     hll_sparse_max_bytes: Bytes, "hll-sparse-max-bytes", "3000", live;
-    stream_node_max_bytes: Bytes, "stream-node-max-bytes", "4096", live;
-    stream_node_max_entries: usize, "stream-node-max-entries", "100", live;
     /// `host port`; empty on a primary.
     replicaof: Words, "replicaof", "", fixed_words;
     primaryauth: String, "primaryauth", "", live;

@@ -144,6 +144,31 @@ impl Value for RedirectMode {
     }
 }
 
+/// Which channels a new user may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PubSubDefault {
+    #[default]
+    ResetChannels,
+    AllChannels,
+}
+
+impl Value for PubSubDefault {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "resetchannels" => Ok(Self::ResetChannels),
+            "allchannels" => Ok(Self::AllChannels),
+            _ => Err("argument(s) must be one of the following: allchannels, resetchannels".into()),
+        }
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::ResetChannels => "resetchannels".into(),
+            Self::AllChannels => "allchannels".into(),
+        }
+    }
+}
+
 /// The bound of one class of clients on unread output: at once above `hard_bytes`, or when it
 /// stays above `soft_bytes` for `soft_s` seconds. 0 is no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -96,7 +96,7 @@ impl Engine {
 
     /// Protected mode: no password, so only this machine is served.
     pub fn is_protected(&self) -> bool {
-        self.config.protected_mode && self.config.requirepass.is_empty()
+        self.config.protected_mode && self.acl.users.default_user().needs_no_password()
     }
 
     fn publish_health(&mut self) {

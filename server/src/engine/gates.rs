@@ -61,7 +61,7 @@ impl Engine {
     }
 
     fn execute_gated(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
-        let (found, redirected) = match Self::find(client, args) {
+        let (found, redirected) = match self.find(client, args) {
             Ok(row) => (Ok(row), relay::gate(self, client, row, args)),
             Err(error) => (Err(error), relay::gate_ill_formed(self, client, args)),
         };
@@ -100,9 +100,9 @@ impl Engine {
         Flow::Done
     }
 
-    /// Lookup, arity and authentication.
+    /// Lookup, arity, authentication and rights.
     #[inline]
-    fn find(client: &Client, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    fn find(&mut self, client: &Client, args: Args<'_>) -> Result<&'static Command, CommandError> {
         let name = args.at(0);
         let Some(row) = lookup(name) else {
             return Err(if client.authenticated { unknown(args) } else { errors::NO_AUTH.into() });
@@ -118,11 +118,13 @@ impl Engine {
         }
         if row.is(Flags::INTERNAL) && client.user != User::Internal {
             return Err(format!(
-                "NOPERM User default has no permissions to run the '{}' command",
+                "NOPERM User {} has no permissions to run the '{}' command",
+                String::from_utf8_lossy(self.acl.name_of(client.user)),
                 full_name(args, row)
             )
             .into());
         }
+        self.acl_check(client, row, args)?;
         Ok(row)
     }
 
@@ -161,7 +163,7 @@ impl Engine {
             None => false,
             Some(Scope::All) => true,
             Some(Scope::Writes) => {
-                let replicates = Flags::WRITE | Flags::MAY_REPLICATE;
+                let replicates = Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED;
                 row.is(replicates)
                     || row.name == "exec" && client.multi.as_ref().is_some_and(|multi| multi.writes)
             }
@@ -184,7 +186,7 @@ impl Engine {
         }
         let multi = client.multi.as_mut().expect("the caller saw it");
         multi.needs_memory |= row.is(Flags::DENYOOM);
-        multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE);
+        multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
         let queued = args.to_owned();
         multi.bytes += queued.size_bytes();
         multi.queue.push(queued);
@@ -205,7 +207,6 @@ impl Engine {
         client.last_command = row.name;
         client.commands += 1;
         self.stats.commands += 1;
-        let before = client.out.len();
         run_row(&mut Context {
             engine: self,
             client,
@@ -215,9 +216,6 @@ impl Engine {
             timed_out: false,
             from_primary: false,
         });
-        if row.is(Flags::LOCAL) && self.gates_output() {
-            Self::exempt_output(client, before);
-        }
         client.carried_wait = None;
         self.append_own_pushes(client);
         self.flush_outbox();

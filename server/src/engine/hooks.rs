@@ -18,7 +18,6 @@ use super::effects::{LinkEvent, LinkOwner, Timer};
 pub struct Rooms {
     pub relays: super::relay::Relays,
     pub member: super::member::Room,
-    pub commit: super::commit::Room,
     pub random: crate::store::Random,
     pub replication: super::replicate::Room,
 }
@@ -162,9 +161,7 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
 /// True asks for another turn at once.
 pub fn turn(engine: &mut Engine) -> bool {
     engine.member_turn();
-    let again = engine.replication_turn() | engine.go_on_evicting();
-    engine.commit_turn();
-    again
+    engine.replication_turn() | engine.go_on_evicting()
 }
 
 /// Ten times a second.
@@ -211,6 +208,7 @@ pub struct StartError(pub String);
 
 /// Before the first turn: load the data, follow a primary, take the role that the directives say.
 pub fn start(engine: &mut Engine) -> Result<(), StartError> {
+    engine.load_users().map_err(StartError)?;
     engine.start_from_disk().map_err(|error| StartError(error.to_string()))?;
     let epoch = engine.rooms.replication.loaded_epoch.as_deref().and_then(|e| e.parse().ok());
     engine.boot_member(epoch.unwrap_or(Epoch::ZERO));

@@ -78,15 +78,19 @@ impl Engine {
         } else {
             room.state.feed_transaction(self.outbox.iter());
         }
-        self.rooms.commit.data_end = room.state.offset();
     }
 
     /// Appends `PING <argument>` to the own stream: a record of the members' protocol, which every
     /// stock replica takes for a sign of life. Also on a follower that was told the record by another
     /// route: it appends the very bytes that its primary did.
     pub fn append_to_stream(&mut self, argument: &str) {
+        self.append_bytes_to_stream(argument.as_bytes());
+    }
+
+    /// As [`Self::append_to_stream`], for an argument that is no text.
+    pub fn append_bytes_to_stream(&mut self, argument: &[u8]) {
         let mut bytes = Vec::new();
-        encode_command(&mut bytes, [b"PING".as_slice(), argument.as_bytes()]);
+        encode_command(&mut bytes, [b"PING".as_slice(), argument]);
         self.rooms.replication.state.append(&bytes);
         self.flush_replicas();
     }
@@ -106,9 +110,6 @@ impl Engine {
 
     /// Follows nobody and writes nothing, until told otherwise.
     pub fn leave_stream(&mut self) {
-        // What was to be acknowledged is not: whoever sealed this member was told what it holds and
-        // which leases it gave.
-        self.rooms.replication.up.clear();
         self.rooms.replication.state.detach();
         self.drop_primary();
         self.close_replicas();

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use crate::client::{Client, ClientId, Duty};
 use crate::command::{Command, Flags, lookup, subcommand};
 use crate::config::EventClasses;
-use crate::resp::{Args, OwnedArgs};
+use crate::resp::{Args, CommandError, OwnedArgs};
 
+use super::access::log::Where;
 use super::propagate::Verbatim;
 use super::{Context, Engine, hooks};
 
@@ -55,6 +56,25 @@ fn note_missing(cx: &mut Context<'_>) {
     }
 }
 
+/// The rights of a transaction's client may have changed since it was queued.
+#[inline]
+fn check_queued(
+    cx: &mut Context<'_>,
+    row: &'static Command,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    if cx.from_primary || !cx.engine.acl.users.is_restrictive() {
+        return Ok(());
+    }
+    cx.engine.acl_check_in(cx.client, row, args, Where::Multi).map_err(|why| {
+        format!(
+            "NOPERM ACLs rules changed between the moment the transaction was accumulated and the \
+             EXEC call. This command is no longer allowed for the following reason: {why}"
+        )
+        .into()
+    })
+}
+
 /// Runs the commands of a transaction, one after the other, as the body of EXEC. What they
 /// propagate is one transaction in the stream, too; EXEC itself adds nothing to it.
 pub fn run_queued(cx: &mut Context<'_>, queue: &[OwnedArgs]) {
@@ -64,6 +84,10 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[OwnedArgs]) {
             cx.client.reply().error(&"ERR the command is not known any more".into());
             continue;
         };
+        if let Err(error) = check_queued(cx, row, args) {
+            cx.client.reply().error(&error);
+            continue;
+        }
         run_row(&mut Context {
             engine: cx.engine,
             client: cx.client,

@@ -23,7 +23,7 @@ impl Engine {
     pub fn accepted(&mut self, peer: Option<std::net::SocketAddr>) -> ClientId {
         let id = self.clients.add(Duty::Commands, self.now.mono_ms());
         self.stats.connections += 1;
-        let authenticated = self.config.requirepass.is_empty();
+        let authenticated = self.acl.is_open();
         let client = self.clients.get_mut(id).expect("it was just added");
         client.peer = peer;
         client.authenticated = authenticated;
@@ -247,6 +247,10 @@ impl Engine {
     fn run_again(&mut self, client: &mut Client, args: &OwnedArgs, timed_out: bool) {
         let args = args.args();
         let Some(row) = lookup(args.at(0)) else { return };
+        if let Err(error) = self.acl_check(client, row, args) {
+            client.reply().error(&error);
+            return;
+        }
         run_row(&mut Context {
             engine: self,
             client,

@@ -29,6 +29,8 @@ pub struct Data {
     pub repl_offset: Option<u64>,
     /// The data epoch of a member, `term.hop`.
     pub epoch: Option<String>,
+    /// Users and their rules, as an ACL file.
+    pub acl: Option<Vec<u8>>,
     /// Sentences on what was left out.
     pub skipped: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl DataLoader {
             repl_id: None,
             repl_offset: None,
             epoch: None,
+            acl: None,
             skipped: Vec::new(),
         };
         let reader = Some(Reader::new(data.keyspace.limits()));
@@ -98,6 +101,10 @@ impl DataLoader {
     }
 
     fn aux(&mut self, reader: &mut Reader, name: &[u8], value: &[u8]) -> Result<(), RdbError> {
+        if name == aux_field::ACL.as_bytes() {
+            self.data.acl = Some(value.to_owned());
+            return Ok(());
+        }
         let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
             return Ok(());
         };
@@ -137,6 +144,7 @@ impl DataLoader {
             repl_id: None,
             repl_offset: None,
             epoch: None,
+            acl: None,
             skipped: Vec::new(),
         };
         std::mem::replace(&mut self.data, empty)

@@ -16,7 +16,6 @@ pub mod dump;
 mod lzf;
 mod packed;
 mod reader;
-mod stream;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -38,6 +37,8 @@ pub mod aux_field {
     pub const HASH_SEED: &str = "redisha-hash-seed";
     /// The data epoch, `term.hop`.
     pub const EPOCH: &str = "redisha-epoch";
+    /// Users and their rules, as an ACL file.
+    pub const ACL: &str = "redisha-acl";
     pub const REPL_ID: &str = "repl-id";
     pub const REPL_OFFSET: &str = "repl-offset";
     /// The database that the stream is in at that point.

@@ -15,6 +15,8 @@ pub struct Loaded {
     pub stream_db: u32,
     /// The data epoch of the member that sent it, `term.hop`.
     pub epoch: Option<String>,
+    /// Users and their rules, as an ACL file.
+    pub acl: Option<Vec<u8>>,
 }
 
 /// Why a full resync cannot be used.
@@ -122,6 +124,7 @@ impl Loader {
             offset: self.offset,
             stream_db: data.stream_db,
             epoch: data.epoch,
+            acl: data.acl,
         };
         Ok(Some((loaded, rest)))
     }

@@ -3,7 +3,6 @@
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
-use super::stream::Stream;
 use super::string::{Str, StrRef};
 use super::zset::ZSet;
 
@@ -15,7 +14,6 @@ pub enum Value {
     Hash(Box<Hash>),
     Set(Box<Set>),
     ZSet(Box<ZSet>),
-    Stream(Box<Stream>),
 }
 
 /// A value where it lies in the keyspace.
@@ -26,7 +24,6 @@ pub enum ValueRef<'a> {
     Hash(&'a Hash),
     Set(&'a Set),
     ZSet(&'a ZSet),
-    Stream(&'a Stream),
 }
 
 /// The key holds a value of another type than the command works on.
@@ -80,7 +77,6 @@ kind!(List);
 kind!(Hash);
 kind!(Set);
 kind!(ZSet);
-kind!(Stream);
 
 impl Value {
     pub fn view(&self) -> ValueRef<'_> {
@@ -90,7 +86,6 @@ impl Value {
             Self::Hash(hash) => ValueRef::Hash(hash),
             Self::Set(set) => ValueRef::Set(set),
             Self::ZSet(zset) => ValueRef::ZSet(zset),
-            Self::Stream(stream) => ValueRef::Stream(stream),
         }
     }
 }
@@ -104,7 +99,6 @@ impl ValueRef<'_> {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::ZSet(_) => "zset",
-            Self::Stream(_) => "stream",
         }
     }
 
@@ -116,7 +110,6 @@ impl ValueRef<'_> {
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
             Self::ZSet(zset) => zset.encoding(),
-            Self::Stream(stream) => stream.encoding(),
         }
     }
 
@@ -139,7 +132,6 @@ impl ValueRef<'_> {
             Self::Hash(hash) => hash.memory(),
             Self::Set(set) => set.memory(),
             Self::ZSet(zset) => zset.memory(),
-            Self::Stream(stream) => stream.memory(),
         }
     }
 
@@ -150,7 +142,6 @@ impl ValueRef<'_> {
             Self::Hash(hash) => hash.clone().into(),
             Self::Set(set) => set.clone().into(),
             Self::ZSet(zset) => zset.clone().into(),
-            Self::Stream(stream) => stream.clone().into(),
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn list(cx: &mut Context<'_>) -> Handled {
 }
 
 /// A connection in the words of `CLIENT LIST`.
-fn line(engine: &Engine, client: &Client) -> String {
+pub fn line(engine: &Engine, client: &Client) -> String {
     let now_ms = engine.now.mono_ms();
     let address = |address: Option<std::net::SocketAddr>| {
         address.map(|address| address.to_string()).unwrap_or_default()
@@ -81,7 +81,7 @@ fn line(engine: &Engine, client: &Client) -> String {
         " tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
         client.input.capacity() + client.out.capacity() + size_of::<Client>(),
         client.last_command,
-        client.user.name(),
+        String::from_utf8_lossy(engine.acl.name_of(client.user)),
         if client.proto == Proto::Resp3 { 3 } else { 2 },
         String::from_utf8_lossy(&client.lib_name),
         String::from_utf8_lossy(&client.lib_version),
@@ -191,14 +191,13 @@ impl Filter {
         Ok(filter)
     }
 
-    fn matches(&self, client: &Client, now_ms: u64) -> bool {
+    fn matches(&self, client: &Client, user: &[u8], now_ms: u64) -> bool {
         let is = |address: Option<std::net::SocketAddr>, wanted: &Option<String>| {
             wanted
                 .as_ref()
                 .is_none_or(|wanted| address.is_some_and(|address| address.to_string() == *wanted))
         };
         let age_s = now_ms.saturating_sub(client.created_ms) / 1000;
-        let user = client.user.name().as_bytes();
         self.id.is_none_or(|id| id == client.id.serial)
             && self.kind.is_none_or(|kind| kind == Kind::of(client))
             && self.user.as_ref().is_none_or(|wanted| wanted == user)
@@ -221,14 +220,18 @@ pub fn kill(cx: &mut Context<'_>) -> Handled {
         .engine
         .clients
         .iter()
-        .filter(|client| !matches!(client.duty, Duty::Link(_)) && filter.matches(client, now_ms))
+        .filter(|client| {
+            !matches!(client.duty, Duty::Link(_))
+                && filter.matches(client, cx.engine.acl.name_of(client.user), now_ms)
+        })
         .map(|client| client.id)
         .collect();
     let mut killed = doomed.len() as i64;
     for id in doomed {
         cx.engine.clients.close(id, Closing::Now);
     }
-    if !filter.spares_me && filter.matches(cx.client, now_ms) {
+    if !filter.spares_me && filter.matches(cx.client, cx.engine.acl.name_of(cx.client.user), now_ms)
+    {
         killed += 1;
         cx.client.closing = Closing::AfterOutput;
     }

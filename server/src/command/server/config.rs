@@ -118,8 +118,9 @@ fn rewrite(cx: &mut Context<'_>) -> Handled {
     if cx.engine.config.file.is_empty() {
         return Err("ERR The server is running without a config file".into());
     }
-    file::write_back(&cx.engine.config)
-        .map_err(|error| format!("ERR Rewriting config file: {error}"))?;
+    let mut config = cx.engine.config.clone();
+    config.users = cx.engine.acl_directives();
+    file::write_back(&config).map_err(|error| format!("ERR Rewriting config file: {error}"))?;
     cx.client.reply().ok();
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::glob;
 use crate::resp::errors;
 
 use documented::write_docs;
+pub use keys::keys_with_flags;
 use row::write_row;
 pub use row::{CATEGORIES, categories};
 

@@ -79,7 +79,7 @@ pub(super) fn stays_here(redirect: Option<&Redirect>, client: &Client, row: &Com
         return true;
     }
     let Some(redirect) = redirect else { return false };
-    let reads = !row.is(Flags::WRITE) && !row.is(Flags::MAY_REPLICATE);
+    let reads = !row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
     if redirect.only_capable && (!client.traits.capa_redirect || !touches_data(row)) {
         return true;
     }

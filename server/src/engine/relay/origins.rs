@@ -91,7 +91,7 @@ impl Engine {
     /// on a server that no operator manages whoever may do everything.
     pub(crate) fn may_open_sessions(&self, client: &Client) -> bool {
         client.is_internal()
-            || !self.is_managed() && client.authenticated && client.user == User::Default
+            || !self.is_managed() && client.authenticated && client.user == User::DEFAULT
     }
 
     fn can_be_moved(&self, id: crate::client::ClientId) -> bool {

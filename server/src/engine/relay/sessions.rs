@@ -34,7 +34,7 @@ impl Engine {
             queue: multi.queue.iter().map(argv).collect(),
         });
         Session {
-            user: client.user.name().as_bytes().to_vec(),
+            user: self.acl.name_of(client.user).to_vec(),
             db: client.db,
             protocol: if client.proto == Proto::Resp3 { 3 } else { 2 },
             name: client.name.clone(),
@@ -236,7 +236,7 @@ fn open_multi(multi: &Multi) -> crate::client::Multi {
                 .is_some_and(|row| row.is(flags))
         })
     };
-    let writes = any_is(Flags::WRITE | Flags::MAY_REPLICATE);
+    let writes = any_is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
     let needs_memory = any_is(Flags::DENYOOM);
     let bytes = queue.iter().map(OwnedArgs::size_bytes).sum();
     crate::client::Multi { queue, bytes, broken: multi.aborted, needs_memory, writes }

@@ -106,6 +106,7 @@ impl Engine {
                 .have()
                 .map(|(id, offset)| (id.to_string(), offset, state.stream_db())),
             epoch: self.is_managed().then(|| self.member().data_epoch().to_string()),
+            acl: self.acl_aux(),
         };
         let writer = SharedWriter::new(&aux);
         self.keyspace.snapshot_begin(Box::new(writer.clone()));

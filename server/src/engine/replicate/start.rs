@@ -33,6 +33,7 @@ impl Engine {
         for what in &data.skipped {
             hooks::log(self, &format!("{}: left out {what}", self.config.dbfilename));
         }
+        self.acl_loaded(data.acl.as_deref());
         self.replace_keyspace(data.keyspace);
         let id = data.repl_id.as_deref().and_then(|id| ReplId::parse(id.as_bytes()));
         let room = &mut self.rooms.replication;

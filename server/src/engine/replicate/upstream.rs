@@ -181,8 +181,9 @@ impl Engine {
     /// A full resync is complete: its data replace the present ones.
     fn take_data(&mut self, client: &mut Client, loaded: Loaded) {
         self.abort_job("the data are replaced by a full resync");
-        let Loaded { keyspace, id, offset, stream_db, epoch } = loaded;
+        let Loaded { keyspace, id, offset, stream_db, epoch, acl } = loaded;
         self.replace_keyspace(keyspace);
+        self.acl_loaded(acl.as_deref());
         self.events_begin();
         let room = &mut self.rooms.replication;
         room.stream.clear();
@@ -198,7 +199,6 @@ impl Engine {
     /// Tells the primary how much of the stream has been applied.
     fn acknowledge(&mut self) {
         let offset = self.rooms.replication.state.offset().to_string();
-        self.rooms.commit.acked = true;
         self.tell_primary(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
     }
 

@@ -3,7 +3,7 @@
 //! Collections are written in the plain forms that every version reads; a reader packs them by its
 //! own limits.
 
-use super::{VERSION, aux_field, crc64, op, stream};
+use super::{VERSION, aux_field, crc64, op};
 use crate::store::{StrRef, ValueRef};
 
 /// What goes into the head of a file.
@@ -19,6 +19,8 @@ pub struct Aux {
     pub replication: Option<(String, u64, u32)>,
     /// The data epoch of a member, `term.hop`.
     pub epoch: Option<String>,
+    /// Users and their rules, as an ACL file.
+    pub acl: Option<Vec<u8>>,
 }
 
 /// Writes one RDB stream: [`Writer::new`], entries, [`Writer::finish`]; [`Writer::take`] at any time.
@@ -53,6 +55,11 @@ impl Writer {
         }
         if let Some(epoch) = &aux.epoch {
             field(aux_field::EPOCH, epoch);
+        }
+        if let Some(acl) = &aux.acl {
+            out.push(op::AUX);
+            string(&mut out, aux_field::ACL.as_bytes());
+            string(&mut out, acl);
         }
         Self { out, crc: 0, db: None }
     }
@@ -105,7 +112,6 @@ fn type_id(value: ValueRef<'_>) -> u8 {
         ValueRef::Set(_) => 2,
         ValueRef::Hash(_) => 4,
         ValueRef::ZSet(_) => 5,
-        ValueRef::Stream(_) => stream::TYPE,
     }
 }
 
@@ -128,7 +134,6 @@ fn body(out: &mut Vec<u8>, value: ValueRef<'_>) {
                 string(out, value);
             });
         }
-        ValueRef::Stream(stream) => stream::write(out, stream),
         ValueRef::ZSet(zset) => {
             length(out, zset.len() as u64);
             zset.iter().for_each(|(member, score)| {
@@ -139,7 +144,7 @@ fn body(out: &mut Vec<u8>, value: ValueRef<'_>) {
     }
 }
 
-pub(super) fn length(out: &mut Vec<u8>, n: u64) {
+fn length(out: &mut Vec<u8>, n: u64) {
     if n < 1 << 6 {
         out.push(n as u8);
     } else if n < 1 << 14 {
@@ -153,7 +158,7 @@ pub(super) fn length(out: &mut Vec<u8>, n: u64) {
     }
 }
 
-pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     length(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }

@@ -1,7 +1,7 @@
 //! COMMAND GETKEYS and GETKEYSANDFLAGS: the keys of a command, by its specifications.
 
 use super::row::full_name;
-use crate::command::docs::{self, Begin};
+use crate::command::docs::{self, Begin, Doc};
 use crate::command::{Command, Handled, lookup, subcommand};
 use crate::engine::Context;
 use crate::resp::{Args, CommandError};
@@ -11,7 +11,7 @@ const WRITES: &[&str] = &["OW", "update"];
 const READS_AND_WRITES: &[&str] = &["RW", "access", "update"];
 
 /// A key's index among the arguments and what the command does with it.
-type Key<'a> = (usize, &'a [&'static str]);
+pub type Key<'a> = (usize, &'a [&'static str]);
 
 pub fn getkeys(cx: &mut Context<'_>) -> Handled {
     let inner: Args<'_> = cx.args.tail(2);
@@ -53,6 +53,15 @@ fn keys_of(args: Args<'_>) -> Result<Vec<Key<'static>>, CommandError> {
     if !row.arity_fits(args.len()) {
         return Err("ERR Invalid number of arguments specified for command".into());
     }
+    let keys = keys_with_flags(row, doc, args);
+    if keys.is_empty() && !doc.flags.contains(&"no_mandatory_keys") {
+        return Err("ERR Invalid arguments specified for command".into());
+    }
+    Ok(keys)
+}
+
+/// The positions of a command's keys with what happens to each; none when the arguments do not fit.
+pub fn keys_with_flags(row: &Command, doc: &'static Doc, args: Args<'_>) -> Vec<Key<'static>> {
     let mut keys: Vec<Key<'static>> = Vec::new();
     let mut fits = true;
     for spec in doc.keys.iter().filter(|spec| !spec.has("not_key")) {
@@ -73,10 +82,7 @@ fn keys_of(args: Args<'_>) -> Result<Vec<Key<'static>>, CommandError> {
     if !fits {
         keys.clear();
     }
-    if keys.is_empty() && !doc.flags.contains(&"no_mandatory_keys") {
-        return Err("ERR Invalid arguments specified for command".into());
-    }
-    Ok(keys)
+    keys
 }
 
 /// What happens to the key of a command whose options decide it.
