@@ -2,6 +2,7 @@
 
 pub mod clients;
 pub mod cluster;
+pub mod conformance;
 pub mod history;
 pub mod ledger;
 pub mod load;
@@ -11,7 +12,9 @@ pub mod members;
 pub mod place;
 pub mod programs;
 pub mod resp;
+pub mod script;
 pub mod server;
 pub mod wait;
+pub mod wire;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 pub mod writer;

@@ -10,10 +10,9 @@ mod blocking;
 mod pair;
 #[path = "differential/random.rs"]
 mod random;
-#[path = "differential/wire.rs"]
-mod wire;
 
 use pair::Pair;
+use tests::script::words;
 
 /// Runs every line of a list on both servers.
 fn list(name: &str, text: &str) {
@@ -31,40 +30,6 @@ fn list(name: &str, text: &str) {
         pair.check_contents(name);
     }
     pair.settle();
-}
-
-/// Splits a line into words; `"…"` holds spaces, `{n*x}` is `x` repeated.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
-    for c in line.chars() {
-        match c {
-            '#' if !quoted && !begun => break,
-            '"' => (quoted, begun) = (!quoted, true),
-            ' ' if !quoted => {
-                if begun {
-                    words.push(std::mem::take(&mut word));
-                }
-                begun = false;
-            }
-            c => {
-                word.push(c);
-                begun = true;
-            }
-        }
-    }
-    if begun {
-        words.push(word);
-    }
-    words.into_iter().map(expand).collect()
-}
-
-fn expand(word: String) -> String {
-    let inner = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
-    let parts = inner.and_then(|inner| inner.split_once('*'));
-    match parts.and_then(|(count, text)| Some((count.parse::<usize>().ok()?, text))) {
-        Some((count, text)) => text.repeat(count),
-        None => word,
-    }
 }
 
 #[test]

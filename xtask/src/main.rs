@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod cluster;
 mod compile;
+mod conformance;
 mod digest;
 mod drill;
 mod golang;
@@ -52,6 +53,8 @@ enum Command {
     Soak(soak::Args),
     /// Faults in a real Kubernetes, while clients count together.
     Nemesis(nemesis::Args),
+    /// Commands and replies beside Valkey's.
+    Conformance(conformance::Args),
     /// The server's processor time per command, beside Valkey's.
     Bench(bench::Args),
     /// OCI archives of operator and server.
@@ -71,6 +74,7 @@ impl Command {
             Self::Test(_) => "test",
             Self::Soak(_) => "soak",
             Self::Nemesis(_) => "nemesis",
+            Self::Conformance(_) => "conformance",
             Self::Bench(_) => "bench",
             Self::Image => "image",
             Self::Peers => "peers",
@@ -86,6 +90,7 @@ impl Command {
             Self::Test(args) => Ok(test::run(args)),
             Self::Soak(args) => soak::run(args),
             Self::Nemesis(args) => nemesis::run(args),
+            Self::Conformance(args) => conformance::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Image => image::run(),
             Self::Peers => peers::run(),

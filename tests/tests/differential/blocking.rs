@@ -1,10 +1,10 @@
 //! Clients that wait: a script over several connections, on both servers step by step.
 
 use super::pair::{Pair, difference};
-use super::wire::Connection;
-use super::words;
 use std::time::Duration;
 use tests::programs::eventually;
+use tests::script::words;
+use tests::wire::Connection;
 
 const CONNECTIONS: usize = 4;
 

@@ -1,11 +1,11 @@
 //! Both servers with a connection to each, and the comparison of their replies.
 
-use super::wire::{Connection, Reply};
 use std::env;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tests::local::{free_port, scratch};
 use tests::programs::{self, Running, eventually};
+use tests::wire::{Connection, Reply};
 
 pub struct Pair {
     pub ours: Connection,
