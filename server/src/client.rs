@@ -19,6 +19,11 @@ pub struct ClientId {
     pub slot: u32,
 }
 
+impl ClientId {
+    /// Before every other.
+    pub const FIRST: Self = Self { serial: 0, slot: 0 };
+}
+
 /// Whose rights a connection has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
@@ -144,6 +149,8 @@ pub struct Client {
     pub parser: Parser,
     /// Replies not yet written.
     pub out: Vec<u8>,
+    /// What of `out` waits for commit.
+    pub marks: crate::engine::commit::Marks,
     /// The client is already in the list of those whose output is to be written.
     pub flush_queued: bool,
     /// Execution stopped because the output grew large; it goes on when that was written.
@@ -193,6 +200,7 @@ impl Client {
             input: Vec::new(),
             parser: Parser::default(),
             out: Vec::new(),
+            marks: crate::engine::commit::Marks::default(),
             flush_queued: false,
             output_full: false,
             read_stopped: false,

@@ -29,6 +29,7 @@ pub mod client;
 pub mod cluster;
 pub mod connection;
 pub mod docs;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod keys;
@@ -40,6 +41,7 @@ pub mod redisha;
 pub mod replication;
 pub mod server;
 pub mod set;
+pub mod stream;
 pub mod string;
 pub mod support;
 mod table;
@@ -126,6 +128,8 @@ pub enum Keys {
         fixed: usize,
         count: usize,
     },
+    /// The first half of what follows the word STREAMS, which is looked for from this index on.
+    Streams(usize),
 }
 
 impl Keys {
@@ -154,6 +158,11 @@ impl Keys {
                     each(fixed);
                 }
                 counted(count).for_each(each);
+            }
+            Keys::Streams(from) => {
+                if let Some(word) = (from..args.len()).find(|at| args.is(*at, "streams")) {
+                    (word + 1..word + 1 + (args.len() - word - 1) / 2).for_each(each);
+                }
             }
         }
     }

@@ -16,6 +16,7 @@
 pub mod access;
 pub mod blocking;
 pub mod clients;
+pub mod commit;
 mod context;
 mod cron;
 pub mod effects;
@@ -111,6 +112,9 @@ pub struct Engine {
     pub(crate) runnable: VecDeque<ClientId>,
     /// Wakes the event loop from another thread; set by `net`.
     pub wake: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
+    /// The monotonic clock in microseconds, for the few decisions that need a reading later than
+    /// the wake-up's; set by `net`.
+    pub read_clock: Option<std::sync::Arc<dyn Fn() -> u64 + Send + Sync>>,
     /// What the health thread answers from; published by [`Engine::cron`].
     pub health: std::sync::Arc<std::sync::Mutex<crate::net::health::Health>>,
     pub memory: evict::Memory,
@@ -149,6 +153,7 @@ impl Engine {
             held: VecDeque::new(),
             runnable: VecDeque::new(),
             wake: None,
+            read_clock: None,
             health: std::sync::Arc::default(),
             memory: evict::Memory::default(),
             lazyfree: crate::lazyfree::LazyFree::default(),
@@ -174,6 +179,8 @@ impl Engine {
             set_value: config.set_max_listpack_value,
             zset_entries: config.zset_max_listpack_entries,
             zset_value: config.zset_max_listpack_value,
+            stream_bytes: config.stream_node_max_bytes.0 as usize,
+            stream_entries: config.stream_node_max_entries,
             ..self.keyspace.limits()
         });
         self.acl_configured();

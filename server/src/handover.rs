@@ -24,6 +24,8 @@
 //! bytes that it missed, so giver, target and the other followers agree on every offset, and all of
 //! them follow the new primary by a partial resynchronisation.
 
+mod commit;
+mod config;
 mod drain;
 mod election;
 mod epoch;
@@ -37,6 +39,7 @@ mod taker;
 #[cfg(test)]
 mod tests;
 
+pub use config::{Config, ConfigError, Durability, MEMBERS_MAX};
 pub use epoch::Epoch;
 pub use event::{Effect, Env, Event, Notice, Peer, Reply, Request, Target, Verb};
 pub use member::{Gate, Identity, Member, Role, Timing};

@@ -112,6 +112,8 @@ impl Net {
     /// Lets the rooms begin (loading, following a primary) before the first turn.
     pub fn start(&mut self, engine: &mut Engine) -> Result<(), crate::engine::hooks::StartError> {
         engine.set_now(self.clock.now());
+        let clock = self.clock;
+        engine.read_clock = Some(Arc::new(move || clock.mono_us()));
         hooks::start(engine)?;
         self.flush(engine);
         self.perform(engine);

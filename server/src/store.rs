@@ -10,6 +10,7 @@
 //! | hash | packed fields and values | table |
 //! | set | sorted integers, packed members | table |
 //! | sorted set | packed, in order | table and B+tree with counts |
+//! | stream | packed blocks of entries | a deque of them |
 
 // Iterators of collections are asked for by name.
 #![allow(clippy::iter_without_into_iter)]
@@ -27,6 +28,7 @@ mod random;
 mod seed;
 mod set;
 mod snapshot;
+mod stream;
 mod string;
 mod table;
 mod thin;
@@ -45,6 +47,10 @@ pub use random::Random;
 pub use seed::Seed;
 pub use set::Set;
 pub use snapshot::SnapshotSink;
+pub use stream::{
+    Block, Consumer, Entry, Facts, Group, Id, IdBuf, Item, MAX_ENTRY_BYTES, Nack, Stream, Trim,
+    UNKNOWN_READ,
+};
 pub use string::{IntBuf, Str, StrRef, format_int, parse_int};
 pub use value::{Kind, Value, ValueRef, WrongType};
 pub use zset::{Change, Elements, ZSet};

@@ -14,9 +14,9 @@ fn epoch_in(epoch: Epoch) -> member::Epoch {
 pub fn verb(command: Command) -> Verb {
     let at = |member, host, port, hostname| Target { member, host, port, hostname };
     match command {
-        Command::Bootstrap { term } => Verb::Bootstrap { term },
+        Command::Bootstrap { term } => Verb::Bootstrap { term, config: None },
         Command::Seal { term } => Verb::Seal { term },
-        Command::Promote { term } => Verb::Promote { term },
+        Command::Promote { term } => Verb::Promote { term, config: None, wait_ms: 0 },
         Command::Follow { epoch, primary, host, port } => {
             Verb::Follow { epoch: epoch_in(epoch), primary: at(primary, host, port, String::new()) }
         }
@@ -33,7 +33,7 @@ pub fn verb(command: Command) -> Verb {
 
 pub fn reply(reply: member::Reply) -> Result<Reply, Refusal> {
     Ok(match reply {
-        member::Reply::Ok | member::Reply::Level => Reply::Ok,
+        member::Reply::Ok | member::Reply::Level | member::Reply::Prepared => Reply::Ok,
         member::Reply::NotLevel => return Err(Refusal::NotLevel("the pause has ended".into())),
         member::Reply::Sealed(status) => Reply::Sealed {
             member: status.member,

@@ -228,7 +228,7 @@ impl World {
                 let (boot, wait) = (life.boot, self.rng.between(MS, 50 * MS));
                 self.after(wait, Thing::Exit { node, boot });
             }
-            Effect::Redirect(_) | Effect::Notify(_) => {}
+            Effect::Resign | Effect::Redirect(_) | Effect::Notify(_) => {}
         }
     }
 

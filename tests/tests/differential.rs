@@ -43,6 +43,11 @@ fn hashes() {
 }
 
 #[test]
+fn places() {
+    list("places", include_str!("differential/places.txt"));
+}
+
+#[test]
 fn hyperloglogs() {
     list("hyperloglogs", include_str!("differential/hyperloglogs.txt"));
 }

@@ -55,9 +55,11 @@ const SUBCOMMANDS: &[Command] = &[
         handler: help,
         ..Command::ROW
     },
-    row("bootstrap", 8, "Makes an empty member the first primary: TERM t."),
+    row("bootstrap", -8, "Makes an empty member the first primary: TERM t [CONFIG c]."),
     row("seal", 8, "Promises a term and stops serving: TERM t."),
-    row("promote", 8, "Makes a sealed member the primary of its term: TERM t."),
+    row("promote", -8, "Makes a sealed member the primary: TERM t [CONFIG c] [WAIT ms]."),
+    row("prepare", 8, "Obeys another config too: CONFIG c."),
+    row("commit", 8, "Obeys the published config only: CONFIG c."),
     row("follow", -14, "Follows a primary: EPOCH t.h PRIMARY id HOST h PORT p."),
     row("pause", 12, "Holds writes for a switch: ID id TIMEOUT ms TO id."),
     row("unpause", 8, "Ends that pause: ID id."),
@@ -110,6 +112,10 @@ impl Pairs<'_> {
         self.text(name)?.parse().map_err(|_| format!("ERR {name} can not be read").into())
     }
 
+    fn maybe<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, CommandError> {
+        self.find(name).map(|_| self.read(name)).transpose()
+    }
+
     fn target(&self, member: &str) -> Result<Target, CommandError> {
         Ok(Target {
             member: self.text(member)?,
@@ -126,9 +132,17 @@ fn parse(name: &str, args: Args<'_>) -> Result<Request, CommandError> {
     }
     let pairs = Pairs(args);
     let verb = match name {
-        "bootstrap" => Verb::Bootstrap { term: pairs.read("term")? },
+        "bootstrap" => {
+            Verb::Bootstrap { term: pairs.read("term")?, config: pairs.maybe("config")? }
+        }
         "seal" => Verb::Seal { term: pairs.read("term")? },
-        "promote" => Verb::Promote { term: pairs.read("term")? },
+        "promote" => Verb::Promote {
+            term: pairs.read("term")?,
+            config: pairs.maybe("config")?,
+            wait_ms: pairs.maybe("wait")?.unwrap_or(0),
+        },
+        "prepare" => Verb::Prepare { config: pairs.read("config")? },
+        "commit" => Verb::Commit { config: pairs.read("config")? },
         "follow" => Verb::Follow { epoch: pairs.read("epoch")?, primary: pairs.target("primary")? },
         "pause" => Verb::Pause {
             id: pairs.text("id")?,
@@ -210,5 +224,8 @@ fn fields(status: &Status, here: &Target) -> Vec<(&'static str, String)> {
         ("handover-record", status.handover_record.clone()),
         ("pause-us", status.pause_us.to_string()),
         ("draining", flag(status.draining)),
+        ("configs", status.configs.clone()),
+        ("committed", status.committed.to_string()),
+        ("lease-left-ms", status.lease_left_ms.to_string()),
     ]
 }

@@ -145,6 +145,10 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
     if args.is(1, "getack") {
         return Ok(());
     }
+    if args.is(1, "redisha-resigned") {
+        engine.replica_resigns(client.id);
+        return Ok(());
+    }
     if args.is(1, "redisha-accepted") || args.is(1, "redisha-declined") {
         let text = args.get(2).ok_or(errors::SYNTAX)?;
         engine.replica_answers(client.id, args.is(1, "redisha-accepted"), text);

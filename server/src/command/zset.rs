@@ -9,6 +9,8 @@ mod read;
 
 use super::{Command, Flags, Group, Keys};
 
+pub use add::zadd;
+
 const WRITE: Flags = Flags::WRITE.with(Flags::DENYOOM);
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.with(Flags::FAST);

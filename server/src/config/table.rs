@@ -140,6 +140,8 @@ directives! {
     zset_max_listpack_entries: usize, "zset-max-listpack-entries", "128", live;
     zset_max_listpack_value: usize, "zset-max-listpack-value", "64", live;
     hll_sparse_max_bytes: Bytes, "hll-sparse-max-bytes", "3000", live;
+    stream_node_max_bytes: Bytes, "stream-node-max-bytes", "4096", live;
+    stream_node_max_entries: usize, "stream-node-max-entries", "100", live;
     /// `host port`; empty on a primary.
     replicaof: Words, "replicaof", "", fixed_words;
     primaryauth: String, "primaryauth", "", live;

@@ -2,7 +2,7 @@
 
 use crate::client::{Client, ClientId, Hold, User};
 use crate::command::Command;
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, OwnedArgs, Reply};
 
 use super::Engine;
 use super::blocking::{Blocked, OnTimeout};
@@ -35,6 +35,11 @@ impl Context<'_> {
         self.engine.outbox.dirty += changes as u64;
     }
 
+    /// Whether the running command has counted changes.
+    pub fn has_changed(&self) -> bool {
+        self.engine.outbox.dirty > 0
+    }
+
     /// Propagates this command instead of the one that came; may be called several times.
     pub fn propagate(&mut self, parts: &[&[u8]]) {
         self.engine.outbox.verbatim = Verbatim::Replaced;
@@ -44,6 +49,21 @@ impl Context<'_> {
         self.engine.note_expired();
         let db = self.client.db;
         self.engine.outbox.push(db, parts.iter().copied());
+    }
+
+    /// As [`Self::propagate`], of parts that need not lie side by side.
+    pub fn propagate_parts<'p>(&mut self, parts: impl ExactSizeIterator<Item = &'p [u8]>) {
+        self.engine.outbox.verbatim = Verbatim::Replaced;
+        if self.propagates() {
+            self.engine.note_expired();
+            let db = self.client.db;
+            self.engine.outbox.push(db, parts);
+        }
+    }
+
+    /// Whether what this command propagates goes anywhere.
+    pub fn propagates(&self) -> bool {
+        !self.from_primary && super::hooks::stream_is_open(self.engine)
     }
 
     /// The changes of this command do not go to the replicas.
@@ -79,6 +99,18 @@ impl Context<'_> {
         deadline_ms: Option<u64>,
         on_timeout: OnTimeout,
     ) {
+        self.block_as(None, keys, deadline_ms, on_timeout);
+    }
+
+    /// As [`Self::block`], when the command that runs again is not to be the one that came (XREAD's
+    /// `$` means the last id of now, not of later).
+    pub fn block_as<'k>(
+        &mut self,
+        args: Option<OwnedArgs>,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+        deadline_ms: Option<u64>,
+        on_timeout: OnTimeout,
+    ) {
         if self.in_exec || self.from_primary {
             match on_timeout {
                 OnTimeout::Null => self.reply().null(),
@@ -99,7 +131,7 @@ impl Context<'_> {
             None => (now_ms, deadline_ms),
         };
         let blocked = Box::new(Blocked {
-            args: self.args.to_owned(),
+            args: args.unwrap_or_else(|| self.args.to_owned()),
             db: self.client.db as u32,
             keys: keys.into_iter().map(Box::from).collect(),
             deadline_ms,

@@ -207,6 +207,7 @@ impl Engine {
         client.last_command = row.name;
         client.commands += 1;
         self.stats.commands += 1;
+        let before = client.out.len();
         run_row(&mut Context {
             engine: self,
             client,
@@ -216,6 +217,9 @@ impl Engine {
             timed_out: false,
             from_primary: false,
         });
+        if row.is(Flags::LOCAL) && self.gates_output() {
+            Self::exempt_output(client, before);
+        }
         client.carried_wait = None;
         self.append_own_pushes(client);
         self.flush_outbox();

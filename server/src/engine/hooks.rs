@@ -18,6 +18,7 @@ use super::effects::{LinkEvent, LinkOwner, Timer};
 pub struct Rooms {
     pub relays: super::relay::Relays,
     pub member: super::member::Room,
+    pub commit: super::commit::Room,
     pub random: crate::store::Random,
     pub replication: super::replicate::Room,
 }
@@ -161,7 +162,9 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
 /// True asks for another turn at once.
 pub fn turn(engine: &mut Engine) -> bool {
     engine.member_turn();
-    engine.replication_turn() | engine.go_on_evicting()
+    let again = engine.replication_turn() | engine.go_on_evicting();
+    engine.commit_turn();
+    again
 }
 
 /// Ten times a second.

@@ -22,7 +22,7 @@ use super::{Engine, hooks};
 
 pub use boot::INTERNAL_USER;
 pub use route::Routes;
-pub use stream::SIGN_OF_LIFE_MS;
+pub use stream::{LEASE_PING_MS, SIGN_OF_LIFE_MS};
 
 /// Answer to commands that a node which may not serve refuses without having run them: the code
 /// that stock libraries take as "try again".
@@ -111,8 +111,10 @@ impl Engine {
     fn member_happens(&mut self, event: Event, running: Option<u64>) -> Option<Reply> {
         let env = self.member_env();
         let timing = self.member_timing();
-        self.rooms.member.member.set_timing(timing);
-        let effects = self.rooms.member.member.handle(env, event);
+        let member = &mut self.rooms.member.member;
+        member.set_timing(timing);
+        let before = member.role().name();
+        let effects = member.handle(env, event);
         let mut answer = None;
         for effect in effects {
             match effect {
@@ -120,6 +122,7 @@ impl Engine {
                 other => self.perform(other),
             }
         }
+        self.office_changed(before);
         self.after_event();
         answer
     }
@@ -133,6 +136,7 @@ impl Engine {
             }
             Effect::Append { argument } => self.append_record(&argument),
             Effect::Answer { epoch, accepted } => self.answer_primary(epoch, accepted),
+            Effect::Resign => self.resign_to_primary(),
             Effect::Takeover { to, blob } => self.carry_record(&to, &blob),
             Effect::Promote { .. } => self.promote_stream(),
             Effect::Follow { primary, epoch } => self.follow_stream(&primary, epoch),
@@ -273,11 +277,13 @@ pub fn write_reply(client: &mut Client, reply: &Reply) {
         Reply::Sealed(status) => {
             let offset = status.offset.to_string();
             let epoch = status.data_epoch.to_string();
-            out.map(4);
+            let left = status.lease_left_ms.to_string();
+            out.map(5);
             for (key, value) in [
                 ("member", status.member.as_str()),
                 ("data-epoch", &epoch),
                 ("offset", &offset),
+                ("lease-left-ms", &left),
                 ("empty", if status.empty { "1" } else { "0" }),
             ] {
                 out.bulk(key.as_bytes());
@@ -298,6 +304,7 @@ pub fn write_reply(client: &mut Client, reply: &Reply) {
                 _ => out.simple(&format!("{word} {epoch}")),
             }
         }
+        Reply::Prepared => out.simple("PREPARED"),
         Reply::NotLevel => out.error(&"NOTLEVEL the pause has ended".into()),
         Reply::WrongMember => out.error(&"WRONGMEMBER this is another member".into()),
         Reply::Stale { promised } => out.error(&format!("STALE promised {promised}").into()),

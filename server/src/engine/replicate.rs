@@ -78,6 +78,7 @@ impl Engine {
         } else {
             room.state.feed_transaction(self.outbox.iter());
         }
+        self.rooms.commit.data_end = room.state.offset();
     }
 
     /// Appends `PING <argument>` to the own stream: a record of the members' protocol, which every
@@ -110,6 +111,9 @@ impl Engine {
 
     /// Follows nobody and writes nothing, until told otherwise.
     pub fn leave_stream(&mut self) {
+        // What was to be acknowledged is not: whoever sealed this member was told what it holds and
+        // which leases it gave.
+        self.rooms.replication.up.clear();
         self.rooms.replication.state.detach();
         self.drop_primary();
         self.close_replicas();

@@ -1,5 +1,7 @@
 //! The arbiter's decisions: BOOTSTRAP, SEAL, PROMOTE, FOLLOW.
 
+use super::commit::Opening;
+use super::config::Config;
 use super::epoch::Epoch;
 use super::event::{Effect, Env, Reply, Target};
 use super::member::{Member, Role};
@@ -8,13 +10,20 @@ use super::status::Outcome;
 
 impl Member {
     /// The first primary of all: only a fenced member without any data.
-    pub(super) fn bootstrap(&mut self, env: Env, term: u64, out: &mut Vec<Effect>) -> Reply {
+    pub(super) fn bootstrap(
+        &mut self,
+        env: Env,
+        term: u64,
+        config: Option<Config>,
+        out: &mut Vec<Effect>,
+    ) -> Reply {
         let epoch = Epoch::of_term(term);
         match &self.role {
             _ if epoch < self.promised => Reply::Stale { promised: self.promised },
             Role::Primary { epoch: own } if *own == epoch => Reply::Ok,
             Role::Fenced if !env.empty => Reply::NotReady("this member has data".into()),
             Role::Fenced => {
+                self.commit.begin(config.into_iter().collect(), env, Opening::Level);
                 self.become_primary(epoch, out);
                 Reply::Ok
             }
@@ -28,6 +37,9 @@ impl Member {
         if epoch < self.promised {
             return Reply::Stale { promised: self.promised };
         }
+        if self.has_resigned {
+            return Reply::NotReady("this member has resigned".into());
+        }
         if epoch == self.promised && self.role != Role::Fenced {
             // A late copy of a seal that has already led to a decision.
             return Reply::NotReady(format!("this member is {} of {epoch}", self.role.name()));
@@ -39,12 +51,22 @@ impl Member {
         Reply::Sealed(Box::new(self.status(env)))
     }
 
-    pub(super) fn promote(&mut self, _env: Env, term: u64, out: &mut Vec<Effect>) -> Reply {
+    /// `told`: the config to obey, if any, and how long to stay shut, in milliseconds.
+    pub(super) fn promote(
+        &mut self,
+        env: Env,
+        term: u64,
+        told: (Option<Config>, u64),
+        out: &mut Vec<Effect>,
+    ) -> Reply {
         let epoch = Epoch::of_term(term);
         match &self.role {
             _ if epoch < self.promised => Reply::Stale { promised: self.promised },
             Role::Primary { epoch: own } if *own == epoch => Reply::Ok,
             Role::Fenced if self.promised == epoch => {
+                let wait_us = told.1.saturating_mul(1000);
+                let configs = told.0.into_iter().collect();
+                self.commit.begin(configs, env, Opening::Elected { wait_us });
                 self.become_primary(epoch, out);
                 Reply::Ok
             }

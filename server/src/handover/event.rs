@@ -1,5 +1,6 @@
 //! What a member is told and what it asks for.
 
+use super::config::Config;
 use super::epoch::Epoch;
 use super::record::Record;
 use super::status::{Outcome, Status};
@@ -45,16 +46,54 @@ pub struct Request {
 /// The subcommands of `REDISHA` that change something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
-    Bootstrap { term: u64 },
-    Seal { term: u64 },
-    Promote { term: u64 },
-    Follow { epoch: Epoch, primary: Target },
-    Pause { id: String, timeout_ms: u64, to: String },
-    Unpause { id: String },
-    Level { id: String, to: String },
-    Handover { id: String, to: Target },
-    Takeover { blob: String },
-    Release { id: String },
+    /// `config` is absent where nothing waits for other members.
+    Bootstrap {
+        term: u64,
+        config: Option<Config>,
+    },
+    Seal {
+        term: u64,
+    },
+    /// `wait_ms`: what the sealed members' leases may still last.
+    Promote {
+        term: u64,
+        config: Option<Config>,
+        wait_ms: u64,
+    },
+    /// Obey this config too, before it is published.
+    Prepare {
+        config: Config,
+    },
+    /// This config was published: obey no other.
+    Commit {
+        config: Config,
+    },
+    Follow {
+        epoch: Epoch,
+        primary: Target,
+    },
+    Pause {
+        id: String,
+        timeout_ms: u64,
+        to: String,
+    },
+    Unpause {
+        id: String,
+    },
+    Level {
+        id: String,
+        to: String,
+    },
+    Handover {
+        id: String,
+        to: Target,
+    },
+    Takeover {
+        blob: String,
+    },
+    Release {
+        id: String,
+    },
 }
 
 /// What happens to a member.
@@ -78,8 +117,12 @@ pub enum Event {
     ReplicaGone { member: String },
     /// A target's answer to a handover, over whatever route.
     Answer { member: String, epoch: Epoch, accepted: bool },
+    /// A member says that it will never answer again.
+    Resigned { member: String },
     /// Time has passed; due at [`Member::next_deadline_us`](super::Member::next_deadline_us).
     Tick,
+    /// The process ends now: the id will never be sealed or counted again.
+    Resign,
     /// The process was asked to end. From `alone_at_us` on it hands over by itself.
     Drain { alone_at_us: u64 },
 }
@@ -93,6 +136,8 @@ pub enum Effect {
     Append { argument: String },
     /// Tell the primary, on the replication link, `REPLCONF redisha-accepted|redisha-declined`.
     Answer { epoch: Epoch, accepted: bool },
+    /// Tell the primary, on the replication link, `REPLCONF redisha-resigned`.
+    Resign,
     /// Carry the record to the target over a connection of its own (`REDISHA TAKEOVER`); its answer
     /// comes back as [`Event::Answer`], no answer is no event.
     Takeover { to: Target, blob: String },
@@ -135,6 +180,8 @@ pub enum Reply {
     Ok,
     Level,
     NotLevel,
+    /// The config may be published.
+    Prepared,
     /// Answer to SEAL: what this member holds.
     Sealed(Box<Status>),
     /// Answer to PAUSE.

@@ -1,5 +1,7 @@
 //! The giving side of a planned switch: PAUSE, LEVEL, HANDOVER, the answer, abdication.
 
+use super::commit::Opening;
+use super::config::Config;
 use super::epoch::Epoch;
 use super::event::{Effect, Env, Notice, Peer, Reply, Target};
 use super::member::{Member, Role};
@@ -145,6 +147,7 @@ impl Member {
     fn is_level(&self, env: Env) -> bool {
         self.pause.as_ref().is_some_and(|pause| {
             pause.offset == env.offset
+                && (!self.commit.waits() || self.commit.reaches(env.offset))
                 && self.peers.get(&pause.to).is_some_and(|peer| peer.acked == env.offset)
         })
     }
@@ -170,6 +173,9 @@ impl Member {
         if !self.is_level(env) {
             return Some(Reply::NotReady(format!("{} is not level", pause.to)));
         }
+        if !self.may_give(env) {
+            return Some(Reply::NotReady("too few members have answered lately".into()));
+        }
         let record = Handover {
             uid: self.identity.uid.clone().unwrap_or_default(),
             id: id.to_owned(),
@@ -178,7 +184,7 @@ impl Member {
             to,
             data_epoch: self.data_epoch,
             offset: env.offset,
-            configs: String::new(),
+            configs: Config::print_all(&self.commit.configs),
             session: self.session.clone(),
         };
         self.enter_limbo(env, record, token, out);
@@ -276,6 +282,8 @@ impl Member {
         self.leave_limbo(Outcome::Declined, out);
         self.role = Role::Primary { epoch };
         self.promised = epoch;
+        let configs = std::mem::take(&mut self.commit.configs);
+        self.commit.begin(configs, env, Opening::Level);
         self.write_start(epoch, out);
         self.abort(env, out);
     }
@@ -315,12 +323,14 @@ impl Member {
     pub(super) fn replica_up(&mut self, env: Env, peer: Peer, out: &mut Vec<Effect>) {
         let member = peer.target.member.clone();
         self.peers.insert(member, peer);
+        self.count_commit(env.offset, None);
         self.maybe_level(env, out);
     }
 
     pub(super) fn acked(&mut self, env: Env, member: &str, offset: u64, out: &mut Vec<Effect>) {
         if let Some(peer) = self.peers.get_mut(member) {
             peer.acked = peer.acked.max(offset);
+            self.count_commit(env.offset, Some((member, offset)));
             self.maybe_level(env, out);
         }
     }

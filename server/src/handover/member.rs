@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::commit::Commit;
+use super::config::Config;
 use super::drain::Drain;
 use super::epoch::Epoch;
 use super::event::{Effect, Env, Event, Peer, Reply, Request, Target, Verb};
@@ -30,6 +32,8 @@ pub struct Timing {
     pub retry_us: u64,
     /// How long a draining member waits for RELEASE once it relays.
     pub release_us: u64,
+    /// How long an acknowledgement lets its receiver answer reads.
+    pub lease_us: u64,
     /// How long a pause may last that a draining member begins by itself.
     pub own_pause_us: u64,
 }
@@ -40,6 +44,7 @@ impl Default for Timing {
             takeover_us: 10_000_000,
             retry_us: 200_000,
             release_us: 2_000_000,
+            lease_us: 600_000,
             own_pause_us: 1_000_000,
         }
     }
@@ -104,6 +109,10 @@ pub struct Member {
     pub(super) peers: BTreeMap<String, Peer>,
     pub(super) measure: Measure,
     pub(super) drain: Option<Drain>,
+    pub(super) commit: Commit,
+    /// Until when leases may be in use that this member gave.
+    pub(super) granted_until_us: u64,
+    pub(super) has_resigned: bool,
     /// Defaults of relayed sessions, sent along with a handover.
     pub(super) session: String,
 }
@@ -126,6 +135,9 @@ impl Member {
             peers: BTreeMap::new(),
             measure: Measure::default(),
             drain: None,
+            commit: Commit::default(),
+            granted_until_us: 0,
+            has_resigned: false,
             session: String::new(),
         }
     }
@@ -147,6 +159,8 @@ impl Member {
             Event::Answer { member, epoch, accepted } => {
                 self.answered(env, &member, epoch, accepted, &mut out);
             }
+            Event::Resigned { member } => self.resigned(env, member),
+            Event::Resign => self.resign(&mut out),
             Event::Tick => {}
             Event::Drain { alone_at_us } => self.begin_drain(env, alone_at_us, &mut out),
         }
@@ -176,9 +190,13 @@ impl Member {
         out: &mut Vec<Effect>,
     ) -> Option<Reply> {
         match verb {
-            Verb::Bootstrap { term } => Some(self.bootstrap(env, term, out)),
+            Verb::Bootstrap { term, config } => Some(self.bootstrap(env, term, config, out)),
             Verb::Seal { term } => Some(self.seal(env, term, out)),
-            Verb::Promote { term } => Some(self.promote(env, term, out)),
+            Verb::Promote { term, config, wait_ms } => {
+                Some(self.promote(env, term, (config, wait_ms), out))
+            }
+            Verb::Prepare { config } => Some(self.prepare(env, config)),
+            Verb::Commit { config } => Some(self.adopt(env, config)),
             Verb::Follow { epoch, primary } => Some(self.follow(env, epoch, primary, out)),
             Verb::Pause { id, timeout_ms, to } => {
                 Some(self.begin_pause(env, id, timeout_ms.saturating_mul(1000), to, out))
@@ -258,6 +276,11 @@ impl Member {
         }
     }
 
+    /// How the last attempt to hand over ended.
+    pub fn last_outcome(&self) -> super::status::Outcome {
+        self.attempts.back().map(|attempt| attempt.outcome).unwrap_or_default()
+    }
+
     /// Whether any other member follows this one, so that it could take over.
     pub fn has_peers(&self) -> bool {
         !self.peers.is_empty()
@@ -323,13 +346,14 @@ impl Member {
             Role::Primary { .. } => self.pause.as_ref().map(|pause| pause.until_us),
             _ => None,
         };
-        [limbo, pause, self.user.deadline_us(), self.drain_deadline_us()]
+        [limbo, pause, self.opens_at_us(), self.user.deadline_us(), self.drain_deadline_us()]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn pass_time(&mut self, env: Env, out: &mut Vec<Effect>) {
+        self.commit.pass_time(env.now_us);
         self.time_of_giver(env, out);
         self.time_of_drain(env, out);
         if self.user.deadline_us().is_some_and(|until| until <= env.now_us) {
@@ -367,6 +391,9 @@ impl Member {
             },
             pause_us: self.measure.last_us,
             draining: self.drain.is_some(),
+            configs: Config::print_all(&self.commit.configs),
+            committed: self.commit_offset(),
+            lease_left_ms: self.lease_left_us(env.now_us).div_ceil(1000),
         }
     }
 }

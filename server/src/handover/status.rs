@@ -52,4 +52,10 @@ pub struct Status {
     pub handover_record: String,
     pub pause_us: u64,
     pub draining: bool,
+    /// Active configs, see [`Config`](super::Config); empty when none was told.
+    pub configs: String,
+    /// What W members hold, in bytes of the stream.
+    pub committed: u64,
+    /// How long leases that this member gave still last.
+    pub lease_left_ms: u64,
 }

@@ -1,5 +1,7 @@
 //! The taking side of a planned switch, and the other followers that see it.
 
+use super::commit::Opening;
+use super::config::Config;
 use super::event::{Effect, Env, Reply};
 use super::member::{Member, Role};
 use super::record::{Handover, Record, handover_argument};
@@ -28,7 +30,7 @@ impl Member {
             let accepted = before || self.decide(&record, start);
             out.push(Effect::Answer { epoch: record.epoch, accepted });
             if accepted && !before {
-                self.become_primary(record.epoch, out);
+                self.take_office(env, &record, out);
             }
         } else if record.epoch > self.promised {
             self.become_follower(env, record.epoch, record.to, out);
@@ -55,12 +57,26 @@ impl Member {
             return Reply::NotReady(format!("this member is {}", self.role.name()));
         }
         if !self.decide(&record, env.offset) {
+            let stranger = matches!(&self.role, Role::Follower { primary, .. }
+                if primary.member != record.from.member);
+            if stranger {
+                // It has promised more than its primary owns: it may acknowledge to it no longer.
+                self.fence(env, out);
+            }
             return Reply::Outcome { outcome: Outcome::Declined, epoch };
         }
         // The record belongs to the log; its bytes did not come by the stream.
         out.push(Effect::Append { argument: handover_argument(blob) });
-        self.become_primary(epoch, out);
+        self.take_office(env, &record, out);
         Reply::Outcome { outcome: Outcome::Accepted, epoch }
+    }
+
+    /// The giver's log is committed as a whole: the new primary is open at once, under the giver's
+    /// configs.
+    fn take_office(&mut self, env: Env, record: &Handover, out: &mut Vec<Effect>) {
+        let configs = Config::parse_all(&record.configs).unwrap_or_default();
+        self.commit.begin(configs, env, Opening::Level);
+        self.become_primary(record.epoch, out);
     }
 
     /// Decides about an epoch not yet accepted: takes it, or promises never to. `offset` is the
@@ -70,7 +86,10 @@ impl Member {
         if epoch <= self.promised {
             return false;
         }
-        let whole = record.data_epoch == self.data_epoch && record.offset == offset;
+        // Configs that cannot be read cannot be obeyed.
+        let whole = record.data_epoch == self.data_epoch
+            && record.offset == offset
+            && Config::parse_all(&record.configs).is_ok();
         self.promised = epoch;
         if whole && self.drain.is_none() {
             self.accepted.insert(epoch);

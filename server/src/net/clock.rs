@@ -14,8 +14,13 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
+    /// Microseconds on the monotonic clock since the process started.
+    pub fn mono_us(self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+
     pub fn now(self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono_us: self.start.elapsed().as_micros() as u64, unix_us: unix.as_micros() as i64 }
+        Now { mono_us: self.mono_us(), unix_us: unix.as_micros() as i64 }
     }
 }

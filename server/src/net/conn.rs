@@ -64,6 +64,8 @@ impl Conn {
 enum Written {
     All,
     Blocked,
+    /// The rest waits for commit.
+    Gated,
     Broken,
 }
 
@@ -208,6 +210,9 @@ impl Net {
 
     /// Writes what every client in the list has to say, once each.
     pub(super) fn flush(&mut self, engine: &mut Engine) {
+        if engine.gives_leases() {
+            engine.leases_given(self.clock.mono_us());
+        }
         let mut index = 0;
         while let Some(id) = engine.clients.flush.get(index).copied() {
             index += 1;
@@ -243,8 +248,14 @@ impl Net {
             engine.fill_replica(id, REPLICA_CHUNK_BYTES);
         }
         loop {
+            // Read anew each time: what is released was executed before.
+            let limit = if engine.gates_output() {
+                engine.gate_output(id, self.clock.mono_us())
+            } else {
+                usize::MAX
+            };
             let Some(client) = engine.clients.get_mut(id) else { return };
-            match write_out(conn, client, &mut engine.stats.bytes_out) {
+            match write_out(conn, client, limit, &mut engine.stats.bytes_out) {
                 Written::All => {
                     if client.output_full {
                         engine.output_written(id);
@@ -256,7 +267,7 @@ impl Net {
                     }
                     return self.written_all(engine, id);
                 }
-                Written::Blocked => return self.check_output(engine, id),
+                Written::Blocked | Written::Gated => return self.check_output(engine, id),
                 Written::Broken => return self.drop_conn(engine, id),
             }
         }
@@ -328,17 +339,19 @@ impl Net {
 }
 
 /// Writes the client's output until it is empty or the socket takes no more.
-fn write_out(conn: &mut Conn, client: &mut Client, total: &mut u64) -> Written {
-    while conn.sent < client.out.len() {
+fn write_out(conn: &mut Conn, client: &mut Client, limit: usize, total: &mut u64) -> Written {
+    let end = limit.min(client.out.len());
+    while conn.sent < end {
         if !conn.writable {
             if conn.sent >= OUTPUT_CUT_BYTES {
                 client.out.drain(..conn.sent);
+                client.marks.cut(conn.sent);
                 client.bytes_out += conn.sent as u64;
                 conn.sent = 0;
             }
             return Written::Blocked;
         }
-        match conn.stream.write(&client.out[conn.sent..]) {
+        match conn.stream.write(&client.out[conn.sent..end]) {
             Ok(count) => {
                 conn.sent += count;
                 *total += count as u64;
@@ -348,8 +361,12 @@ fn write_out(conn: &mut Conn, client: &mut Client, total: &mut u64) -> Written {
             Err(_) => return Written::Broken,
         }
     }
+    if end < client.out.len() {
+        return Written::Gated;
+    }
     client.bytes_out += conn.sent as u64;
     conn.sent = 0;
+    client.marks.clear();
     client.out.clear();
     if client.out.capacity() > OUTPUT_KEPT_BYTES {
         client.out = Vec::new();

@@ -16,6 +16,7 @@ pub mod dump;
 mod lzf;
 mod packed;
 mod reader;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod value;

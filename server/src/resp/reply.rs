@@ -97,6 +97,36 @@ impl<'a> Reply<'a> {
         self.header(b'*', count as i64);
     }
 
+    /// Begins an array whose length is told by [`Reply::close_array`] after its elements.
+    #[inline]
+    pub fn open_array(&mut self) -> usize {
+        let at = self.out.len();
+        self.out.extend_from_slice(b"*0\r\n");
+        at
+    }
+
+    /// Tells the length of the array that was opened at `at`.
+    pub fn close_array(&mut self, at: usize, count: usize) {
+        self.close(at, b'*', count);
+    }
+
+    /// As [`Reply::close_array`], for what is a map of `pairs` pairs in RESP3 and an array of as
+    /// many elements in RESP2.
+    pub fn close_map_or_array(&mut self, at: usize, pairs: usize) {
+        self.close(at, if self.is_resp3() { b'%' } else { b'*' }, pairs);
+    }
+
+    fn close(&mut self, at: usize, kind: u8, count: usize) {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(count).as_bytes();
+        self.out[at] = kind;
+        if let [digit] = digits {
+            self.out[at + 1] = *digit;
+        } else {
+            self.out.splice(at + 1..at + 2, digits.iter().copied());
+        }
+    }
+
     /// A map of `pairs` pairs; a flat array of twice as many elements in RESP2.
     pub fn map(&mut self, pairs: usize) {
         if self.is_resp3() {

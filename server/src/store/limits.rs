@@ -2,6 +2,7 @@
 //! they become beyond them.
 
 use super::seed::Seed;
+use super::stream::{Block, MAX_ENTRY_BYTES};
 
 /// Copied out of the keyspace by a command and passed into every call that may grow a collection.
 /// The defaults are the configuration directives' own.
@@ -24,6 +25,10 @@ pub struct Limits {
     pub zset_entries: usize,
     /// `zset-max-listpack-value`, bytes.
     pub zset_value: usize,
+    /// `stream-node-max-bytes`; 0 is without a bound.
+    pub stream_bytes: usize,
+    /// `stream-node-max-entries`; 0 is without a bound.
+    pub stream_entries: usize,
 }
 
 impl Default for Limits {
@@ -38,11 +43,24 @@ impl Default for Limits {
             set_value: 64,
             zset_entries: 128,
             zset_value: 64,
+            stream_bytes: 4096,
+            stream_entries: 100,
         }
     }
 }
 
 impl Limits {
+    /// Whether a block of a stream takes no further entry of this many bytes.
+    #[inline]
+    pub fn block_is_full(&self, block: &Block, bytes: usize) -> bool {
+        let most = match self.stream_bytes {
+            0 => MAX_ENTRY_BYTES,
+            bytes => bytes.min(MAX_ENTRY_BYTES),
+        };
+        block.listpack_bytes() + bytes >= most
+            || self.stream_entries > 0 && (block.live + block.dead) as usize >= self.stream_entries
+    }
+
     /// Whether a chunk of a list may hold `count` elements in `bytes` bytes.
     pub fn chunk_fits(&self, count: usize, bytes: usize) -> bool {
         const CLASSES: [usize; 5] = [4096, 8192, 16384, 32768, 65536];

@@ -3,6 +3,7 @@
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
+use super::stream::Stream;
 use super::string::{Str, StrRef};
 use super::zset::ZSet;
 
@@ -14,6 +15,7 @@ pub enum Value {
     Hash(Box<Hash>),
     Set(Box<Set>),
     ZSet(Box<ZSet>),
+    Stream(Box<Stream>),
 }
 
 /// A value where it lies in the keyspace.
@@ -24,6 +26,7 @@ pub enum ValueRef<'a> {
     Hash(&'a Hash),
     Set(&'a Set),
     ZSet(&'a ZSet),
+    Stream(&'a Stream),
 }
 
 /// The key holds a value of another type than the command works on.
@@ -77,6 +80,7 @@ kind!(List);
 kind!(Hash);
 kind!(Set);
 kind!(ZSet);
+kind!(Stream);
 
 impl Value {
     pub fn view(&self) -> ValueRef<'_> {
@@ -86,6 +90,7 @@ impl Value {
             Self::Hash(hash) => ValueRef::Hash(hash),
             Self::Set(set) => ValueRef::Set(set),
             Self::ZSet(zset) => ValueRef::ZSet(zset),
+            Self::Stream(stream) => ValueRef::Stream(stream),
         }
     }
 }
@@ -99,6 +104,7 @@ impl ValueRef<'_> {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::ZSet(_) => "zset",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -110,6 +116,7 @@ impl ValueRef<'_> {
             Self::Hash(hash) => hash.encoding(),
             Self::Set(set) => set.encoding(),
             Self::ZSet(zset) => zset.encoding(),
+            Self::Stream(stream) => stream.encoding(),
         }
     }
 
@@ -132,6 +139,7 @@ impl ValueRef<'_> {
             Self::Hash(hash) => hash.memory(),
             Self::Set(set) => set.memory(),
             Self::ZSet(zset) => zset.memory(),
+            Self::Stream(stream) => stream.memory(),
         }
     }
 
@@ -142,6 +150,7 @@ impl ValueRef<'_> {
             Self::Hash(hash) => hash.clone().into(),
             Self::Set(set) => set.clone().into(),
             Self::ZSet(zset) => zset.clone().into(),
+            Self::Stream(stream) => stream.clone().into(),
         }
     }
 }

@@ -100,6 +100,7 @@ impl Engine {
     pub(super) fn end_process(&mut self) {
         if self.rooms.member.ending != Ending::Gone {
             self.rooms.member.ending = Ending::Gone;
+            self.member_event(Event::Resign);
             self.effects.push(Effect::CloseListeners);
             super::super::hooks::exit(self);
         }

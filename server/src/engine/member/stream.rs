@@ -10,6 +10,8 @@ use super::super::Engine;
 
 /// How often the primary of a managed cluster lets its replicas hear from it, at least.
 pub const SIGN_OF_LIFE_MS: u64 = 1_000;
+/// The same where answers wait for replicas: a fraction of a lease.
+pub const LEASE_PING_MS: u64 = 150;
 /// Beyond the longest usual pause, in which a primary is silent on purpose.
 const SILENCE_MAX_MS: u64 = 4_000;
 
@@ -64,8 +66,23 @@ impl Engine {
         self.tell_primary(&[b"REPLCONF", word, epoch.to_string().as_bytes()]);
     }
 
+    /// Tells the primary that this member will never answer again.
+    pub(super) fn resign_to_primary(&mut self) {
+        self.tell_primary(&[b"REPLCONF", b"redisha-resigned"]);
+    }
+
+    /// A member replica resigns, on the link.
+    pub fn replica_resigns(&mut self, client: ClientId) {
+        let replica = self.replication().replicas.get(client);
+        if let Some(member) = replica.and_then(|r| r.member.as_ref()) {
+            let member = member.member.clone();
+            self.member_event(Event::Resigned { member });
+        }
+    }
+
     pub(super) fn promote_stream(&mut self) {
         self.lead_stream(true);
+        self.rooms.commit.data_end = self.stream_offset();
     }
 
     pub(super) fn follow_stream(&mut self, primary: &Target, epoch: Epoch) {

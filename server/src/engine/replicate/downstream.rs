@@ -4,7 +4,7 @@ use crate::client::{Client, ClientId, Closing, Duty};
 use crate::replication::{MemberLink, Replica, Stage, Sync};
 use crate::resp::CommandError;
 
-use super::super::member::SIGN_OF_LIFE_MS;
+use super::super::member::{LEASE_PING_MS, SIGN_OF_LIFE_MS};
 use super::super::{Engine, hooks};
 use super::new_id;
 
@@ -138,7 +138,10 @@ impl Engine {
         let now_ms = self.now.mono_ms();
         let (paused, managed) = (self.stream_is_paused(), self.is_managed());
         let room = &mut self.rooms.replication;
+        let waits = self.rooms.member.member.waits_for_commit();
         let period_ms = match self.config.repl_ping_replica_period_s.max(1) * 1000 {
+            // Acknowledgements are leases: they must come in time.
+            _ if waits => LEASE_PING_MS,
             asked if managed => asked.min(SIGN_OF_LIFE_MS),
             asked => asked,
         };

@@ -199,6 +199,7 @@ impl Engine {
     /// Tells the primary how much of the stream has been applied.
     fn acknowledge(&mut self) {
         let offset = self.rooms.replication.state.offset().to_string();
+        self.rooms.commit.acked = true;
         self.tell_primary(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
     }
 

@@ -1,5 +1,5 @@
 use super::world::{
-    Node, UID, epoch, follow, handed_over, handover, pair, pause, reply_to, target,
+    Node, UID, epoch, follow, handed_over, handover, pair, pause, promote, reply_to, target,
 };
 use crate::handover::{Effect, Epoch, Event, Gate, Outcome, PauseKind, Reply, Role, Verb};
 
@@ -242,7 +242,7 @@ fn the_operators_word_ends_limbo_too() {
     let (mut a, _, token, _) = handed_over();
     assert!(matches!(a.ask(Verb::Seal { term: 2 }), Some(Reply::Sealed(_))));
     assert_eq!(reply_to(&a.effects, token), Some(outcome(Outcome::Abdicated, "1.1")));
-    assert_eq!(a.ask(Verb::Promote { term: 2 }), Some(Reply::Ok));
+    assert_eq!(a.ask(promote(2)), Some(Reply::Ok));
     assert_eq!(a.member.epoch(), Some(epoch("2.0")));
 }
 
@@ -250,9 +250,9 @@ fn the_operators_word_ends_limbo_too() {
 fn a_late_copy_of_a_seal_does_not_fence_the_primary_of_its_term() {
     let (_, mut b) = pair();
     b.ask(Verb::Seal { term: 2 });
-    b.ask(Verb::Promote { term: 2 });
+    b.ask(promote(2));
     assert!(matches!(b.ask(Verb::Seal { term: 2 }), Some(Reply::NotReady(_))));
-    assert_eq!(b.ask(Verb::Promote { term: 2 }), Some(Reply::Ok));
+    assert_eq!(b.ask(promote(2)), Some(Reply::Ok));
     assert!(b.is_primary());
     assert_eq!(b.written.len(), 1, "one start record, however often it is told");
 }
@@ -260,7 +260,7 @@ fn a_late_copy_of_a_seal_does_not_fence_the_primary_of_its_term() {
 #[test]
 fn the_users_pause_only_lengthens_and_only_tightens() {
     let mut a = Node::boot("a");
-    a.ask(Verb::Bootstrap { term: 1 });
+    a.ask(Verb::Bootstrap { term: 1, config: None });
     a.member.user_pause(PauseKind::All, 0, 100);
     a.member.user_pause(PauseKind::Write, 10, 50);
     assert_eq!(a.member.gate(99, false, false), Gate::Hold);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::world::{Node, follow, handed_over, handover, pair, pause};
+use super::world::{Node, follow, handed_over, handover, pair, pause, promote};
 use crate::handover::{Identity, Member, Reply, Timing, Verb};
 
 fn unmanaged() -> Node {
@@ -55,12 +55,12 @@ fn table() -> String {
     ];
     let (x, bb) = (|| "x".to_owned(), || "bb".to_owned());
     let verbs = [
-        ("BOOTSTRAP 1", Verb::Bootstrap { term: 1 }),
-        ("BOOTSTRAP 3", Verb::Bootstrap { term: 3 }),
+        ("BOOTSTRAP 1", Verb::Bootstrap { term: 1, config: None }),
+        ("BOOTSTRAP 3", Verb::Bootstrap { term: 3, config: None }),
         ("SEAL 1", Verb::Seal { term: 1 }),
         ("SEAL 2", Verb::Seal { term: 2 }),
-        ("PROMOTE 1", Verb::Promote { term: 1 }),
-        ("PROMOTE 2", Verb::Promote { term: 2 }),
+        ("PROMOTE 1", promote(1)),
+        ("PROMOTE 2", promote(2)),
         ("FOLLOW 1.0 a", follow("1.0", "a")),
         ("FOLLOW 1.1 ccc", follow("1.1", "ccc")),
         ("FOLLOW 2.0 ccc", follow("2.0", "ccc")),

@@ -113,6 +113,10 @@ pub fn reply_to(effects: &[Effect], wanted: u64) -> Option<Reply> {
     })
 }
 
+pub fn promote(term: u64) -> Verb {
+    Verb::Promote { term, config: None, wait_ms: 0 }
+}
+
 pub fn pause(id: &str, to: &str) -> Verb {
     Verb::Pause { id: id.into(), timeout_ms: 1_000, to: to.into() }
 }
@@ -128,7 +132,7 @@ pub fn follow(at: &str, primary: &str) -> Verb {
 /// A bootstrapped primary `a` and a follower `b` that has applied its whole log.
 pub fn pair() -> (Node, Node) {
     let (mut a, mut b) = (Node::boot("a"), Node::boot("bb"));
-    assert_eq!(a.ask(Verb::Bootstrap { term: 1 }), Some(Reply::Ok));
+    assert_eq!(a.ask(Verb::Bootstrap { term: 1, config: None }), Some(Reply::Ok));
     assert_eq!(b.ask(follow("1.0", "a")), Some(Reply::Ok));
     let (_, start) = a.written[0].clone();
     b.apply(&start);

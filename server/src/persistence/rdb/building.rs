@@ -78,7 +78,7 @@ impl Building {
     /// The value; none if it is an empty collection.
     pub fn finish(self) -> Option<Value> {
         let empty = match &self.value {
-            Value::Str(_) => false,
+            Value::Str(_) | Value::Stream(_) => false,
             Value::List(v) => v.is_empty(),
             Value::Set(v) => v.is_empty(),
             Value::Hash(v) => v.is_empty(),

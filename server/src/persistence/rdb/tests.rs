@@ -109,6 +109,7 @@ fn sample(seed: u64) -> (Vec<u8>, Vec<Want>) {
 fn canonical(value: &Value) -> Vec<u8> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
     match value {
+        Value::Stream(_) => unreachable!("streams have tests of their own"),
         Value::Str(s) => parts.push(s.view().bytes(&mut Default::default()).to_vec()),
         Value::List(list) => parts.extend(list.iter().map(<[u8]>::to_vec)),
         Value::Set(set) => set.each(|m| parts.push(m.to_vec())),
@@ -202,7 +203,6 @@ fn refusal(body: &[u8]) -> String {
 #[test]
 fn what_this_server_does_not_have_is_refused_by_name() {
     let with = |magic: &str, body: &[u8]| refusal(&[magic.as_bytes(), body].concat());
-    assert!(with("REDIS0011", &[15, 1, b'k']).contains("a stream"));
     assert!(with("REDIS0012", &[25, 1, b'k']).contains("a hash whose fields expire"));
     assert!(with("VALKEY080", &[22, 1, b'k']).contains("a hash whose fields expire"));
     assert!(with("REDIS0011", &[7, 1, b'k']).contains("a module"));

@@ -1,10 +1,10 @@
 //! Reading one value, element by element, so that a collection of any size needs each byte once
 //! however the chunks are cut. Pure.
 
-use super::RdbError;
 use super::building::{Building, Kind};
 use super::cursor::{Cursor, Stop};
 use super::packed::{Form, Packed};
+use super::{RdbError, stream};
 use crate::store::{Limits, Value};
 
 /// How the elements of a value are laid out.
@@ -26,6 +26,8 @@ enum Layout {
     Blobs(Form),
     /// A count, then as many nodes: a mark, and a listpack or one plain element.
     Nodes,
+    /// See [`stream`].
+    Stream,
 }
 
 /// A value in the course of being read.
@@ -35,6 +37,8 @@ pub struct ValueReader {
     /// Elements (or blobs, or nodes) still to come; none until the count has been read.
     left: Option<u64>,
     building: Building,
+    /// A stream, which is not built of elements.
+    stream: Option<Box<stream::Reader>>,
 }
 
 impl ValueReader {
@@ -54,7 +58,7 @@ impl ValueReader {
             12 => (Kind::ZSet, Layout::Blob(Form::Ziplist)),
             13 => (Kind::Hash, Layout::Blob(Form::Ziplist)),
             14 => (Kind::List, Layout::Blobs(Form::Ziplist)),
-            15 | 19 | 21 => return Err(RdbError::Unsupported("a stream")),
+            15 | 19 | 21 => (Kind::Str, Layout::Stream),
             16 => (Kind::Hash, Layout::Blob(Form::Listpack)),
             17 => (Kind::ZSet, Layout::Blob(Form::Listpack)),
             18 => (Kind::List, Layout::Nodes),
@@ -62,12 +66,22 @@ impl ValueReader {
             22..=25 => return Err(RdbError::Unsupported("a hash whose fields expire")),
             other => return Err(RdbError::UnknownType(other)),
         };
-        Ok(Self { layout, left: None, building: Building::new(kind, limits) })
+        let stream = match type_id {
+            15 => Some(stream::Version::First),
+            19 => Some(stream::Version::Second),
+            21 => Some(stream::Version::Third),
+            _ => None,
+        };
+        let stream = stream.map(|version| Box::new(stream::Reader::new(version)));
+        Ok(Self { layout, left: None, building: Building::new(kind, limits), stream })
     }
 
     /// Reads on; done once this answers Ok. On `Stop::More` the cursor stands at the first byte
     /// not used, and the call is to be repeated from there with more bytes.
     pub fn advance(&mut self, cur: &mut Cursor<'_>) -> Result<(), Stop> {
+        if let Some(stream) = &mut self.stream {
+            return stream.advance(cur);
+        }
         if self.left.is_none() {
             let single = matches!(self.layout, Layout::Single | Layout::Blob(_));
             self.left = Some(if single { 1 } else { committed(cur, Cursor::length)? });
@@ -81,7 +95,10 @@ impl ValueReader {
 
     /// The value; none if it is an empty collection, which no server keeps.
     pub fn finish(self) -> Option<Value> {
-        self.building.finish()
+        match self.stream {
+            Some(stream) => Some(stream.finish()),
+            None => self.building.finish(),
+        }
     }
 
     fn element(&mut self, cur: &mut Cursor<'_>) -> Result<(), Stop> {
@@ -100,6 +117,7 @@ impl ValueReader {
                 let member = cur.string()?;
                 self.building.member(&member, cur.f64_le()?)?;
             }
+            Layout::Stream => unreachable!("streams have their own reader"),
             Layout::Blob(form) | Layout::Blobs(form) => self.blob(form, &cur.string()?)?,
             Layout::Nodes => match cur.length()? {
                 1 => self.building.one(&cur.string()?)?,

@@ -3,7 +3,7 @@
 //! Collections are written in the plain forms that every version reads; a reader packs them by its
 //! own limits.
 
-use super::{VERSION, aux_field, crc64, op};
+use super::{VERSION, aux_field, crc64, op, stream};
 use crate::store::{StrRef, ValueRef};
 
 /// What goes into the head of a file.
@@ -112,6 +112,7 @@ fn type_id(value: ValueRef<'_>) -> u8 {
         ValueRef::Set(_) => 2,
         ValueRef::Hash(_) => 4,
         ValueRef::ZSet(_) => 5,
+        ValueRef::Stream(_) => stream::TYPE,
     }
 }
 
@@ -134,6 +135,7 @@ fn body(out: &mut Vec<u8>, value: ValueRef<'_>) {
                 string(out, value);
             });
         }
+        ValueRef::Stream(stream) => stream::write(out, stream),
         ValueRef::ZSet(zset) => {
             length(out, zset.len() as u64);
             zset.iter().for_each(|(member, score)| {
@@ -144,7 +146,7 @@ fn body(out: &mut Vec<u8>, value: ValueRef<'_>) {
     }
 }
 
-fn length(out: &mut Vec<u8>, n: u64) {
+pub(super) fn length(out: &mut Vec<u8>, n: u64) {
     if n < 1 << 6 {
         out.push(n as u8);
     } else if n < 1 << 14 {
@@ -158,7 +160,7 @@ fn length(out: &mut Vec<u8>, n: u64) {
     }
 }
 
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     length(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }

@@ -1,0 +1,123 @@
+//! Answers that wait for members, at real processes: what is not held by W of them is shown to
+//! nobody, and nothing else waits for it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::members::Member;
+use tests::resp::{Client, Value};
+
+/// Long enough to see that no answer comes; a late one is found by the next assertion.
+const NOT_YET: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Three members of a config with W 2; `a` is primary.
+fn three(rule: &str) -> Result<[Member; 3]> {
+    let [mut a, mut b, mut c] =
+        [Member::start("a", &[])?, Member::start("b", &[])?, Member::start("c", &[])?];
+    a.expect("BOOTSTRAP", &format!("TERM 1 CONFIG 1/1/1/{rule}/block/{}", a.id), "OK")?;
+    for follower in [&mut b, &mut c] {
+        follower.follow("1.0", &a)?;
+        follower.until("link", "up")?;
+        a.until_serves(follower)?;
+    }
+    let config = format!("CONFIG 2/1/2/{rule}/block/{},{},{}", a.id, b.id, c.id);
+    let prepared = tests::wait::until("the config is prepared", PATIENCE, || {
+        Ok((a.tell("PREPARE", &config)?.text()? == "PREPARED").then_some(()))
+    });
+    prepared?;
+    a.expect("COMMIT", &config, "OK")?;
+    Ok([a, b, c])
+}
+
+fn silent(client: &mut Client, what: &str) -> Result<()> {
+    client.patience(NOT_YET)?;
+    let answer = client.receive();
+    client.patience(PATIENCE)?;
+    ensure!(answer.is_err(), "{what} was answered: {answer:?}");
+    Ok(())
+}
+
+/// A write was answered, and shown to others, before any other member held it.
+#[test]
+fn what_only_the_primary_holds_is_shown_to_nobody() -> Result<()> {
+    let [a, b, c] = three("replicated")?;
+    let [mut writer, mut reader, mut popper, mut bystander] =
+        [a.server.client()?, a.server.client()?, a.server.client()?, a.server.client()?];
+    ensure!(writer.call(&["SET", "k", "old"])? == Value::Text("OK".into()));
+    popper.send(&["BLPOP", "list", "0"])?;
+    for stopped in [&b, &c] {
+        stopped.server.signal("STOP");
+    }
+    writer.send(&["SET", "k", "new"])?;
+    writer.send(&["RPUSH", "list", "x"])?;
+    silent(&mut writer, "a write that one member holds")?;
+    reader.send(&["GET", "k"])?;
+    silent(&mut reader, "a read of it")?;
+    silent(&mut popper, "a pop of it")?;
+    ensure!(bystander.call(&["PING"])? == Value::Text("PONG".into()), "PING waits for nobody");
+    b.server.signal("CONT");
+    ensure!(writer.receive()? == Value::Text("OK".into()));
+    ensure!(writer.receive()? == Value::Int(1));
+    ensure!(reader.receive()? == Value::Text("new".into()));
+    ensure!(matches!(popper.receive()?, Value::Array(_)));
+    c.server.signal("CONT");
+    Ok(())
+}
+
+/// A write of a deposed primary was answered, and then it was in no member's data.
+#[test]
+fn a_sealed_primary_ends_the_connections_that_it_owes_an_answer() -> Result<()> {
+    let [mut a, b, c] = three("replicated")?;
+    let (mut writer, mut idle) = (a.server.client()?, a.server.client()?);
+    ensure!(idle.call(&["SET", "k", "1"])? == Value::Text("OK".into()));
+    for stopped in [&b, &c] {
+        stopped.server.signal("STOP");
+    }
+    writer.send(&["SET", "k", "2"])?;
+    silent(&mut writer, "a write that one member holds")?;
+    let sealed = a.tell("SEAL", "TERM 2")?;
+    sealed.field("lease-left-ms").context("SEAL says what leases were given")?;
+    writer.expect_end()?;
+    ensure!(matches!(idle.call(&["GET", "k"])?, Value::Error(_)), "a fenced member serves nothing");
+    for stopped in [&b, &c] {
+        stopped.server.signal("CONT");
+    }
+    Ok(())
+}
+
+/// A read was answered by a primary that nobody had heard for longer than any lease.
+#[test]
+fn a_primary_without_leases_answers_no_read() -> Result<()> {
+    let [a, b, c] = three("replicated")?;
+    let mut reader = a.server.client()?;
+    ensure!(reader.call(&["SET", "k", "1"])? == Value::Text("OK".into()));
+    for stopped in [&b, &c] {
+        stopped.server.signal("STOP");
+    }
+    // From some moment on no read is answered any more, though nothing is uncommitted.
+    let mut last = Ok(Value::Nil);
+    reader.patience(Duration::from_secs(2))?;
+    while last.is_ok() {
+        last = reader.call(&["GET", "k"]);
+    }
+    b.server.signal("CONT");
+    let mut again = a.server.client()?;
+    ensure!(again.call(&["GET", "k"])? == Value::Text("1".into()));
+    c.server.signal("CONT");
+    Ok(())
+}
+
+/// `async` answers at once, whoever is there.
+#[test]
+fn async_waits_for_nobody() -> Result<()> {
+    let [a, b, c] = three("async")?;
+    for stopped in [&b, &c] {
+        stopped.server.signal("STOP");
+    }
+    ensure!(a.server.client()?.call(&["SET", "k", "1"])? == Value::Text("OK".into()));
+    for stopped in [&b, &c] {
+        stopped.server.signal("CONT");
+    }
+    Ok(())
+}
