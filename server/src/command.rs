@@ -41,6 +41,7 @@ pub mod redisha;
 pub mod replication;
 pub mod server;
 pub mod set;
+pub mod sort;
 pub mod stream;
 pub mod string;
 pub mod support;

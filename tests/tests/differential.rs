@@ -53,6 +53,11 @@ fn hyperloglogs() {
 }
 
 #[test]
+fn sorting() {
+    list("sorting", include_str!("differential/sorting.txt"));
+}
+
+#[test]
 fn lists() {
     list("lists", include_str!("differential/lists.txt"));
 }

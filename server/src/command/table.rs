@@ -24,6 +24,7 @@ pub const FAMILIES: &[&[Command]] = &[
     super::replication::COMMANDS,
     super::server::COMMANDS,
     super::set::COMMANDS,
+    super::sort::COMMANDS,
     super::stream::COMMANDS,
     super::string::COMMANDS,
     super::transactions::COMMANDS,

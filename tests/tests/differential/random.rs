@@ -13,6 +13,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "places", forms: PLACES },
     Family { name: "lists", forms: LISTS },
     Family { name: "sets", forms: SETS },
+    Family { name: "sorting", forms: SORTING },
     Family { name: "sorted sets", forms: ZSETS },
 ];
 
@@ -200,6 +201,37 @@ const SETS: &[&str] = &[
     "TYPE $k",
     "SADD $k $long",
     "LPUSH $k $m",
+];
+
+const SORTING: &[&str] = &[
+    "RPUSH list $i $i $i",
+    "RPUSH list $s",
+    "RPUSH $k $m $m $i",
+    "SADD set $i $i $i",
+    "SADD set $m",
+    "ZADD sorted_z $s $i $s $i",
+    "SET w_$i $i",
+    "SET w_$i $s",
+    "HSET h_$i f $i g $v",
+    "SORT list",
+    "SORT list DESC LIMIT $i $i",
+    "SORT list BY w_*",
+    "SORT list BY w_* DESC LIMIT $i $i GET # GET w_* GET h_*->g",
+    "SORT list BY nosort LIMIT $i $i DESC",
+    "SORT list BY h_*->f GET h_*->f GET nothing",
+    "SORT $k ALPHA LIMIT 0 20",
+    "SORT set ALPHA DESC",
+    "SORT set BY nosort STORE out",
+    "SORT set STORE out LIMIT $i $i",
+    "SORT sorted_z BY nosort LIMIT $i $i",
+    "SORT sorted_z BY nosort DESC LIMIT $i $i",
+    "SORT sorted_z ALPHA GET # GET w_*",
+    "SORT list BY w_* ALPHA STORE out2",
+    "SORT_RO list LIMIT 0 $i",
+    "SORT_RO list STORE x",
+    "DEL $k",
+    "DEL list",
+    "DEL set",
 ];
 
 const ZSETS: &[&str] = &[
