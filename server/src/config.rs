@@ -8,12 +8,14 @@ mod events;
 pub mod file;
 mod table;
 mod value;
+mod words;
 
 pub use events::EventClasses;
-pub use table::{Config, DIRECTIVES, Directive};
+pub use table::{ALIASES, Config, DIRECTIVES, Directive};
 pub use value::{
     Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };
+pub use words::{Allowed, AuthClients, AuthClientsUser, LogLevel, Share, ShutdownOn};
 
 /// Why a directive was not accepted; one line, without the directive's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,22 +49,8 @@ impl Config {
 
 /// The row of a directive by its lower-case name or one of its older names.
 pub fn find(name: &str) -> Option<&'static Directive> {
-    let name = match name {
-        "slaveof" => "replicaof",
-        "masterauth" => "primaryauth",
-        "masteruser" => "primaryuser",
-        "slave-read-only" => "replica-read-only",
-        "slave-serve-stale-data" => "replica-serve-stale-data",
-        "slave-priority" => "replica-priority",
-        "slave-announce-ip" => "replica-announce-ip",
-        "slave-announce-port" => "replica-announce-port",
-        "hash-max-ziplist-entries" => "hash-max-listpack-entries",
-        "hash-max-ziplist-value" => "hash-max-listpack-value",
-        "zset-max-ziplist-entries" => "zset-max-listpack-entries",
-        "zset-max-ziplist-value" => "zset-max-listpack-value",
-        "list-max-ziplist-size" => "list-max-listpack-size",
-        other => other,
-    };
+    let alias = ALIASES.iter().find(|(old, _)| *old == name);
+    let name = alias.map_or(name, |(_, present)| *present);
     DIRECTIVES.iter().find(|row| row.name == name)
 }
 

@@ -63,6 +63,12 @@ pub fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, D
     }
 }
 
+/// Why the system refused something, in its own words and without its number.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
 #[cfg(test)]
 mod tests;
 

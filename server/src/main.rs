@@ -69,11 +69,29 @@ fn check_writable(dir: &str) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("cannot write to directory {dir}: {error}"))
 }
 
+/// With `logfile`, what is logged goes to the end of that file.
+fn redirect_log(config: &Config) -> anyhow::Result<()> {
+    if config.logfile.is_empty() {
+        return Ok(());
+    }
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&config.logfile)
+        .map_err(|error| anyhow::anyhow!("cannot open logfile {}: {error}", config.logfile))?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
+}
+
 fn run(args: &[String]) -> anyhow::Result<u8> {
-    let config = Config::from_args(args)?;
+    let mut config = Config::from_args(args)?;
+    redirect_log(&config)?;
     std::env::set_current_dir(&config.dir)
         .map_err(|error| anyhow::anyhow!("cannot use directory {}: {error}", config.dir))?;
     check_writable(&config.dir)?;
+    if let Ok(dir) = std::env::current_dir() {
+        config.dir = dir.display().to_string();
+    }
     let mut net = Net::bind(&config)?;
     let probes = match config.health_port {
         0 => Vec::new(),
@@ -91,6 +109,18 @@ fn run(args: &[String]) -> anyhow::Result<u8> {
         let kind = if readonly { " (read-only)" } else { "" };
         eprintln!("ready to accept connections on port {port}{kind}");
     }
+    let pidfile = std::mem::take(&mut engine.config.pidfile);
+    if !pidfile.is_empty() {
+        // As every Redis does, the server goes on without it.
+        if let Err(error) = std::fs::write(&pidfile, format!("{}\n", std::process::id())) {
+            eprintln!("cannot write pidfile {pidfile}: {error}");
+        }
+    }
+    engine.config.pidfile.clone_from(&pidfile);
     let code = net.run(&mut engine)?;
+    if !pidfile.is_empty() {
+        // It may be gone already; nothing depends on it.
+        let _ = std::fs::remove_file(&pidfile);
+    }
     Ok(u8::try_from(code).unwrap_or(1))
 }

@@ -161,8 +161,13 @@ fn shutdown(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
+/// Whether a connection comes from this machine, for directives that say `local`.
+pub fn is_local(client: &crate::client::Client) -> bool {
+    client.peer.is_none_or(|peer| peer.ip().is_loopback())
+}
+
 fn debug(cx: &mut Context<'_>) -> Handled {
-    if !cx.engine.config.enable_debug_command {
+    if !cx.engine.config.enable_debug_command.covers(is_local(cx.client)) {
         return Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \
                     \"yes\", you can run it."
             .into());

@@ -6,6 +6,25 @@ use std::fmt::Write as _;
 pub trait Value: Sized {
     fn parse(text: &str) -> Result<Self, String>;
     fn print(&self) -> String;
+
+    /// The number that bounds apply to, for values that are numbers.
+    fn number(&self) -> Option<i128> {
+        None
+    }
+}
+
+/// Whether a directive that has bounds may have this value.
+pub(super) fn check_bounds<V: Value>(text: &str, least: i64, most: i64) -> Result<(), String> {
+    let number = match text.parse::<i128>() {
+        Ok(number) => Some(number),
+        Err(_) => V::parse(text)?.number(),
+    };
+    match number {
+        Some(number) if !(i128::from(least)..=i128::from(most)).contains(&number) => {
+            Err(format!("argument must be between {least} and {most} inclusive"))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Value for bool {
@@ -103,6 +122,10 @@ impl Value for Bytes {
     fn print(&self) -> String {
         self.0.to_string()
     }
+
+    fn number(&self) -> Option<i128> {
+        Some(self.0.into())
+    }
 }
 
 /// Several words in one directive.
@@ -195,7 +218,7 @@ impl Value for OutputLimits {
 
     fn print(&self) -> String {
         let mut text = String::new();
-        let classes = [("normal", self.normal), ("replica", self.replica), ("pubsub", self.pubsub)];
+        let classes = [("normal", self.normal), ("slave", self.replica), ("pubsub", self.pubsub)];
         for (name, limit) in classes {
             let space = if text.is_empty() { "" } else { " " };
             let OutputLimit { hard_bytes, soft_bytes, soft_s } = limit;
@@ -211,19 +234,28 @@ impl OutputLimits {
     pub fn merge(&mut self, text: &str) -> Result<(), String> {
         let words: Vec<_> = text.split_whitespace().collect();
         if words.is_empty() || words.len() % 4 != 0 {
-            return Err("expected: class hard soft seconds".into());
+            return Err("Wrong number of arguments in buffer limit configuration.".into());
         }
         for group in words.chunks(4) {
+            let bad = |_| {
+                String::from(
+                    "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
+                )
+            };
             let limit = OutputLimit {
-                hard_bytes: Bytes::parse(group[1])?.0,
-                soft_bytes: Bytes::parse(group[2])?.0,
-                soft_s: u64::parse(group[3])?,
+                hard_bytes: Bytes::parse(group[1]).map_err(bad)?.0,
+                soft_bytes: Bytes::parse(group[2]).map_err(bad)?.0,
+                soft_s: u64::parse(group[3]).map_err(bad)?,
             };
             match group[0].to_ascii_lowercase().as_str() {
                 "normal" => self.normal = limit,
                 "replica" | "slave" => self.replica = limit,
                 "pubsub" => self.pubsub = limit,
-                other => return Err(format!("unknown class '{other}'")),
+                _ => {
+                    return Err("Invalid client class specified in buffer limit \
+                                configuration."
+                        .into());
+                }
             }
         }
         Ok(())
@@ -245,13 +277,13 @@ macro_rules! choice {
 
         impl Value for $name {
             fn parse(text: &str) -> Result<Self, String> {
-                match text.to_ascii_lowercase().as_str() {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(format!(
-                        "argument(s) must be one of the following: {}",
-                        Self::WORDS.join(", ")
-                    )),
-                }
+                $(if text.eq_ignore_ascii_case($word) {
+                    return Ok(Self::$variant);
+                })+
+                Err(format!(
+                    "argument(s) must be one of the following: {}",
+                    Self::WORDS.join(", ")
+                ))
             }
 
             fn print(&self) -> String {
@@ -277,6 +309,8 @@ choice! {
     }
 }
 
+pub(super) use choice;
+
 macro_rules! only {
     ($(#[$doc:meta])* $name:ident accepts $accepted:pat, prints $printed:literal, $why:literal) => {
         $(#[$doc])*
@@ -301,8 +335,4 @@ macro_rules! only {
 only! {
     /// Something that is not offered.
     No accepts "no", prints "no", "only no is supported"
-}
-only! {
-    /// Logs go to stderr only.
-    LogFile accepts "" | "stderr", prints "", "logs go to the standard error stream only"
 }

@@ -22,6 +22,8 @@ pub struct Memory {
     pub peak: u64,
     /// Used memory when the server had started.
     pub startup: u64,
+    /// Used memory when the allocator last gave back what it did not need.
+    given_back_at: u64,
     /// Where used memory is asked from.
     pub source: fn() -> u64,
     /// The last command that could need memory found that there is none, and that nothing may go.
@@ -41,6 +43,7 @@ impl Default for Memory {
             rss: 0,
             peak: 0,
             startup: 0,
+            given_back_at: 0,
             source: crate::memory::used,
             short: false,
             evicting: false,
@@ -50,6 +53,9 @@ impl Default for Memory {
         }
     }
 }
+
+/// Under this much memory the allocator keeps what it has.
+const GIVE_BACK_MIN_BYTES: u64 = 32 << 20;
 
 /// What became of an attempt to make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +82,16 @@ impl Engine {
     pub(super) fn look_at_memory(&mut self) {
         self.memory.rss = crate::memory::resident().unwrap_or(self.memory.rss);
         self.memory.peak = self.memory.peak.max(self.used_memory());
+        let used = self.used_memory();
         if self.memory.startup == 0 {
-            self.memory.startup = self.used_memory();
+            self.memory.startup = used;
+        }
+        // Growth leaves pages of outgrown sizes behind. Giving them back visits every page, so it
+        // is done each time that memory has grown by a quarter, or shrunk by one.
+        let last = self.memory.given_back_at.max(GIVE_BACK_MIN_BYTES);
+        if used > last + last / 4 || used < last - last / 4 && last > GIVE_BACK_MIN_BYTES {
+            crate::memory::give_back();
+            self.memory.given_back_at = used;
         }
     }
 

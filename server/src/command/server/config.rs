@@ -2,7 +2,7 @@
 
 use super::{ADMIN, HELP};
 use crate::command::{Command, Group, Handled};
-use crate::config::{ConfigError, DIRECTIVES, file, find};
+use crate::config::{ALIASES, ConfigError, DIRECTIVES, file, find};
 use crate::engine::{Context, Stats};
 use crate::glob;
 use crate::resp::errors;
@@ -46,15 +46,15 @@ fn get(cx: &mut Context<'_>) -> Handled {
     let mut found: Vec<(String, String)> = Vec::new();
     for pattern in cx.args.iter().skip(2) {
         let pattern = pattern.to_ascii_lowercase();
-        // An older name is answered under that name.
-        let old = std::str::from_utf8(&pattern).ok().and_then(|name| Some((name, find(name)?)));
-        if let Some((name, row)) = old {
-            found.push((name.to_owned(), (row.get)(&cx.engine.config)));
-            continue;
-        }
         for row in DIRECTIVES {
             if glob::matches(&pattern, row.name.as_bytes()) {
                 found.push((row.name.to_owned(), (row.get)(&cx.engine.config)));
+            }
+        }
+        // Older names are directives of their own for those who read.
+        for (old, name) in ALIASES {
+            if let Some(row) = find(name).filter(|_| glob::matches(&pattern, old.as_bytes())) {
+                found.push(((*old).to_owned(), (row.get)(&cx.engine.config)));
             }
         }
     }
@@ -87,6 +87,10 @@ fn set(cx: &mut Context<'_>) -> Handled {
             )
             .into());
         };
+        let allowed = cx.engine.config.enable_protected_configs;
+        if row.protected && !allowed.covers(super::is_local(cx.client)) {
+            return Err(failed("can't set protected config").into());
+        }
         if !row.mutable {
             return Err(failed("can't set immutable config").into());
         }
@@ -98,6 +102,14 @@ fn set(cx: &mut Context<'_>) -> Handled {
             ConfigError::Value { why, .. } => failed(&why),
             other => failed(&other.to_string()),
         })?;
+    }
+    if config.dir != cx.engine.config.dir {
+        std::env::set_current_dir(&config.dir).map_err(|error| {
+            let why = crate::disk::reason(&error);
+            format!("ERR CONFIG SET failed (possibly related to argument 'dir') - {why}")
+        })?;
+        config.dir = std::env::current_dir()
+            .map_or_else(|_| config.dir.clone(), |path| path.display().to_string());
     }
     cx.engine.config = config;
     cx.engine.apply_config();

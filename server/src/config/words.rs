@@ -1,0 +1,210 @@
+//! The types of directives that are words, or lists of them, of their own kind.
+
+use super::value::{Bytes, Value, Words, choice};
+
+choice! {
+    /// Who may use something dangerous.
+    Allowed {
+        No = "no",
+        Yes = "yes",
+        Local = "local",
+    }
+}
+
+impl Allowed {
+    /// Whether a connection may, given that it comes from this machine.
+    pub fn covers(self, local: bool) -> bool {
+        self == Self::Yes || self == Self::Local && local
+    }
+}
+
+choice! {
+    /// How much is logged.
+    LogLevel {
+        Debug = "debug",
+        Verbose = "verbose",
+        Notice = "notice",
+        Warning = "warning",
+        Nothing = "nothing",
+    }
+}
+
+choice! {
+    /// Whether clients that come by TLS must show a certificate.
+    AuthClients {
+        No = "no",
+        Yes = "yes",
+        Optional = "optional",
+    }
+}
+
+choice! {
+    /// Whether the common name of a client's certificate is its user.
+    AuthClientsUser {
+        Cn = "CN",
+        Uri = "URI",
+        Off = "off",
+    }
+}
+
+choice! {
+    /// How the kernel's readiness to kill the process is set.
+    OomScoreAdj {
+        No = "no",
+        Yes = "yes",
+        Relative = "relative",
+        Absolute = "absolute",
+    }
+}
+
+choice! {
+    PropagationError {
+        Ignore = "ignore",
+        Panic = "panic",
+        PanicOnReplicas = "panic-on-replicas",
+    }
+}
+
+choice! {
+    RdbVersionCheck {
+        Strict = "strict",
+        Relaxed = "relaxed",
+    }
+}
+
+choice! {
+    Supervised {
+        Upstart = "upstart",
+        Systemd = "systemd",
+        Auto = "auto",
+        No = "no",
+    }
+}
+
+/// Rights of a file, in octal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Octal(pub u32);
+
+impl Value for Octal {
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = u32::from_str_radix(text, 8)
+            .map_err(|_| String::from("argument couldn't be parsed as an octal number"))?;
+        if number > 0o777 {
+            return Err("argument must be between 0 and 777 inclusive".into());
+        }
+        Ok(Self(number))
+    }
+
+    fn print(&self) -> String {
+        format!("{:o}", self.0)
+    }
+}
+
+/// A size, or a part of `maxmemory` in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    Bytes(u64),
+    Percent(u64),
+}
+
+impl Share {
+    pub fn of(self, whole: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => whole / 100 * percent,
+        }
+    }
+}
+
+impl Value for Share {
+    fn parse(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "argument must be a memory or percent value";
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent = percent.parse().ok().filter(|percent| *percent <= 100);
+            return percent.map(Self::Percent).ok_or_else(|| EXPECTED.into());
+        }
+        Bytes::parse(text).map(|bytes| Self::Bytes(bytes.0)).map_err(|_| EXPECTED.into())
+    }
+
+    fn print(&self) -> String {
+        match self {
+            Self::Bytes(bytes) => bytes.to_string(),
+            Self::Percent(percent) => format!("{percent}%"),
+        }
+    }
+}
+
+/// Pairs of seconds and changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saves(pub Vec<String>);
+
+impl Value for Saves {
+    fn parse(text: &str) -> Result<Self, String> {
+        let words: Vec<String> = text.split_whitespace().map(ToOwned::to_owned).collect();
+        let valid = |(at, word): (usize, &String)| {
+            word.parse::<i64>().is_ok_and(|number| number >= i64::from(at % 2 == 0))
+        };
+        if !words.len().is_multiple_of(2) || !words.iter().enumerate().all(valid) {
+            return Err("Invalid save parameters".into());
+        }
+        Ok(Self(words))
+    }
+
+    fn print(&self) -> String {
+        self.0.join(" ")
+    }
+}
+
+/// Percentiles between 0 and 100.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Percentiles(pub Vec<f64>);
+
+impl Value for Percentiles {
+    fn parse(text: &str) -> Result<Self, String> {
+        let each = text.split_whitespace().map(|word| {
+            word.parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number)).ok_or_else(
+                || {
+                    String::from(
+                        "latency-tracking-info-percentiles should contain only numbers between \
+                         0.0 and 100.0",
+                    )
+                },
+            )
+        });
+        each.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn print(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// How a signal ends the server: `default`, or several of `save`, `nosave`, `now`, `force`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOn(pub Vec<String>);
+
+impl ShutdownOn {
+    pub fn has(&self, word: &str) -> bool {
+        self.0.iter().any(|own| own == word)
+    }
+}
+
+impl Value for ShutdownOn {
+    fn parse(text: &str) -> Result<Self, String> {
+        let words = Words::parse(&text.to_ascii_lowercase())?.0;
+        if words.iter().any(|w| !["default", "save", "nosave", "now", "force"].contains(&&**w)) {
+            return Err("argument(s) must be one of the following: default, save, nosave, now, \
+                        force"
+                .into());
+        }
+        let own = Self(words);
+        if own.has("save") && own.has("nosave") || own.has("default") && own.0.len() > 1 {
+            return Err("Invalid combination of shutdown flags".into());
+        }
+        Ok(own)
+    }
+
+    fn print(&self) -> String {
+        self.0.join(" ")
+    }
+}
