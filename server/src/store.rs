@@ -195,6 +195,15 @@ impl Keyspace {
         all
     }
 
+    /// The streams that were removed or replaced since the last call, with their database.
+    pub fn take_gone_streams(&mut self) -> Vec<(usize, Vec<u8>)> {
+        let taken = self.dbs.iter_mut().flat_map(|db| {
+            let index = db.index as usize;
+            db.gone_streams.drain(..).map(move |key| (index, key))
+        });
+        taken.collect()
+    }
+
     /// Whether keys that are added are gathered for [`Self::take_new`].
     pub fn note_new(&mut self, wanted: bool) {
         for db in &mut self.dbs {

@@ -73,6 +73,11 @@ fn sorted_sets() {
 }
 
 #[test]
+fn streams() {
+    list("streams", include_str!("differential/streams.txt"));
+}
+
+#[test]
 fn clients_that_wait() {
     blocking::run(include_str!("differential/blocking.txt"));
 }

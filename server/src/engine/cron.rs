@@ -49,6 +49,9 @@ impl Engine {
                 break;
             }
         }
+        if self.blocking.has_ready() {
+            self.serve_blocked();
+        }
     }
 
     /// Timers of blocked commands that were served long before their deadlines must not pile up.

@@ -47,6 +47,9 @@ fn drain_queued(engine: &mut Engine) {
     for garbage in engine.keyspace.take_garbage() {
         engine.lazyfree.give(garbage);
     }
+    for (db, key) in engine.keyspace.take_gone_streams() {
+        engine.blocking.signal(db, &key);
+    }
     for (db, key) in engine.keyspace.take_expired() {
         engine.stats.expired_keys += 1;
         engine.note_expired_key(db, &key);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What the databases of a keyspace share; atomic only so that it may move between threads.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// A database has queued an expired key, or something to be freed elsewhere.
+    /// A database has queued an expired key, a stream that is gone, or something to be freed elsewhere.
     pub queued: AtomicBool,
     /// No key's time comes: commands of a primary's stream run.
     pub ignore: AtomicBool,
@@ -30,6 +30,8 @@ pub struct Db {
     pub(super) may_expire: bool,
     pub(super) limits: Limits,
     pub(super) expired: Vec<Vec<u8>>,
+    /// Streams that were removed or replaced: who waits for a group of theirs is told.
+    pub(super) gone_streams: Vec<Vec<u8>>,
     /// Keys that were added, while somebody wants to know.
     pub(super) new: Vec<Vec<u8>>,
     pub(super) note_new: bool,
@@ -52,6 +54,7 @@ impl Db {
             may_expire: true,
             limits,
             expired: Vec::new(),
+            gone_streams: Vec::new(),
             new: Vec::new(),
             note_new: false,
             garbage: Vec::new(),
@@ -280,6 +283,7 @@ impl Db {
         slot.set(VOLATILE, expiry_ms.is_some());
         if !overwrite(&mut slot.entry) {
             let old = std::mem::replace(&mut slot.entry, make());
+            self.note_gone(&old);
             self.discard(old, self.lazy.server_del);
         }
         false
@@ -345,7 +349,16 @@ impl Db {
         self.before_write(place);
         let slot = self.table.remove_place(place, position);
         self.volatile -= usize::from(slot.has(VOLATILE));
+        self.note_gone(&slot.entry);
         Some((slot, gone))
+    }
+
+    #[inline]
+    fn note_gone(&mut self, body: &Body) {
+        if let ValueRef::Stream(_) = body.view() {
+            self.gone_streams.push(body.key().to_vec());
+            self.shared.queued.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Removes a key and returns its value and expiry time.

@@ -115,6 +115,7 @@ impl Pair {
                 "list" => self.check(&["LRANGE", key, "0", "-1"]),
                 "hash" => self.check(&["HGETALL", key]),
                 "set" => self.check(&["SMEMBERS", key]),
+                "stream" => self.check(&["XINFO", "STREAM", key, "FULL", "COUNT", "0"]),
                 "zset" => self.check(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
                 other => panic!("{key} is a {other}"),
             }
@@ -146,6 +147,27 @@ fn sorted(reply: &Reply, by: usize) -> Reply {
     reply
 }
 
+/// A reply about streams without the times in it, which two servers never take alike: Unix times,
+/// and how long ago something was.
+fn without_times(reply: &Reply) -> Reply {
+    const UNIX_MS: i64 = 1_000_000_000_000;
+    let number = |reply: &Reply| reply.text.as_ref().and_then(|text| text.parse::<i64>().ok());
+    let mut reply = reply.clone();
+    let is_time = |n: i64| n > UNIX_MS;
+    // What XPENDING tells of an entry: id, consumer, idle time, count.
+    let pending = reply.items.len() == 4 && reply.items[0].kind == '$';
+    for at in 0..reply.items.len() {
+        let label = at.checked_sub(1).and_then(|at| reply.items[at].text.clone());
+        let idle = matches!(label.as_deref(), Some("idle" | "inactive")) || pending && at == 2;
+        let item = &mut reply.items[at];
+        if item.kind == ':' && number(item).is_some_and(|n| is_time(n) || idle && n >= 0) {
+            item.text = Some("a time".to_owned());
+        }
+        *item = without_times(item);
+    }
+    reply
+}
+
 pub fn difference(words: &[&str], ours: &Reply, theirs: &Reply) -> Option<String> {
     let equal = match unordered(words) {
         Some(by) => sorted(ours, by) == sorted(theirs, by),
@@ -155,6 +177,7 @@ pub fn difference(words: &[&str], ours: &Reply, theirs: &Reply) -> Option<String
                     == theirs.items.get(1).map(|items| sorted(items, 2))
                 && (ours.kind != '-' || ours == theirs)
         }
+        None if words[0].starts_with('X') => without_times(ours) == without_times(theirs),
         None => ours == theirs,
     };
     if equal {

@@ -15,6 +15,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "sets", forms: SETS },
     Family { name: "sorting", forms: SORTING },
     Family { name: "sorted sets", forms: ZSETS },
+    Family { name: "streams", forms: STREAMS },
 ];
 
 const BITMAPS: &[&str] = &[
@@ -130,6 +131,76 @@ const PLACES: &[&str] = &[
     "ZRANGE $k 0 -1 WITHSCORES",
     "DEL $k",
     "SADD $k $m",
+];
+
+const STREAMS: &[&str] = &[
+    "XADD $k $next f $v",
+    "XADD $k $next f $v",
+    "XADD $k $next f $i g $m",
+    "XADD $k $next f $i g $m h $long",
+    "XADD $k $next $m $i",
+    "XADD $k $next a 1 b 2 c 3",
+    "XADD $k $id f $v",
+    "XADD $k 5-* f $v",
+    "XADD $k NOMKSTREAM $next f $v",
+    "XADD $k MAXLEN $j $next f $v",
+    "XADD $k MAXLEN ~ $j $next f $v",
+    "XADD $k MAXLEN ~ 100 LIMIT $i $next f $v",
+    "XADD $k MINID $id $next f $v",
+    "XADD $k MINID ~ $id $next f $v",
+    "XTRIM $k MAXLEN $i",
+    "XTRIM $k MAXLEN ~ $j",
+    "XTRIM $k MINID $id",
+    "XTRIM $k MINID ~ $id LIMIT 100",
+    "XLEN $k",
+    "XRANGE $k - + COUNT $i",
+    "XRANGE $k $id $id",
+    "XRANGE $k ($id $id COUNT 4",
+    "XREVRANGE $k + - COUNT 3",
+    "XREVRANGE $k $id $id",
+    "XDEL $k $id",
+    "XDEL $k $id $id $id $id $id",
+    "XSETID $k $next",
+    "XSETID $k $next ENTRIESADDED $j MAXDELETEDID $id",
+    "XREAD COUNT $i STREAMS $k $id",
+    "XREAD STREAMS $k $k $id $",
+    "XREAD STREAMS $k +",
+    "XREAD BLOCK 1 COUNT 2 STREAMS $k $k $ $id",
+    "XGROUP CREATE $k $g $id MKSTREAM",
+    "XGROUP CREATE $k $g $ ENTRIESREAD $i",
+    "XGROUP CREATECONSUMER $k $g $c",
+    "XGROUP DELCONSUMER $k $g $c",
+    "XGROUP DESTROY $k $g",
+    "XGROUP SETID $k $g $id",
+    "XGROUP SETID $k $g $id ENTRIESREAD $j",
+    "XREADGROUP GROUP $g $c COUNT $i STREAMS $k >",
+    "XREADGROUP GROUP $g $c COUNT 1 STREAMS $k >",
+    "XREADGROUP GROUP $g $c COUNT 5 NOACK STREAMS $k >",
+    "XREADGROUP GROUP $g $c COUNT 3 STREAMS $k $id",
+    "XREADGROUP GROUP $g $c BLOCK 1 STREAMS $k $k > >",
+    "XACK $k $g $id $id $id",
+    "XPENDING $k $g",
+    "XPENDING $k $g - + 10",
+    "XPENDING $k $g ($id $id $i $c",
+    "XPENDING $k $g IDLE 100000 - + 10",
+    "XCLAIM $k $g $c 0 $id $id",
+    "XCLAIM $k $g $c 100000 $id $id JUSTID",
+    "XCLAIM $k $g $c 0 $id FORCE RETRYCOUNT $j TIME 1000",
+    "XCLAIM $k $g $c 0 $id FORCE",
+    "XCLAIM $k $g $c 0 $id FORCE JUSTID LASTID $id",
+    "XAUTOCLAIM $k $g $c 0 $id COUNT 3",
+    "XAUTOCLAIM $k $g $c 0 - JUSTID",
+    "XAUTOCLAIM $k $g $c 100000 $id COUNT 1",
+    "XINFO STREAM $k",
+    "XINFO STREAM $k FULL",
+    "XINFO STREAM $k FULL COUNT $i",
+    "XINFO GROUPS $k",
+    "XINFO CONSUMERS $k $g",
+    "TYPE $k",
+    "COPY $k $k",
+    "DEL $k",
+    "LPUSH $k $v",
+    "OBJECT ENCODING $k",
 ];
 
 const LISTS: &[&str] = &[
@@ -327,11 +398,13 @@ const SCORES: &[&str] = &[
 pub struct Commands {
     family: &'static Family,
     state: u64,
+    /// The ids of streams grow.
+    made: usize,
 }
 
 impl Commands {
     pub fn new(family: &'static Family, seed: u64) -> Self {
-        Self { family, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+        Self { family, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), made: 0 }
     }
 
     fn below(&mut self, bound: usize) -> usize {
@@ -369,6 +442,18 @@ impl Commands {
             "$m" => format!("m{}", self.below(400)),
             "$n" => format!("n{}", self.below(4)),
             "$v" => format!("value {}", self.below(50)),
+            "$next" => {
+                self.made += 1;
+                format!("{}-{}", self.made / 3, self.below(5))
+            }
+            // Often one that is there, now and then one without its second part.
+            "$id" if self.below(5) == 0 => self.below(self.made / 3 + 2).to_string(),
+            "$id" => format!("{}-{}", self.below(self.made / 3 + 2), self.below(5)),
+            "$g" => format!("group{}", self.below(3)),
+            "$c" => format!("consumer{}", self.below(3)),
+            "$j" => self.below(300).to_string(),
+            // XREAD's last id.
+            "$" => "$".to_owned(),
             "$i" => (self.below(30) as i64 - 10).to_string(),
             "$lon" => format!("{:.4}", self.below(3_600_000) as f64 / 10_000.0 - 180.0),
             "$lat" => format!("{:.4}", self.below(1_800_000) as f64 / 10_000.0 - 90.0),
