@@ -25,6 +25,7 @@ pub mod evict;
 pub mod gates;
 pub mod hooks;
 pub mod member;
+pub mod migrate;
 pub mod pause;
 pub mod propagate;
 pub mod pubsub;

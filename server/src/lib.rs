@@ -11,6 +11,7 @@ pub mod handover;
 pub mod lazyfree;
 pub mod maintenance;
 pub mod memory;
+pub mod migration;
 pub mod net;
 pub mod persistence;
 pub mod relay;

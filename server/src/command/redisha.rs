@@ -6,7 +6,8 @@
 use super::{Command, Flags, Group, Handled, redirect};
 use crate::engine::Context;
 use crate::engine::member::write_reply;
-use crate::handover::{Request, Status, Target, Verb};
+use crate::handover::{Request, Role, Status, Target, Verb};
+use crate::migration::{Leave, Source};
 use crate::resp::{Args, CommandError, errors};
 
 const INTERNAL: Flags =
@@ -69,6 +70,18 @@ const SUBCOMMANDS: &[Command] = &[
     redirect::SESSION,
     redirect::RETURN,
     row("release", 8, "The address leads to the new primary now: ID id."),
+    Command {
+        handler: migrate,
+        ..row("migrate", -10, "Takes another server's data: HOST h PORT p [USER u] [PASSWORD p].")
+    },
+    Command {
+        handler: cut_over,
+        ..row(
+            "cutover",
+            -8,
+            "Takes its writes, too: TIMEOUT ms [HOST h PORT p [USER u PASSWORD p]].",
+        )
+    },
 ];
 
 fn help(cx: &mut Context<'_>) -> Handled {
@@ -91,6 +104,55 @@ fn request(cx: &mut Context<'_>) -> Handled {
             cx.defer();
         }
     }
+    Ok(())
+}
+
+/// The pairs, if they are for this member and it is the primary.
+fn for_primary<'a>(cx: &Context<'a>) -> Result<Pairs<'a>, CommandError> {
+    if !cx.args.len().is_multiple_of(2) {
+        return Err(errors::SYNTAX.into());
+    }
+    let pairs = Pairs(cx.args);
+    let member = cx.engine.member();
+    let identity = member.identity();
+    let is_meant = identity.uid.as_ref() == Some(&pairs.text("uid")?)
+        && identity.here.member == pairs.text("member")?;
+    if !is_meant {
+        return Err("WRONGMEMBER this is another member".into());
+    }
+    if !matches!(member.role(), Role::Primary { .. }) {
+        return Err(format!("NOTREADY this member is {}", member.role().name()).into());
+    }
+    Ok(pairs)
+}
+
+fn migrate(cx: &mut Context<'_>) -> Handled {
+    let pairs = for_primary(cx)?;
+    let password = pairs.find("password").map(<[u8]>::to_vec);
+    let source = Source {
+        host: pairs.text("host")?,
+        port: pairs.read("port")?,
+        auth: password.map(|password| (pairs.text("user").ok(), password)),
+    };
+    let replace = pairs.text("replace").is_ok_and(|word| word == "yes");
+    cx.engine.migrate_from(source, replace)?;
+    cx.client.reply().ok();
+    Ok(())
+}
+
+fn cut_over(cx: &mut Context<'_>) -> Handled {
+    let pairs = for_primary(cx)?;
+    let timeout_ms = pairs.read("timeout")?;
+    let leave = match pairs.text("host") {
+        Ok(host) => Leave::Redirecting {
+            host,
+            port: pairs.read("port")?,
+            auth: pairs.text("user").ok().zip(pairs.text("password").ok()),
+        },
+        Err(_) => Leave::Paused,
+    };
+    cx.engine.cut_over(cx.client.id, timeout_ms, leave)?;
+    cx.defer();
     Ok(())
 }
 
@@ -176,10 +238,11 @@ fn status(cx: &mut Context<'_>) -> Handled {
         ("relayed", engine.relayed_clients().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    let migration = engine.migration_status();
     let replicas = engine.member_replicas();
     let mut out = cx.client.reply();
-    out.map(fields.len() + more.len() + 1);
-    for (name, value) in fields.iter().chain(&more) {
+    out.map(fields.len() + more.len() + migration.len() + 1);
+    for (name, value) in fields.iter().chain(&more).chain(&migration) {
         out.bulk(name.as_bytes());
         out.bulk(value.as_bytes());
     }

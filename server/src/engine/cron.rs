@@ -36,7 +36,10 @@ impl Engine {
 
     /// Deletes keys whose time is up, and goes on while it finds many.
     fn expire_some(&mut self) {
-        if hooks::is_replica(self) || self.pause.scope().is_some() || !hooks::stream_may_grow(self)
+        if hooks::is_replica(self)
+            || self.is_migrating()
+            || self.pause.scope().is_some()
+            || !hooks::stream_may_grow(self)
         {
             return;
         }

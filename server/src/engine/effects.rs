@@ -28,6 +28,10 @@ pub enum LinkOwner {
     Relay,
     /// The connection that carries TAKEOVER to the target.
     Handover,
+    /// The replication link to the server that the data are taken over from.
+    Migration,
+    /// The connection by which that server is asked and told.
+    MigrationControl,
 }
 
 /// What happened on a link. The bytes are consumed by the owner, which keeps what is partial.

@@ -21,6 +21,8 @@ pub struct Rooms {
     pub commit: super::commit::Room,
     pub random: crate::store::Random,
     pub replication: super::replicate::Room,
+    /// The server outside that the data are taken over from.
+    pub migration: Option<Box<super::migrate::Migration>>,
 }
 
 pub fn new_keyspace(config: &Config) -> Keyspace {
@@ -69,12 +71,15 @@ pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<Co
     if client.duty != Duty::Commands {
         return None;
     }
-    engine.member_refusal(row).or_else(|| engine.write_refusal(row))
+    engine
+        .member_refusal(row)
+        .or_else(|| engine.migration_refusal(row))
+        .or_else(|| engine.write_refusal(row))
 }
 
 /// What may enter the stream has changed: a pause or a role began or ended.
 pub fn stream_changed(engine: &mut Engine) {
-    let may_expire = engine.stream_may_grow() && !is_replica(engine);
+    let may_expire = engine.stream_may_grow() && !is_replica(engine) && !engine.is_migrating();
     engine.keyspace.set_may_expire(may_expire);
 }
 
@@ -134,6 +139,8 @@ pub fn link_event(
     match owner {
         LinkOwner::Relay => engine.relay_link_event(client, &event),
         LinkOwner::Handover => engine.route_event(client, &event),
+        LinkOwner::Migration => engine.migration_event(client, event),
+        LinkOwner::MigrationControl => engine.migration_control_event(client, &event),
         LinkOwner::Replication => engine.primary_event(client, event),
     }
 }
@@ -173,6 +180,7 @@ pub fn turn(engine: &mut Engine) -> bool {
 /// Ten times a second.
 pub fn cron(engine: &mut Engine) {
     engine.replication_cron();
+    engine.migration_cron();
     engine.relay_cron();
 }
 

@@ -6,9 +6,11 @@ use crate::replication::{
     Action, Link, LinkConfig, Loaded, RECORD_PREFIX, ReplId, Unit, translate,
 };
 use crate::resp::{Args, OwnedArgs, encode_command};
+use crate::store::Keyspace;
 
 use super::super::effects::{LinkEvent, LinkOwner, Timer};
 use super::super::{Engine, hooks};
+use super::new_id;
 
 impl Engine {
     /// Follows the primary at `host:port` from the present point of the stream on, if it continues
@@ -194,6 +196,18 @@ impl Engine {
         self.touch_all(client, None);
         self.acknowledge();
         self.data_replaced(epoch.as_deref());
+    }
+
+    /// Replaces this primary's data by other data, to which no stream leads: its replicas take them
+    /// by a full resync.
+    pub(in super::super) fn begin_history(&mut self, client: &mut Client, keyspace: Keyspace) {
+        self.abort_job("the data are replaced by another server's");
+        self.replace_keyspace(keyspace);
+        self.events_begin();
+        let state = &mut self.rooms.replication.state;
+        state.adopt(new_id(), state.offset(), 0);
+        self.close_replicas();
+        self.touch_all(client, None);
     }
 
     /// Tells the primary how much of the stream has been applied.
