@@ -5,12 +5,14 @@
 //! [`file::load`], which reads the file and those that it includes.
 
 mod events;
+mod files;
 pub mod file;
 mod table;
 mod value;
 mod words;
 
 pub use events::EventClasses;
+pub use files::{DisklessLoad, Fsync};
 pub use table::{ALIASES, Config, DIRECTIVES, Directive};
 pub use value::{
     Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, PubSubDefault, RedirectMode, Value, Words,

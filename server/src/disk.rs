@@ -3,13 +3,15 @@
 //! A save goes to a temporary file, is flushed to the disk, and only then takes the place of the old
 //! one by a rename, so that whatever happens there is a whole file under the name: the old or the new.
 
+pub mod aof;
 mod save;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::persistence::load::{Data, DataLoader, Template};
+use crate::engine::aof::Source;
+use crate::persistence::aof::{AofError, Manifest, ManifestError};
 use crate::persistence::rdb::RdbError;
 
 pub use save::open;
@@ -21,45 +23,35 @@ pub enum DiskError {
     Folder { path: PathBuf, source: io::Error },
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot load {path} at offset {offset}: {source}")]
+    Load { path: PathBuf, offset: u64, source: RdbError },
     #[error("cannot load {path}: {source}")]
-    Load { path: PathBuf, source: RdbError },
+    Manifest { path: PathBuf, source: ManifestError },
+    #[error("cannot load {path}: {source}")]
+    Aof { path: PathBuf, source: AofError },
+    #[error("Unexpected end of file reading the append only file {path} at offset {offset}: {why}")]
+    Torn { path: PathBuf, offset: u64, why: &'static str },
+    #[error("Unknown command '{name}' reading the append only file {path} before offset {offset}")]
+    Command { path: PathBuf, offset: u64, name: String },
 }
 
 /// Makes sure that the data folder can be written to, and removes what interrupted saves left.
 pub fn prepare(dir: &str) -> Result<(), DiskError> {
     let path = Path::new(dir);
     let failed = |source| DiskError::Folder { path: path.to_owned(), source };
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if save::is_temporary(&entry.file_name().to_string_lossy()) {
-            fs::remove_file(entry.path()).map_err(failed)?;
-        }
-    }
+    save::remove_temporary(path).map_err(failed)?;
     let probe = path.join(save::temporary_name("probe"));
     fs::File::create(&probe).map_err(failed)?;
     fs::remove_file(&probe).map_err(failed)
 }
 
-/// The data of the file, or none if there is no such file.
-pub fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, DiskError> {
+/// The data file to be loaded, if there is one.
+pub fn find(dir: &str, name: &str) -> Result<Option<Source>, DiskError> {
     let path = Path::new(dir).join(name);
-    let unread = |source| DiskError::Read { path: path.clone(), source };
-    let unusable = |source| DiskError::Load { path: path.clone(), source };
-    let mut file = match fs::File::open(&path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(unread(e)),
-    };
-    let mut loader = DataLoader::new(template);
-    let mut chunk = vec![0; 256 * 1024];
-    loop {
-        let n = file.read(&mut chunk).map_err(unread)?;
-        if n == 0 {
-            return Err(unusable(RdbError::Truncated));
-        }
-        if loader.feed(&chunk[..n]).map_err(unusable)? {
-            return Ok(Some(loader.finish()));
-        }
+    match aof::open_file(&path) {
+        Ok((read, bytes)) => Ok(Some(Source { path, bytes, read, commands: false })),
+        Err(DiskError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -67,6 +59,30 @@ pub fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, D
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// The append-only files to be loaded, if there are any.
+pub fn find_aof(
+    parent: &str,
+    dir: &str,
+    prefix: &str,
+) -> Result<Option<(Manifest, Vec<Source>)>, DiskError> {
+    let place = aof::Place { dir: Path::new(parent).join(dir), prefix: prefix.to_owned() };
+    let Some(manifest) = aof::find(&place, Path::new(parent))? else { return Ok(None) };
+    let mut sources = Vec::new();
+    for entry in manifest.files() {
+        let path = place.dir.join(&entry.name);
+        let (read, bytes) = aof::open_file(&path)?;
+        sources.push(Source { path, bytes, read, commands: true });
+    }
+    Ok(Some((manifest, sources)))
+}
+
+/// Makes the folder if there is none, and reads its manifest; the error is one line.
+pub fn find_manifest(dir: &str, prefix: &str) -> Result<Option<Manifest>, String> {
+    let place = aof::Place { dir: PathBuf::from(dir), prefix: prefix.to_owned() };
+    fs::create_dir_all(dir).map_err(|error| format!("{dir}: {error}"))?;
+    aof::find(&place, Path::new(".")).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! apart.
 
 pub mod access;
+pub mod aof;
 pub mod blocking;
 pub mod clients;
 pub mod commit;

@@ -3,7 +3,7 @@
 use super::{Command, Flags, Group, Handled};
 use crate::client::Duty;
 use crate::engine::Context;
-use crate::engine::replicate::Introduced;
+use crate::engine::replicate::{Introduced, SaveError};
 use crate::replication::MemberLink;
 use crate::resp::num::parse_i64;
 use crate::resp::{CommandError, errors};
@@ -105,6 +105,16 @@ pub const COMMANDS: &[Command] = &[
         group: Group::Server,
         summary: "Saves the data to disk while commands go on.",
         handler: bgsave,
+        ..Command::ROW
+    },
+    Command {
+        name: "bgrewriteaof",
+        arity: 1,
+        flags: SAVING,
+        group: Group::Server,
+        summary: "Rewrites the append-only files while commands go on.",
+        since: "1.0.0",
+        handler: bgrewriteaof,
         ..Command::ROW
     },
     Command {
@@ -275,16 +285,36 @@ fn bgsave(cx: &mut Context<'_>) -> Handled {
     let schedule = match cx.args.len() {
         1 => false,
         2 if cx.args.is(1, "schedule") => true,
+        2 if cx.args.is(1, "cancel") => {
+            let cancelled = cx.engine.cancel_save();
+            let none = "ERR Background saving is currently not in progress or scheduled";
+            cx.reply().simple(cancelled.ok_or(none)?);
+            return Ok(());
+        }
         _ => return Err(errors::SYNTAX.into()),
     };
+    let schedule = schedule || cx.in_exec;
     let begun = match cx.engine.save_in_background() {
-        Err(crate::engine::replicate::SaveError::Running) if schedule => false,
+        Err(SaveError::Busy) if schedule => {
+            cx.engine.rooms.replication.saves.scheduled = true;
+            false
+        }
         other => other?,
     };
     cx.reply().simple(if begun {
         "Background saving started"
     } else {
         "Background saving scheduled"
+    });
+    Ok(())
+}
+
+fn bgrewriteaof(cx: &mut Context<'_>) -> Handled {
+    let begun = cx.engine.rewrite_in_background()?;
+    cx.reply().simple(if begun {
+        "Background append only file rewriting started"
+    } else {
+        "Background append only file rewriting scheduled"
     });
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The table of directives and the struct of their values, from one list.
 
 use super::events::EventClasses;
+use super::files::{DisklessLoad, Fsync};
 use super::value::{
     Bytes, Int, MaxmemoryPolicy, No, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };
@@ -158,7 +159,21 @@ directives! {
     pidfile: String, "pidfile", "", fixed;
     daemonize: No, "daemonize", "no", fixed;
     cluster_enabled: No, "cluster-enabled", "no", fixed;
-    appendonly: No, "appendonly", "no", live;
+    appendonly: bool, "appendonly", "no", live;
+    appendfilename: String, "appendfilename", "appendonly.aof", fixed;
+    appenddirname: String, "appenddirname", "appendonlydir", fixed;
+    appendfsync: Fsync, "appendfsync", "everysec", live;
+    /// The disk's thread never shares its time with a rewrite's, so this changes nothing.
+    no_appendfsync_on_rewrite: bool, "no-appendfsync-on-rewrite", "no", live;
+    auto_aof_rewrite_percentage: u64, "auto-aof-rewrite-percentage", "100", live, 0 to INT_MAX;
+    auto_aof_rewrite_min_size: Bytes, "auto-aof-rewrite-min-size", "64mb", live;
+    aof_load_truncated: bool, "aof-load-truncated", "yes", live;
+    aof_use_rdb_preamble: bool, "aof-use-rdb-preamble", "yes", live;
+    aof_timestamp_enabled: bool, "aof-timestamp-enabled", "no", live;
+    aof_rewrite_incremental_fsync: bool, "aof-rewrite-incremental-fsync", "yes", live;
+    rdb_save_incremental_fsync: bool, "rdb-save-incremental-fsync", "yes", live;
+    /// Nothing is left on the disk by a full resync.
+    rdb_del_sync_files: bool, "rdb-del-sync-files", "no", live;
     notify_keyspace_events: EventClasses, "notify-keyspace-events", "", live;
     dir: String, "dir", ".", protected;
     dbfilename: String, "dbfilename", "dump.rdb", protected;
@@ -191,6 +206,9 @@ directives! {
     replica_enable_redirect: bool, "replica-enable-redirect", "no", live;
     redirect_mode: RedirectMode, "redirect-mode", "relay", live;
     repl_backlog_size: Bytes, "repl-backlog-size", "10mb", live, 1 to i64::MAX;
+    repl_backlog_ttl_s: u64, "repl-backlog-ttl", "3600", live, 0 to i64::MAX;
+    /// New data are always loaded beside the old ones, which stay until the new are complete.
+    repl_diskless_load: DisklessLoad, "repl-diskless-load", "swapdb", live;
     repl_timeout_s: u64, "repl-timeout", "60", live, 1 to INT_MAX;
     repl_ping_replica_period_s: u64, "repl-ping-replica-period", "10", live, 1 to INT_MAX;
     repl_diskless_sync: bool, "repl-diskless-sync", "yes", live;

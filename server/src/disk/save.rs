@@ -12,7 +12,17 @@ use crate::engine::replicate::SaveTarget;
 /// Bytes that may wait for the disk before the snapshot pauses.
 const QUEUED_MAX: usize = 4 * 1024 * 1024;
 
+/// How long who waits for room rests before it looks again.
+const ROOM_REST: std::time::Duration = std::time::Duration::from_millis(1);
+/// Bytes after which what was written is brought to the disk, so that the last sync is short and
+/// the system never holds much that is not written.
+const SYNC_EACH: usize = 4 * 1024 * 1024;
+
 const PREFIX: &str = "temp-redisha-";
+
+/// Makes each save's temporary file its own: one that was given up may still remove its file when
+/// the next has begun.
+static SAVES: AtomicUsize = AtomicUsize::new(0);
 
 /// The name of a file that is not whole yet.
 pub fn temporary_name(what: &str) -> String {
@@ -21,6 +31,17 @@ pub fn temporary_name(what: &str) -> String {
 
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(PREFIX)
+}
+
+/// Removes what interrupted saves left in a folder.
+pub fn remove_temporary(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if is_temporary(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 enum Message {
@@ -33,19 +54,29 @@ struct FileSave {
     messages: Sender<Message>,
     result: Receiver<Result<(), String>>,
     queued: Arc<AtomicUsize>,
+    /// Not 0 once the thread takes nothing more.
+    ended: Arc<AtomicUsize>,
 }
 
 /// Begins a save into `dir`; the file takes the name only when it is whole and durable.
 pub fn open(dir: &str, name: &str) -> Result<Box<dyn SaveTarget>, String> {
-    let temporary = Path::new(dir).join(temporary_name("save"));
-    let target = Path::new(dir).join(name);
+    let number = SAVES.fetch_add(1, Ordering::Relaxed);
+    let temporary = Path::new(dir).join(temporary_name(&format!("save-{number}")));
+    open_by(temporary, Path::new(dir).join(name))
+}
+
+/// As [`open`], by way of this temporary file.
+pub(super) fn open_by(temporary: PathBuf, target: PathBuf) -> Result<Box<dyn SaveTarget>, String> {
     let file = File::create(&temporary).map_err(|e| format!("{}: {e}", temporary.display()))?;
     let (messages, inbox) = channel();
     let (outbox, result) = channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&queued);
+    let ended = Arc::new(AtomicUsize::new(0));
+    let end = Arc::clone(&ended);
     let work = move || {
         let written = write_all(file, &inbox, &counter);
+        end.store(1, Ordering::Release);
         let done =
             written.and_then(|whole| if whole { replace(&temporary, &target) } else { Ok(()) });
         if fs::exists(&temporary).unwrap_or(false) {
@@ -59,16 +90,22 @@ pub fn open(dir: &str, name: &str) -> Result<Box<dyn SaveTarget>, String> {
         .name("save".into())
         .spawn(work)
         .map_err(|e| format!("no thread for the save: {e}"))?;
-    Ok(Box::new(FileSave { messages, result, queued }))
+    Ok(Box::new(FileSave { messages, result, queued, ended }))
 }
 
 /// Writes the parts as they come; false if the save was given up before its end.
 fn write_all(mut file: File, inbox: &Receiver<Message>, queued: &AtomicUsize) -> io::Result<bool> {
+    let mut unsynced = 0;
     while let Ok(message) = inbox.recv() {
         match message {
             Message::Part(part) => {
                 file.write_all(&part)?;
                 queued.fetch_sub(part.len(), Ordering::Relaxed);
+                unsynced += part.len();
+                if unsynced >= SYNC_EACH {
+                    file.sync_data()?;
+                    unsynced = 0;
+                }
             }
             Message::Commit => {
                 file.sync_all()?;
@@ -95,6 +132,13 @@ impl SaveTarget for FileSave {
         self.queued.fetch_add(part.len(), Ordering::Relaxed);
         // A writer that has failed says why in `poll`.
         let _ = self.messages.send(Message::Part(part));
+    }
+
+    fn wait_room(&mut self) {
+        // A writer that has failed makes no room, and takes nothing either.
+        while !self.has_room() && self.ended.load(Ordering::Acquire) == 0 {
+            std::thread::park_timeout(ROOM_REST);
+        }
     }
 
     fn commit(&mut self) {

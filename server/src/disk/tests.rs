@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{DiskError, load, open, prepare};
-use crate::persistence::load::Template;
-use crate::persistence::rdb::{Aux, Writer};
+use super::{DiskError, find, open, prepare};
+use crate::persistence::load::{Data, DataLoader, Template};
+use crate::persistence::rdb::{Aux, Form, Writer};
 use crate::store::{StrRef, ValueRef};
 
 /// A folder that is removed at the end of its test.
@@ -30,8 +30,20 @@ impl Drop for Folder {
     }
 }
 
+/// Loads the file as a start does.
+fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, DiskError> {
+    let Some(mut source) = find(dir, name)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    source.read.read_to_end(&mut bytes).unwrap();
+    let mut loader = DataLoader::new(template);
+    let failed = |source| DiskError::Load { path: name.into(), offset: 0, source };
+    let whole = loader.feed(&bytes).map_err(failed)?;
+    let truncated = || failed(crate::persistence::rdb::RdbError::Truncated);
+    whole.then(|| Some(loader.finish())).ok_or_else(truncated)
+}
+
 fn rdb(value: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::new(&Aux::default());
+    let mut writer = Writer::new(&Aux::default(), Form::default());
     writer.entry(0, b"k", ValueRef::Str(StrRef::Bytes(value)), None);
     writer.finish();
     writer.take()
@@ -94,7 +106,7 @@ fn a_full_disk_is_an_error_and_tears_nothing() {
     fs::write(folder.0.join("dump.rdb"), rdb(b"old")).unwrap();
     let temporary = folder.0.join(super::save::temporary_name("save"));
     std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
-    let mut save = open(folder.path(), "dump.rdb").unwrap();
+    let mut save = super::save::open_by(temporary, folder.0.join("dump.rdb")).unwrap();
     save.write(rdb(b"new"));
     save.commit();
     let error = save.wait().unwrap_err();

@@ -23,6 +23,7 @@ pub struct Rooms {
     pub replication: super::replicate::Room,
     /// The server outside that the data are taken over from.
     pub migration: Option<Box<super::migrate::Migration>>,
+    pub aof: super::aof::Room,
 }
 
 pub fn new_keyspace(config: &Config) -> Keyspace {
@@ -72,7 +73,8 @@ pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<Co
         return None;
     }
     engine
-        .member_refusal(row)
+        .loading_refusal(row)
+        .or_else(|| engine.member_refusal(row))
         .or_else(|| engine.migration_refusal(row))
         .or_else(|| engine.write_refusal(row))
 }
@@ -171,6 +173,9 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
 /// Once per turn of the event loop: bounded steps of snapshots, acknowledgements and the like.
 /// True asks for another turn at once.
 pub fn turn(engine: &mut Engine) -> bool {
+    if engine.is_loading() {
+        return load_on(engine);
+    }
     engine.member_turn();
     let again = engine.replication_turn() | engine.go_on_evicting();
     engine.commit_turn();
@@ -179,6 +184,9 @@ pub fn turn(engine: &mut Engine) -> bool {
 
 /// Ten times a second.
 pub fn cron(engine: &mut Engine) {
+    if engine.is_loading() {
+        return;
+    }
     engine.replication_cron();
     engine.migration_cron();
     engine.relay_cron();
@@ -186,7 +194,10 @@ pub fn cron(engine: &mut Engine) {
 
 /// SIGTERM or SHUTDOWN without arguments.
 pub fn terminate(engine: &mut Engine) {
-    if engine.is_managed() {
+    if engine.is_loading() {
+        // Half of the data must not be saved over the whole.
+        engine.effects.push(super::effects::Effect::Exit(0));
+    } else if engine.is_managed() {
         engine.drain_member();
     } else {
         exit(engine);
@@ -195,13 +206,15 @@ pub fn terminate(engine: &mut Engine) {
 
 /// Nobody is served any more: saves what is to be saved and ends the process.
 pub fn exit(engine: &mut Engine) {
-    let code = match engine.save_before_exit() {
-        Ok(()) => 0,
-        Err(error) => {
-            log(engine, &format!("the data were not saved before the end: {error}"));
-            1
-        }
-    };
+    let mut code = 0;
+    if let Err(error) = engine.save_before_exit() {
+        log(engine, &format!("the data were not saved before the end: {error}"));
+        code = 1;
+    }
+    if let Err(error) = engine.aof_finish() {
+        log(engine, &format!("the AOF was not written to its end: {error}"));
+        code = 1;
+    }
     engine.effects.push(super::effects::Effect::Exit(code));
 }
 
@@ -221,14 +234,35 @@ pub fn client_exists(engine: &Engine, id: ClientId) -> bool {
 pub struct StartError(pub String);
 
 /// Before the first turn: load the data, follow a primary, take the role that the directives say.
+/// Large data are loaded in the turns that follow.
 pub fn start(engine: &mut Engine) -> Result<(), StartError> {
     engine.load_users().map_err(StartError)?;
-    engine.start_from_disk().map_err(|error| StartError(error.to_string()))?;
+    if engine.start_from_disk().map_err(|error| StartError(error.to_string()))? {
+        begin(engine)?;
+    }
+    Ok(())
+}
+
+/// The data are there: takes the role.
+fn begin(engine: &mut Engine) -> Result<(), StartError> {
     let epoch = engine.rooms.replication.loaded_epoch.as_deref().and_then(|e| e.parse().ok());
     engine.boot_member(epoch.unwrap_or(Epoch::ZERO));
     engine.start_following();
     engine.events_begin();
-    Ok(())
+    engine.aof_start().map_err(StartError)
+}
+
+/// Loads on; true as long as there is more.
+fn load_on(engine: &mut Engine) -> bool {
+    let loaded = engine.load_step().map_err(|error| StartError(error.to_string()));
+    match loaded.and_then(|all| if all { begin(engine).map(|()| true) } else { Ok(false) }) {
+        Ok(all) => !all,
+        Err(error) => {
+            log(engine, &format!("redisha-server: {error}"));
+            engine.effects.push(super::effects::Effect::Exit(1));
+            false
+        }
+    }
 }
 
 /// A line for whoever reads the server's log.
@@ -240,13 +274,16 @@ pub fn log(engine: &Engine, text: &str) {
 /// Whether clients should be led to this node, or why not (a follower without its primary, a
 /// fenced node).
 pub fn readiness(engine: &Engine) -> Result<(), String> {
+    if engine.is_loading() {
+        return Err("the data are being loaded".into());
+    }
     engine.member_readiness()
 }
 
 /// Whether this node may add to the replication stream now by itself (expiry): not while a switch
 /// has closed it.
 pub fn stream_may_grow(engine: &Engine) -> bool {
-    engine.stream_may_grow()
+    !engine.is_loading() && engine.stream_may_grow()
 }
 
 /// Random bytes in hex, of the system's generator.
@@ -272,6 +309,7 @@ pub fn random_bytes(count: usize) -> Vec<u8> {
 /// Directives have changed by CONFIG SET; also called once at the start.
 pub fn config_changed(engine: &mut Engine) {
     engine.replication_configured();
+    engine.aof_configured();
     engine.redirect_changed();
 }
 

@@ -30,7 +30,7 @@ pub struct Room {
     up: Vec<u8>,
     /// What the primary sent and is not applied yet.
     stream: Stream,
-    job: Option<Job>,
+    pub(super) job: Option<Job>,
     pub saves: snapshot::Saves,
     waits: Vec<downstream::Wait>,
     last_ping_ms: u64,
@@ -57,7 +57,7 @@ impl Default for Room {
     }
 }
 
-fn new_id() -> ReplId {
+pub(super) fn new_id() -> ReplId {
     ReplId::from_random(hooks::random_bytes(20).try_into().expect("as many as asked for"))
 }
 
@@ -132,7 +132,14 @@ impl Engine {
     /// Why writes are refused: too few replicas, or data that cannot be saved.
     pub(super) fn write_refusal(&self, row: &Command) -> Option<CommandError> {
         let room = &self.rooms.replication;
-        if !row.is(Flags::WRITE) || room.state.is_replica() {
+        if room.state.is_replica() {
+            return None;
+        }
+        let disk = self.disk_refusal();
+        if disk.is_some() && (row.is(Flags::WRITE) || row.name == "ping") {
+            return disk;
+        }
+        if !row.is(Flags::WRITE) {
             return None;
         }
         let min = self.config.min_replicas_to_write as usize;
@@ -140,8 +147,17 @@ impl Engine {
         if min > 0 && room.state.replicas.good(self.now.mono_ms(), max_lag_ms) < min {
             return Some(errors::NO_REPLICAS.into());
         }
-        let broken = room.saves.last_error.is_some() && self.config.stop_writes_on_bgsave_error;
-        (broken && self.save_rules().next().is_some()).then(|| errors::MISCONF.into())
+        None
+    }
+
+    /// Why nothing may be changed: the changes could not be kept.
+    fn disk_refusal(&self) -> Option<CommandError> {
+        let saves = &self.rooms.replication.saves;
+        let broken = saves.last_error.is_some() && self.config.stop_writes_on_bgsave_error;
+        if broken && self.save_rules().next().is_some() {
+            return Some(errors::MISCONF.into());
+        }
+        self.aof_refusal()
     }
 
     /// What this node may do by itself depends on its role.
@@ -194,6 +210,7 @@ impl Engine {
     /// Once per turn. True asks for another turn at once.
     pub(super) fn replication_turn(&mut self) -> bool {
         self.flush_up();
+        self.aof_turn();
         self.begin_resync();
         let again = self.snapshot_turn();
         self.flush_replicas();
@@ -208,5 +225,6 @@ impl Engine {
         self.close_silent_replicas();
         self.expire_waits();
         self.save_points();
+        self.aof_cron();
     }
 }

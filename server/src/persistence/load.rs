@@ -1,6 +1,8 @@
 //! From an RDB stream to a keyspace. Pure.
 
+use super::aof::Point;
 use super::rdb::{Item, RdbError, Reader, aux_field};
+use crate::replication::{History, ReplId};
 use crate::store::{Keyspace, Limits, Seed};
 
 /// The shape of the keyspace that is to be built.
@@ -27,12 +29,28 @@ pub struct Data {
     /// The replication history that the data is a point of, as the file has it.
     pub repl_id: Option<String>,
     pub repl_offset: Option<u64>,
+    /// The former ids of that history, as `aof::Point::formers_text` writes them.
+    pub formers: String,
     /// The data epoch of a member, `term.hop`.
     pub epoch: Option<String>,
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
     /// Sentences on what was left out.
     pub skipped: Vec<String>,
+}
+
+impl Data {
+    /// Where the data stand, if the file said so.
+    pub fn point(&self) -> Option<Point> {
+        let id = ReplId::parse(self.repl_id.as_deref()?.as_bytes())?;
+        let formers = Point::parse_formers(&self.formers).unwrap_or_default();
+        Some(Point {
+            history: History::with_formers(id, formers),
+            offset: self.repl_offset?,
+            db: self.stream_db,
+            epoch: self.epoch.clone(),
+        })
+    }
 }
 
 /// Builds a keyspace from chunks of an RDB stream.
@@ -55,6 +73,7 @@ impl DataLoader {
             stream_db: 0,
             repl_id: None,
             repl_offset: None,
+            formers: String::new(),
             epoch: None,
             acl: None,
             skipped: Vec::new(),
@@ -70,7 +89,10 @@ impl DataLoader {
             return Ok(true);
         };
         reader.feed(chunk);
-        while let Some(item) = reader.next_item()? {
+        loop {
+            let item = reader.next_item();
+            self.consumed = reader.consumed();
+            let Some(item) = item? else { break };
             match item {
                 Item::Aux { name, value } => self.aux(&mut reader, &name, &value)?,
                 Item::Entry { db, key, value, expiry_ms } => {
@@ -90,7 +112,6 @@ impl DataLoader {
                     }
                 }
                 Item::End => {
-                    self.consumed = reader.consumed();
                     self.rest = reader.into_rest();
                     return Ok(true);
                 }
@@ -120,13 +141,14 @@ impl DataLoader {
             aux_field::EPOCH => self.data.epoch = Some(value.to_owned()),
             aux_field::REPL_ID => self.data.repl_id = Some(value.to_owned()),
             aux_field::REPL_OFFSET => self.data.repl_offset = value.parse().ok(),
+            aux_field::FORMERS => value.clone_into(&mut self.data.formers),
             aux_field::STREAM_DB => self.data.stream_db = value.parse().unwrap_or(0),
             _ => {}
         }
         Ok(())
     }
 
-    /// Bytes that the data itself took, once it is complete.
+    /// Bytes of the data that were read so far: all of it, once it is complete.
     pub fn consumed(&self) -> u64 {
         self.consumed
     }
@@ -143,6 +165,7 @@ impl DataLoader {
             stream_db: 0,
             repl_id: None,
             repl_offset: None,
+            formers: String::new(),
             epoch: None,
             acl: None,
             skipped: Vec::new(),

@@ -23,7 +23,7 @@ mod value;
 mod writer;
 
 pub use reader::{Item, Reader};
-pub use writer::{Aux, Writer, write_value};
+pub use writer::{Aux, Form, Writer, write_value};
 
 /// The version that the writer puts into headers and DUMP payloads.
 pub const VERSION: u16 = 11;
@@ -42,6 +42,8 @@ pub mod aux_field {
     pub const ACL: &str = "redisha-acl";
     pub const REPL_ID: &str = "repl-id";
     pub const REPL_OFFSET: &str = "repl-offset";
+    /// The former ids of the replication history, each with the offset up to which it is the same.
+    pub const FORMERS: &str = "redisha-history";
     /// The database that the stream is in at that point.
     pub const STREAM_DB: &str = "repl-stream-db";
 }

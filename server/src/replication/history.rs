@@ -41,30 +41,47 @@ impl fmt::Debug for ReplId {
     }
 }
 
-/// The present history and the one that it continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many former ids are remembered. Each costs a full resync of whoever knows no newer one.
+const FORMERS_MAX: usize = 32;
+
+/// The present history and those that it continues.
+///
+/// A node that was away while the primary moved several times knows an id that is several shifts
+/// old; it goes on from there as long as what it has ends before that id was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     pub id: ReplId,
-    /// The former id, and the offset up to which both are the same.
-    pub former: Option<(ReplId, u64)>,
+    /// The former ids, newest first, each with the offset up to which it is the same history.
+    formers: Vec<(ReplId, u64)>,
 }
 
 impl History {
     pub fn new(id: ReplId) -> Self {
-        Self { id, former: None }
+        Self { id, formers: Vec::new() }
+    }
+
+    /// A history with former ids as [`Self::formers`] gave them.
+    pub fn with_formers(id: ReplId, formers: impl IntoIterator<Item = (ReplId, u64)>) -> Self {
+        Self { id, formers: formers.into_iter().take(FORMERS_MAX).collect() }
+    }
+
+    /// The former ids, newest first, each with the offset up to which it is the same history.
+    pub fn formers(&self) -> &[(ReplId, u64)] {
+        &self.formers
     }
 
     /// Goes on under a new id from this offset: promotion, or a primary that changed its id.
     pub fn shift(&mut self, id: ReplId, offset: u64) {
         if id != self.id {
-            self.former = Some((self.id, offset));
+            self.formers.insert(0, (self.id, offset));
+            self.formers.truncate(FORMERS_MAX);
             self.id = id;
         }
     }
 
     /// Whether someone who has `offset` bytes under `id` has a prefix of this history.
     pub fn continues(&self, id: ReplId, offset: u64) -> bool {
-        id == self.id || self.former.is_some_and(|(former, end)| id == former && offset <= end)
+        id == self.id || self.formers.iter().any(|(former, end)| id == *former && offset <= *end)
     }
 }
 
@@ -83,6 +100,25 @@ mod tests {
         assert!(history.continues(a, 100) && history.continues(b, 5000));
         assert!(!history.continues(a, 101), "written by the old primary after the shift");
         history.shift(b, 300);
-        assert_eq!(history.former, Some((a, 100)), "the same id is no shift");
+        assert_eq!(history.formers(), [(a, 100)], "the same id is no shift");
+    }
+
+    /// A member that missed two promotions knew an id that nobody remembered any more, and had to
+    /// be sent all data.
+    #[test]
+    fn an_id_two_promotions_old_still_counts() {
+        let id = |n: u8| ReplId::from_random([n; 20]);
+        let mut history = History::new(id(1));
+        history.shift(id(2), 100);
+        history.shift(id(3), 200);
+        assert!(history.continues(id(1), 100) && history.continues(id(2), 200));
+        assert!(!history.continues(id(1), 101) && !history.continues(id(2), 201));
+        for n in 4..60 {
+            history.shift(id(n), u64::from(n) * 100);
+        }
+        assert_eq!(history.formers().len(), super::FORMERS_MAX);
+        assert!(!history.continues(id(1), 50), "the table is bounded");
+        let again = History::with_formers(history.id, history.formers().iter().copied());
+        assert_eq!(again, history);
     }
 }

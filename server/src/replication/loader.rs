@@ -166,12 +166,13 @@ fn head_error(line: &[u8]) -> LoadError {
 mod tests {
     use super::{Frame, LoadError, Loader, first_line};
     use crate::persistence::load::Template;
-    use crate::persistence::rdb::{Aux, Writer};
+    use crate::persistence::rdb::{Aux, Form, Writer};
     use crate::replication::ReplId;
     use crate::store::{StrRef, ValueRef};
 
     fn snapshot() -> Vec<u8> {
-        let mut writer = Writer::new(&Aux { epoch: Some("3.1".into()), ..Aux::default() });
+        let mut writer =
+            Writer::new(&Aux { epoch: Some("3.1".into()), ..Aux::default() }, Form::default());
         writer.entry(0, b"k", ValueRef::Str(StrRef::Bytes(b"v")), None);
         writer.finish();
         writer.take()

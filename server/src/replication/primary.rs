@@ -98,6 +98,14 @@ impl Replication {
         self.stream_db = Some(stream_db);
     }
 
+    /// As [`Self::adopt`], with all that files tell of the history and of the stream before.
+    pub fn adopt_tail(&mut self, history: History, tail: Backlog, stream_db: u32) {
+        self.active = true;
+        self.history = history;
+        self.backlog = tail;
+        self.stream_db = Some(stream_db);
+    }
+
     /// Becomes a primary that continues its history under a new id, so that all who followed the
     /// old primary no further than this node can go on by a partial resync. The caller disconnects
     /// its replicas, which learn the new id as they come back.

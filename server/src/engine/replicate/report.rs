@@ -55,7 +55,7 @@ impl Engine {
         }
         line("master_failover_state", &"no-failover");
         line("master_replid", &state.history.id);
-        let (former, former_end) = match state.history.former {
+        let (former, former_end) = match state.history.formers().first() {
             Some((id, end)) => (id.to_string(), (end + 1) as i64),
             None => ("0".repeat(40), -1),
         };
@@ -88,7 +88,7 @@ impl Engine {
         let saving = matches!(room.job, Some(Job::Save(_)));
         let mut line = |name: &str, value: &dyn std::fmt::Display| lines.add(name, value);
         let loading = room.state.link.as_ref().is_some_and(|link| link.word() == "syncing");
-        line("loading", &0);
+        line("loading", &u8::from(self.is_loading()));
         line("async_loading", &u8::from(loading));
         line("rdb_changes_since_last_save", &self.outbox.changes);
         line("rdb_bgsave_in_progress", &u8::from(saving));
@@ -99,7 +99,8 @@ impl Engine {
         if let Some(error) = &saves.last_error {
             line("rdb_last_error", &error.replace(['\r', '\n'], " "));
         }
-        line("aof_enabled", &0);
+        self.info_aof(lines);
+        self.info_loading(lines);
     }
 
     /// ROLE.

@@ -2,23 +2,29 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::persistence::rdb::{Aux, Writer};
+use crate::persistence::aof::{CommandWriter, Point};
+use crate::persistence::rdb::{Aux, Form, Writer};
 use crate::replication::{Stage, Transfer};
 use crate::resp::CommandError;
 use crate::store::{SnapshotSink, ValueRef};
 
+use super::super::aof::Rewrite;
 use super::super::{Engine, hooks};
 
 /// Entries that one step hands to the writer.
 const STEP_ENTRIES: usize = 128;
+/// Old values that may be kept for a target which has no room, in bytes.
+const KEPT_MAX: usize = 128 * 1024 * 1024;
 /// Bytes after which a turn's step ends, so that commands are not kept waiting.
 const TURN_BYTES: usize = 128 * 1024;
 
-/// Where a save goes: the disk room's side. Nothing of it may block but [`SaveTarget::wait`].
+/// Where a save goes: the disk room's side. Nothing of it may block but what waits.
 pub trait SaveTarget {
     /// Whether it takes more now.
     fn has_room(&self) -> bool;
     fn write(&mut self, part: Vec<u8>);
+    /// Waits until it takes more, or has failed.
+    fn wait_room(&mut self);
     /// All has been written: it is to be made durable and put in place of the old one at once.
     fn commit(&mut self);
     /// How it went, once that is known.
@@ -35,6 +41,13 @@ pub type OpenSave = fn(&str, &str) -> Result<Box<dyn SaveTarget>, String>;
 pub enum SaveError {
     #[error("Background save already in progress")]
     Running,
+    #[error("Background append only file rewriting already in progress")]
+    Rewriting,
+    #[error(
+        "Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in \
+         order to schedule a BGSAVE whenever possible."
+    )]
+    Busy,
     #[error("{0}")]
     Failed(String),
 }
@@ -73,30 +86,88 @@ pub struct Save {
     /// All entries have been handed over; the target is at work.
     walked: bool,
     changes: u64,
+    /// Bytes handed to the target.
+    bytes: u64,
+    /// It is the base of append-only files.
+    rewrite: Option<Rewrite>,
+}
+
+impl Save {
+    /// The rewrite of append-only files that this save is part of.
+    pub fn rewrite(&self) -> Option<&Rewrite> {
+        self.rewrite.as_ref()
+    }
+
+    /// Hands over what has been written so far.
+    fn pass(&mut self) {
+        let part = self.writer.lock().take();
+        self.bytes += part.len() as u64;
+        self.target.write(part);
+    }
+}
+
+/// The form of a snapshot.
+enum Encoder {
+    Rdb(Writer),
+    Commands(CommandWriter),
+}
+
+impl Encoder {
+    fn finish(&mut self) {
+        if let Self::Rdb(writer) = self {
+            writer.finish();
+        }
+    }
+
+    fn pending(&self) -> usize {
+        match self {
+            Self::Rdb(writer) => writer.pending(),
+            Self::Commands(writer) => writer.pending(),
+        }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        match self {
+            Self::Rdb(writer) => writer.take(),
+            Self::Commands(writer) => writer.take(),
+        }
+    }
 }
 
 /// The writer as the keyspace's walk and the engine share it.
 #[derive(Clone)]
-pub struct SharedWriter(Arc<Mutex<Writer>>);
+pub struct SharedWriter(Arc<Mutex<Encoder>>);
 
 impl SharedWriter {
-    fn new(aux: &Aux) -> Self {
-        Self(Arc::new(Mutex::new(Writer::new(aux))))
+    fn new(encoder: Encoder) -> Self {
+        Self(Arc::new(Mutex::new(encoder)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Writer> {
+    fn lock(&self) -> MutexGuard<'_, Encoder> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SnapshotSink for SharedWriter {
     fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) {
-        self.lock().entry(db, key, value, expiry_ms);
+        match &mut *self.lock() {
+            Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
+            Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
+        }
     }
 }
 
+/// What a snapshot is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Resync,
+    File,
+    AofBase,
+    AofCommands,
+}
+
 impl Engine {
-    fn begin_snapshot(&mut self) -> SharedWriter {
+    fn begin_snapshot(&mut self, purpose: Purpose) -> SharedWriter {
         let state = &self.rooms.replication.state;
         let aux = Aux {
             created_s: (self.now.unix_us / 1_000_000).max(0) as u64,
@@ -105,10 +176,17 @@ impl Engine {
             replication: state
                 .have()
                 .map(|(id, offset)| (id.to_string(), offset, state.stream_db())),
+            formers: Point::formers_text(&state.history),
             epoch: self.is_managed().then(|| self.member().data_epoch().to_string()),
             acl: self.acl_aux(),
+            aof_base: purpose == Purpose::AofBase,
         };
-        let writer = SharedWriter::new(&aux);
+        let encoder = if purpose == Purpose::AofCommands {
+            Encoder::Commands(CommandWriter::default())
+        } else {
+            Encoder::Rdb(Writer::new(&aux, self.rdb_form(purpose)))
+        };
+        let writer = SharedWriter::new(encoder);
         self.keyspace.snapshot_begin(Box::new(writer.clone()));
         writer
     }
@@ -144,7 +222,7 @@ impl Engine {
             }
             self.clients.queue_flush(client);
         }
-        let writer = self.begin_snapshot();
+        let writer = self.begin_snapshot(Purpose::Resync);
         self.rooms.replication.job = Some(Job::Resync { transfer, writer });
     }
 
@@ -205,6 +283,7 @@ impl Engine {
             // A failure is kept for INFO by the save itself.
             let _ = self.save_begin();
         }
+        self.rewrite_scheduled();
         self.rooms.replication.job.is_some()
     }
 
@@ -216,12 +295,16 @@ impl Engine {
         let mut again = false;
         if !save.walked && save.target.has_room() {
             save.walked = self.walk(&save.writer);
-            save.target.write(save.writer.lock().take());
+            save.pass();
             if save.walked {
                 self.keyspace.snapshot_end();
                 save.target.commit();
             }
             again = !save.walked;
+        } else if !save.walked && save.writer.lock().pending() > KEPT_MAX {
+            // The disk is slower than the writes: the old values must not fill the memory.
+            self.save_over(&save, Err("the disk is too slow for the writes".into()));
+            return self.next_job();
         }
         self.rooms.replication.job = Some(Job::Save(save));
         again
@@ -230,6 +313,9 @@ impl Engine {
     fn save_over(&mut self, save: &Save, result: Result<(), String>) {
         if !save.walked {
             self.keyspace.snapshot_end();
+        }
+        if let Some(rewrite) = &save.rewrite {
+            return self.rewrite_over(rewrite, save.bytes, result);
         }
         let now_s = self.now.unix_us / 1_000_000;
         let saves = &mut self.rooms.replication.saves;
@@ -255,10 +341,7 @@ impl Engine {
         let open = saves.open.ok_or(SaveError::Failed("no disk is attached".into()))?;
         match open(".", &self.config.dbfilename) {
             Ok(target) => {
-                let changes = self.outbox.changes;
-                let writer = self.begin_snapshot();
-                let save = Save { writer, target, walked: false, changes };
-                self.rooms.replication.job = Some(Job::Save(save));
+                self.save_begin_for(target, None, false);
                 Ok(())
             }
             Err(why) => {
@@ -268,11 +351,30 @@ impl Engine {
         }
     }
 
+    /// Begins the snapshot for a target that is open; as commands instead of an RDB if asked.
+    pub(in super::super) fn save_begin_for(
+        &mut self,
+        target: Box<dyn SaveTarget>,
+        rewrite: Option<Rewrite>,
+        commands: bool,
+    ) {
+        let purpose = match (&rewrite, commands) {
+            (None, _) => Purpose::File,
+            (Some(_), false) => Purpose::AofBase,
+            (Some(_), true) => Purpose::AofCommands,
+        };
+        let changes = self.outbox.changes;
+        let writer = self.begin_snapshot(purpose);
+        let save = Save { writer, target, walked: false, changes, bytes: 0, rewrite };
+        self.rooms.replication.job = Some(Job::Save(save));
+    }
+
     /// BGSAVE: begins a save, or schedules it behind the snapshot of a full resync. True if it has
     /// begun.
     pub fn save_in_background(&mut self) -> Result<bool, SaveError> {
         match &self.rooms.replication.job {
             None => self.save_begin().map(|()| true),
+            Some(Job::Save(save)) if save.rewrite.is_some() => Err(SaveError::Busy),
             Some(Job::Save(_)) => Err(SaveError::Running),
             Some(Job::Resync { .. }) => {
                 self.rooms.replication.saves.scheduled = true;
@@ -284,9 +386,16 @@ impl Engine {
     /// SAVE, and before the process ends: returns when the data are durable.
     pub fn save_now(&mut self) -> Result<(), SaveError> {
         match self.rooms.replication.job.take() {
-            Some(Job::Save(save)) => {
+            Some(Job::Save(save)) if save.rewrite.is_none() => {
                 self.rooms.replication.job = Some(Job::Save(save));
                 return Err(SaveError::Running);
+            }
+            Some(Job::Save(rewrite)) => {
+                // One snapshot at a time: the rewrite begins anew afterwards.
+                self.save_over(&rewrite, Err("a SAVE took its place".into()));
+                let result = self.save_to_end();
+                self.aof_rewrite_soon();
+                return result;
             }
             Some(Job::Resync { mut transfer, writer }) => {
                 // The receivers' snapshot is walked to its end, so that another can be made.
@@ -307,12 +416,18 @@ impl Engine {
 
     fn save_to_end(&mut self) -> Result<(), SaveError> {
         self.save_begin()?;
+        self.save_through()
+    }
+
+    /// Brings the save that was just begun to its end.
+    pub(in super::super) fn save_through(&mut self) -> Result<(), SaveError> {
         let Some(Job::Save(mut save)) = self.rooms.replication.job.take() else {
             unreachable!("a save was begun");
         };
         while !save.walked {
             save.walked = self.walk(&save.writer);
-            save.target.write(save.writer.lock().take());
+            save.pass();
+            save.target.wait_room();
         }
         self.keyspace.snapshot_end();
         save.target.commit();
@@ -338,7 +453,7 @@ impl Engine {
     }
 
     /// Gives up the running snapshot; its receivers come back and ask again.
-    pub(super) fn abort_job(&mut self, why: &str) {
+    pub(in super::super) fn abort_job(&mut self, why: &str) {
         match self.rooms.replication.job.take() {
             None => {}
             Some(Job::Resync { .. }) => drop(self.keyspace.snapshot_end()),
@@ -363,6 +478,25 @@ impl Engine {
             // A failure is kept for INFO by the save itself.
             let _ = self.save_begin();
         }
+    }
+
+    /// How the values of a snapshot are written: files may be compressed, a resync is not, since a
+    /// network is rarely slower than that.
+    fn rdb_form(&self, purpose: Purpose) -> Form {
+        Form {
+            compress: self.config.rdbcompression && purpose != Purpose::Resync,
+            checksum: self.config.rdbchecksum,
+        }
+    }
+
+    /// BGSAVE CANCEL: what was cancelled, if there was anything.
+    pub fn cancel_save(&mut self) -> Option<&'static str> {
+        if matches!(&self.rooms.replication.job, Some(Job::Save(save)) if save.rewrite.is_none()) {
+            self.abort_job("it was cancelled");
+            return Some("Background saving cancelled");
+        }
+        let scheduled = std::mem::take(&mut self.rooms.replication.saves.scheduled);
+        scheduled.then_some("Scheduled background saving cancelled")
     }
 
     /// The pairs of `save`: after so many seconds if there were so many changes.

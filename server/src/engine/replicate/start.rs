@@ -1,49 +1,36 @@
-//! What a node begins with: the data of its file and the primary of its configuration.
+//! What a node begins with: the data of its files and the primary of its configuration.
 
 use crate::disk::{self, DiskError};
-use crate::persistence::load::{Data, Template};
-use crate::replication::ReplId;
 
 use super::super::Engine;
-use super::{hooks, new_id};
+use super::new_id;
 
 /// The folder of the data: the process works in it.
 const FOLDER: &str = ".";
 
 impl Engine {
-    /// Loads the file, if there is one, and attaches the disk for saves.
-    pub(in super::super) fn start_from_disk(&mut self) -> Result<(), DiskError> {
+    /// Attaches the disk and begins to load what it holds; true if that is done already.
+    ///
+    /// With `appendonly` the append-only files are loaded. If there are none yet, the RDB file is:
+    /// stock servers begin empty then, and lose what was saved when the directive was changed
+    /// between two runs.
+    pub(in super::super) fn start_from_disk(&mut self) -> Result<bool, DiskError> {
         disk::prepare(FOLDER)?;
-        let template = Template {
-            databases: self.config.databases,
-            seed: self.keyspace.seed(),
-            limits: self.keyspace.limits(),
-        };
-        let data = disk::load(FOLDER, &self.config.dbfilename, template)?;
         let saves = &mut self.rooms.replication.saves;
         saves.open = Some(disk::open);
         saves.last_unix_s = self.now.unix_us / 1_000_000;
-        if let Some(data) = data {
-            self.take_saved(data);
+        self.rooms.aof.open = Some(disk::aof::open);
+        self.rooms.aof.find = Some(disk::find_manifest);
+        if self.config.appendonly {
+            let (dir, prefix) = (&self.config.appenddirname, &self.config.appendfilename);
+            if let Some((manifest, sources)) = disk::find_aof(FOLDER, dir, prefix)? {
+                return self.load_begin(sources, Some(manifest));
+            }
         }
-        Ok(())
-    }
-
-    fn take_saved(&mut self, data: Data) {
-        for what in &data.skipped {
-            hooks::log(self, &format!("{}: left out {what}", self.config.dbfilename));
+        match disk::find(FOLDER, &self.config.dbfilename)? {
+            Some(source) => self.load_begin(vec![source], None),
+            None => Ok(true),
         }
-        self.acl_loaded(data.acl.as_deref());
-        self.replace_keyspace(data.keyspace);
-        let id = data.repl_id.as_deref().and_then(|id| ReplId::parse(id.as_bytes()));
-        let room = &mut self.rooms.replication;
-        room.loaded_epoch = data.epoch;
-        // The data are exactly this point of that history: a node that had them follows on, and
-        // this one may follow on from there.
-        if let (Some(id), Some(offset)) = (id, data.repl_offset) {
-            room.state.adopt(id, offset, data.stream_db);
-        }
-        hooks::log(self, &format!("loaded {} keys", self.keyspace.len()));
     }
 
     /// Takes the side in replication that the directives say.

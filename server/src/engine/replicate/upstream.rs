@@ -191,6 +191,7 @@ impl Engine {
         room.stream.clear();
         room.state.adopt(id, offset, stream_db);
         client.db = stream_db as usize;
+        self.aof_data_replaced();
         self.replication_changed();
         self.close_replicas();
         self.touch_all(client, None);
@@ -278,7 +279,7 @@ impl Engine {
         get_ack
     }
 
-    fn apply_command(&mut self, client: &mut Client, args: Args<'_>) {
+    pub(in super::super) fn apply_command(&mut self, client: &mut Client, args: Args<'_>) {
         if args.is(0, "select") {
             let db = args.get(1).and_then(crate::resp::num::parse_i64).unwrap_or(-1);
             if let Some(db) = usize::try_from(db).ok().filter(|db| *db < self.config.databases) {

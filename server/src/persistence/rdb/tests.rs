@@ -1,6 +1,6 @@
 //! Round trips, foreign encodings put together by hand, and bytes that are wrong.
 
-use super::{Aux, Item, RdbError, Reader, Writer, dump};
+use super::{Aux, Form, Item, RdbError, Reader, Writer, dump};
 use crate::persistence::load::{Data, DataLoader, Template};
 use crate::store::{Hash, Limits, List, Set, Str, Value, ZSet};
 
@@ -80,12 +80,15 @@ type Want = (u32, Vec<u8>, Vec<u8>, Option<i64>);
 /// A file of every type, some with expiry times, in two databases.
 fn sample(seed: u64) -> (Vec<u8>, Vec<Want>) {
     let mut random = Random(seed);
-    let mut writer = Writer::new(&Aux {
-        hash_seed: Some("00112233445566778899aabbccddeeff".into()),
-        replication: Some(("ab".repeat(20), 12345, 1)),
-        epoch: Some("4.2".into()),
-        ..Aux::default()
-    });
+    let mut writer = Writer::new(
+        &Aux {
+            hash_seed: Some("00112233445566778899aabbccddeeff".into()),
+            replication: Some(("ab".repeat(20), 12345, 1)),
+            epoch: Some("4.2".into()),
+            ..Aux::default()
+        },
+        Form::default(),
+    );
     let mut want = Vec::new();
     let mut out = Vec::new();
     for i in 0..60u64 {

@@ -3,7 +3,7 @@
 //! Collections are written in the plain forms that every version reads; a reader packs them by its
 //! own limits.
 
-use super::{VERSION, aux_field, crc64, op, stream};
+use super::{VERSION, aux_field, crc64, lzf, op, stream};
 use crate::store::{StrRef, ValueRef};
 
 /// What goes into the head of a file.
@@ -17,23 +17,42 @@ pub struct Aux {
     /// The replication history that this data is a point of: its id, the offset and the
     /// database that the stream is in.
     pub replication: Option<(String, u64, u32)>,
+    /// The former ids of that history; empty for none.
+    pub formers: String,
     /// The data epoch of a member, `term.hop`.
     pub epoch: Option<String>,
-    /// Users and their rules, as an ACL file.
-    pub acl: Option<Vec<u8>>,
+    /// The file is the base of append-only files.
+    pub aof_base: bool,
 }
 
-/// Writes one RDB stream: [`Writer::new`], entries, [`Writer::finish`]; [`Writer::take`] at any time.
+/// What may be chosen about a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// Long strings are compressed where that makes them shorter.
+    pub compress: bool,
+    /// The end carries a checksum, instead of 0.
+    pub checksum: bool,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { compress: false, checksum: true }
+    }
+}
+
+/// Writes one RDB stream: [`Writer::new`], entries, [`Writer::finish`]; [`Writer::take`] at any
+/// time.
 #[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
     /// The checksum over all that has been taken already.
     crc: u64,
     db: Option<u32>,
+    form: Form,
 }
 
 impl Writer {
-    pub fn new(aux: &Aux) -> Self {
+    pub fn new(aux: &Aux, form: Form) -> Self {
         let mut out = format!("REDIS{VERSION:04}").into_bytes();
         let mut field = |name: &str, value: &str| {
             out.push(op::AUX);
@@ -49,7 +68,10 @@ impl Writer {
             field(aux_field::REPL_ID, id);
             field(aux_field::REPL_OFFSET, &offset.to_string());
         }
-        field("aof-base", "0");
+        field("aof-base", if aux.aof_base { "1" } else { "0" });
+        if !aux.formers.is_empty() {
+            field(aux_field::FORMERS, &aux.formers);
+        }
         if let Some(seed) = &aux.hash_seed {
             field(aux_field::HASH_SEED, seed);
         }
@@ -62,6 +84,7 @@ impl Writer {
             string(&mut out, acl);
         }
         Self { out, crc: 0, db: None }
+        Self { out, crc: 0, db: None, form }
     }
 
     /// Appends one key; entries may come in any order of databases.
@@ -77,13 +100,13 @@ impl Writer {
         }
         self.out.push(type_id(value));
         string(&mut self.out, key);
-        body(&mut self.out, value);
+        body(&mut self.out, value, if self.form.compress { compressed } else { string });
     }
 
     /// Appends the end mark and the checksum. Nothing may follow.
     pub fn finish(&mut self) {
         self.out.push(op::EOF);
-        let sum = crc64::update(self.crc, &self.out);
+        let sum = if self.form.checksum { crc64::update(self.crc, &self.out) } else { 0 };
         self.out.extend_from_slice(&sum.to_le_bytes());
     }
 
@@ -94,7 +117,9 @@ impl Writer {
 
     /// Takes what has been written since the last call.
     pub fn take(&mut self) -> Vec<u8> {
-        self.crc = crc64::update(self.crc, &self.out);
+        if self.form.checksum {
+            self.crc = crc64::update(self.crc, &self.out);
+        }
         std::mem::take(&mut self.out)
     }
 }
@@ -102,7 +127,7 @@ impl Writer {
 /// Appends a value as it stands in a DUMP payload: its type, then its body.
 pub fn write_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
     out.push(type_id(value));
-    body(out, value);
+    body(out, value, string);
 }
 
 fn type_id(value: ValueRef<'_>) -> u8 {
@@ -116,7 +141,8 @@ fn type_id(value: ValueRef<'_>) -> u8 {
     }
 }
 
-fn body(out: &mut Vec<u8>, value: ValueRef<'_>) {
+/// `string` writes each string of the value.
+fn body(out: &mut Vec<u8>, value: ValueRef<'_>, string: fn(&mut Vec<u8>, &[u8])) {
     match value {
         ValueRef::Str(StrRef::Bytes(bytes)) => string(out, bytes),
         ValueRef::Str(StrRef::Int(n)) => integer(out, n),
@@ -163,6 +189,19 @@ pub(super) fn length(out: &mut Vec<u8>, n: u64) {
 pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     length(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+/// A string as LZF where that makes it shorter.
+fn compressed(out: &mut Vec<u8>, bytes: &[u8]) {
+    match lzf::compress(bytes) {
+        Some(packed) => {
+            out.push(0xc3);
+            length(out, packed.len() as u64);
+            length(out, bytes.len() as u64);
+            out.extend_from_slice(&packed);
+        }
+        None => string(out, bytes),
+    }
 }
 
 /// A string that is an integer takes the short form where there is one.

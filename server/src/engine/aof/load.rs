@@ -1,0 +1,374 @@
+//! Loading the data at the start, a bounded part per turn, so that who asks meanwhile is answered
+//! `LOADING`.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::path::PathBuf;
+
+use crate::client::{Client, ClientId, Duty};
+use crate::disk::DiskError;
+use crate::persistence::aof::{Manifest, Part, Point, Reader, Tracker};
+use crate::persistence::load::{Data, DataLoader, Template};
+use crate::persistence::rdb::RdbError;
+use crate::replication::{Backlog, RECORD_PREFIX};
+use crate::resp::{Args, CommandError, encode_command, errors};
+
+use super::super::{Engine, hooks};
+
+/// Bytes that one turn loads at most.
+const TURN_BYTES: usize = 256 * 1024;
+/// Bytes that are loaded before the first turn: small data never show themselves as loading.
+const FIRST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A file that is to be loaded.
+pub struct Source {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub read: Box<dyn Read>,
+    /// Commands may follow the RDB, or stand in its place.
+    pub commands: bool,
+}
+
+enum Stage {
+    /// The first bytes, which tell the format.
+    Head(Vec<u8>),
+    Rdb(Box<DataLoader>),
+    Commands(Box<Reader>),
+    Done,
+}
+
+/// The data as they are being loaded.
+pub struct Loading {
+    sources: VecDeque<Source>,
+    stage: Stage,
+    client: Box<Client>,
+    template: Template,
+    tracker: Tracker,
+    /// The stream's last part, as far as the files hold it without a gap.
+    tail: Backlog,
+    tail_bytes: u64,
+    manifest: Option<Manifest>,
+    /// Bytes of the last file that stay.
+    keep: u64,
+    total: u64,
+    loaded: u64,
+    started_s: i64,
+}
+
+impl Loading {
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(super) fn loaded(&self) -> u64 {
+        self.loaded
+    }
+
+    pub(super) fn started_s(&self) -> i64 {
+        self.started_s
+    }
+}
+
+impl Engine {
+    /// Begins to load these files; `manifest` if they are append-only files. True if that was all.
+    pub(in super::super) fn load_begin(
+        &mut self,
+        sources: Vec<Source>,
+        manifest: Option<Manifest>,
+    ) -> Result<bool, DiskError> {
+        let template = Template {
+            databases: self.config.databases,
+            seed: self.keyspace.seed(),
+            limits: self.keyspace.limits(),
+        };
+        let total: u64 = sources.iter().map(|source| source.bytes).sum();
+        let last = sources.last().map_or(0, |source| source.bytes);
+        self.rooms.aof.loaded_bytes = (total - last, total);
+        let id = ClientId { serial: 0, slot: u32::MAX };
+        self.rooms.aof.loading = Some(Box::new(Loading {
+            total,
+            sources: sources.into(),
+            stage: Stage::Head(Vec::new()),
+            client: Box::new(Client::new(id, Duty::Commands, self.now.mono_ms())),
+            template,
+            tracker: Tracker::default(),
+            tail: Backlog::new(0),
+            tail_bytes: self.config.repl_backlog_size.0,
+            manifest,
+            keep: 0,
+            loaded: 0,
+            started_s: self.now.unix_us / 1_000_000,
+        }));
+        loop {
+            if self.load_step()? {
+                return Ok(true);
+            }
+            if self.rooms.aof.loading.as_ref().is_some_and(|l| l.loaded >= FIRST_BYTES) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Loads a part; true when all is loaded.
+    pub(in super::super) fn load_step(&mut self) -> Result<bool, DiskError> {
+        let Some(mut loading) = self.rooms.aof.loading.take() else { return Ok(true) };
+        // A key's time is for the primary to say, and what follows in the file expects it.
+        self.keyspace.set_clock(i64::MIN);
+        let result = self.load_part(&mut loading);
+        self.keyspace.set_clock(self.now.unix_ms());
+        match result {
+            Ok(true) => {
+                self.load_end(*loading);
+                Ok(true)
+            }
+            other => {
+                self.rooms.aof.loading = Some(loading);
+                other
+            }
+        }
+    }
+
+    fn load_part(&mut self, loading: &mut Loading) -> Result<bool, DiskError> {
+        let Some(mut source) = loading.sources.pop_front() else { return Ok(true) };
+        let mut chunk = vec![0; TURN_BYTES];
+        let count = source
+            .read
+            .read(&mut chunk)
+            .map_err(|e| DiskError::Read { path: source.path.clone(), source: e })?;
+        loading.loaded += count as u64;
+        if count == 0 {
+            self.load_file_end(loading, &source)?;
+            return Ok(loading.sources.is_empty());
+        }
+        self.load_bytes(loading, &source, &chunk[..count])?;
+        loading.sources.push_front(source);
+        Ok(false)
+    }
+
+    fn load_bytes(
+        &mut self,
+        loading: &mut Loading,
+        source: &Source,
+        bytes: &[u8],
+    ) -> Result<(), DiskError> {
+        let head;
+        let mut bytes = bytes;
+        if let Stage::Head(start) = &mut loading.stage {
+            start.extend_from_slice(bytes);
+            if start.len() < 9 && start.first() != Some(&b'*') && start.first() != Some(&b'#') {
+                return Ok(());
+            }
+            head = std::mem::take(start);
+            bytes = &head;
+            loading.stage = if !source.commands || Reader::has_preamble(bytes) {
+                Stage::Rdb(Box::new(DataLoader::new(loading.template)))
+            } else {
+                Stage::Commands(Box::new(Reader::new(0)))
+            };
+        }
+        let rest;
+        if let Stage::Rdb(loader) = &mut loading.stage {
+            let whole = loader.feed(bytes).map_err(|error| DiskError::Load {
+                path: source.path.clone(),
+                offset: loader.consumed(),
+                source: error,
+            })?;
+            if !whole {
+                return Ok(());
+            }
+            let offset = loader.consumed();
+            rest = loader.take_rest();
+            let data = loader.finish();
+            self.load_data(loading, source, data);
+            bytes = &rest;
+            loading.stage = if source.commands {
+                Stage::Commands(Box::new(Reader::new(offset)))
+            } else {
+                Stage::Done
+            };
+        }
+        if let Stage::Commands(reader) = &mut loading.stage {
+            reader.feed(bytes);
+            return self.load_commands(loading, source);
+        }
+        Ok(())
+    }
+
+    fn load_data(&mut self, loading: &mut Loading, source: &Source, data: Data) {
+        for what in &data.skipped {
+            hooks::log(self, &format!("{}: left out {what}", source.path.display()));
+        }
+        loading.tracker.loaded(&data);
+        self.acl_loaded(data.acl.as_deref());
+        loading.tail = Backlog::new(data.repl_offset.unwrap_or(0));
+        loading.client.db = 0;
+        self.replace_keyspace(data.keyspace);
+        self.keyspace.set_clock(i64::MIN);
+    }
+
+    fn load_commands(&mut self, loading: &mut Loading, source: &Source) -> Result<(), DiskError> {
+        let stage = std::mem::replace(&mut loading.stage, Stage::Done);
+        let Stage::Commands(mut reader) = stage else { unreachable!("the caller saw it") };
+        let mut failed = None;
+        loop {
+            let unit = reader.next(|part| failed = self.load_unit(loading, part).err());
+            let more =
+                unit.map_err(|error| DiskError::Aof { path: source.path.clone(), source: error })?;
+            if let Some(name) = failed {
+                let (path, offset) = (source.path.clone(), reader.valid());
+                return Err(DiskError::Command { path, offset, name });
+            }
+            if !more {
+                break;
+            }
+        }
+        loading.stage = Stage::Commands(reader);
+        Ok(())
+    }
+
+    /// Applies a unit; the error is the name of a command that this server does not know.
+    fn load_unit(&mut self, loading: &mut Loading, part: Part<'_>) -> Result<(), String> {
+        match part {
+            Part::Note(text) => {
+                loading.tracker.note(text);
+                if let Some(point) = loading.tracker.point()
+                    && point.offset != loading.tail.end()
+                {
+                    loading.tail = Backlog::new(point.offset);
+                }
+            }
+            Part::One(args, length) => {
+                let before = loading.tracker.point().map(|point| point.offset);
+                loading.tracker.command(args, length);
+                if loading.tracker.point().map(|point| point.offset) != before {
+                    loading.tail.append(args.raw());
+                }
+                self.load_command(&mut loading.client, args)?;
+            }
+            Part::Transaction(queue, length) => {
+                loading.tracker.transaction(&queue, length);
+                let mut bytes = Vec::new();
+                encode_command(&mut bytes, [b"MULTI".as_slice()]);
+                for args in &queue {
+                    self.load_command(&mut loading.client, args.args())?;
+                    encode_command(&mut bytes, args.args().iter());
+                }
+                encode_command(&mut bytes, [b"EXEC".as_slice()]);
+                loading.tail.append(&bytes);
+            }
+        }
+        let end = loading.tail.end();
+        loading.tail.trim(end.saturating_sub(loading.tail_bytes));
+        Ok(())
+    }
+
+    fn load_command(&mut self, client: &mut Client, args: Args<'_>) -> Result<(), String> {
+        let record = args.is(0, "ping")
+            || args.is(0, "replconf")
+            || args.get(1).is_some_and(|argument| argument.starts_with(RECORD_PREFIX));
+        if record {
+            return Ok(());
+        }
+        let known = args.is(0, "select")
+            || crate::replication::translate(args).is_some()
+            || crate::command::lookup(args.at(0)).is_some();
+        if !known {
+            return Err(args.at(0).escape_ascii().to_string());
+        }
+        self.apply_command(client, args);
+        Ok(())
+    }
+
+    /// A file has ended: is it whole?
+    fn load_file_end(&mut self, loading: &mut Loading, source: &Source) -> Result<(), DiskError> {
+        let path = || source.path.clone();
+        let stage = std::mem::replace(&mut loading.stage, Stage::Head(Vec::new()));
+        let reader = match stage {
+            Stage::Head(start) if start.is_empty() && source.commands => return Ok(()),
+            Stage::Done => return Ok(()),
+            Stage::Commands(reader) => reader,
+            Stage::Head(_) | Stage::Rdb(_) => {
+                return Err(DiskError::Load {
+                    path: path(),
+                    offset: source.bytes,
+                    source: RdbError::Truncated,
+                });
+            }
+        };
+        loading.keep = reader.valid();
+        if !reader.is_torn() {
+            return Ok(());
+        }
+        let offset = reader.valid();
+        if !loading.sources.is_empty() {
+            let why = "the truncated file is not the last file";
+            return Err(DiskError::Torn { path: path(), offset, why });
+        }
+        if !self.config.aof_load_truncated {
+            let why = "set aof-load-truncated to yes to have the incomplete rest cut off";
+            return Err(DiskError::Torn { path: path(), offset, why });
+        }
+        let text = format!(
+            "!!! Warning: short read while loading the AOF file {}: truncating the AOF at offset \
+             {offset}, {} bytes of an incomplete command or transaction are cut off",
+            source.path.display(),
+            reader.end() - offset
+        );
+        hooks::log(self, &text);
+        Ok(())
+    }
+
+    /// Everything is loaded: takes up the point of the history that it stands at.
+    fn load_end(&mut self, loading: Loading) {
+        let Loading { tracker, tail, manifest, keep, .. } = loading;
+        if let Some(point) = tracker.point() {
+            let Point { history, offset, db, epoch } = point.clone();
+            self.rooms.replication.loaded_epoch = epoch;
+            let tail = if tail.end() == offset { tail } else { Backlog::new(offset) };
+            self.rooms.replication.state.adopt_tail(history, tail, db);
+        }
+        hooks::log(self, &format!("loaded {} keys", self.keyspace.len()));
+        self.rooms.aof.manifest = manifest.clone().unwrap_or_default();
+        self.rooms.aof.rewrites.base_bytes = 0;
+        self.rooms.aof.loaded = manifest.map(|manifest| (manifest, keep));
+    }
+
+    /// After loading, once the role is taken: goes on writing where the files end.
+    pub(in super::super) fn aof_start(&mut self) -> Result<(), String> {
+        if !self.config.appendonly || self.rooms.aof.open.is_none() {
+            return Ok(());
+        }
+        let loaded = self.rooms.aof.loaded.take();
+        self.aof_attach()?;
+        let last = loaded.as_ref().and_then(|(manifest, _)| manifest.incr.last().cloned());
+        match (loaded, last) {
+            (Some((mut manifest, keep)), Some(last)) if manifest.base.is_some() => {
+                let remove: Vec<_> = manifest.history.drain(..).map(|entry| entry.name).collect();
+                let text = manifest.print();
+                let aof = &mut self.rooms.aof;
+                aof.manifest = manifest;
+                aof.state = super::State::On;
+                if !remove.is_empty() {
+                    aof.disk.as_mut().expect("it was just opened").commit(text, remove);
+                }
+                self.aof_begin_file(&last, keep, false);
+                self.aof_note_sizes();
+            }
+            _ => {
+                self.rooms.aof.state = super::State::Waiting;
+                self.rewrite_to_end()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What to answer while the data are being loaded.
+    pub(in super::super) fn loading_refusal(
+        &self,
+        row: &crate::command::Command,
+    ) -> Option<CommandError> {
+        use crate::command::Flags;
+        let refused = self.is_loading() && (!row.is(Flags::LOADING) || row.is(Flags::INTERNAL));
+        refused.then(|| errors::LOADING.into())
+    }
+}
