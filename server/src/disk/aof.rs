@@ -165,18 +165,6 @@ impl AofDisk for Folder {
         self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn wait_synced(&self, end: u64) -> Result<(), String> {
-        let mut guard = self.shared.ticket.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.synced() < end {
-            if self.is_failing() {
-                return Err(self.error().unwrap_or_default());
-            }
-            let wait = self.shared.changed.wait_timeout(guard, RETRY);
-            guard = wait.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Ok(())
-    }
-
     fn wait(&mut self, patience: Option<Duration>) -> Result<(), String> {
         self.tickets += 1;
         let ticket = self.tickets;

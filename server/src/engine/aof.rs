@@ -19,7 +19,6 @@ mod rewrite;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{ClientId, Closing, Duty};
 use crate::persistence::aof::{Entry, Manifest, Point, frame_head, point_line, timestamp_line};
 use crate::replication::ReplId;
 use crate::resp::{CommandError, encode_command};
@@ -51,8 +50,6 @@ pub trait AofDisk: Send {
     /// Whether what is to be done now does not work; cheap.
     fn is_failing(&self) -> bool;
     fn error(&self) -> Option<String>;
-    /// Waits until all before `end` is durable, or an attempt has failed.
-    fn wait_synced(&self, end: u64) -> Result<(), String>;
     /// Waits until everything so far is done and durable, for ever or for so long.
     fn wait(&mut self, patience: Option<Duration>) -> Result<(), String>;
 }
@@ -182,6 +179,7 @@ impl Engine {
     /// At the end of each turn, before the backlog is trimmed and replies are written.
     pub(super) fn aof_turn(&mut self) {
         if self.rooms.aof.disk.is_none() {
+            self.disk_gates(false);
             return;
         }
         self.aof_hand_over();
@@ -196,7 +194,7 @@ impl Engine {
             hooks::log(self, &text);
         }
         self.aof_bound_queue();
-        self.aof_wait_always();
+        self.disk_gates(self.aof_is_strict());
     }
 
     /// Hands the disk what was added to the stream.
@@ -277,26 +275,6 @@ impl Engine {
                 "the AOF falls too far behind: it is rewritten when the disk recovers",
             );
             self.aof_rewrite_soon();
-        }
-    }
-
-    /// `appendfsync always`: no reply leaves before what it answers is durable. If that fails,
-    /// nobody may be told that a write has succeeded: those who were just answered are closed.
-    fn aof_wait_always(&mut self) {
-        let aof = &self.rooms.aof;
-        let Some(disk) = aof.disk.as_ref().filter(|_| self.aof_is_strict()) else { return };
-        if disk.synced() >= aof.sent || disk.wait_synced(aof.sent).is_ok() {
-            return;
-        }
-        let answered: Vec<ClientId> = self.clients.flush.clone();
-        for id in answered {
-            let unsure = self
-                .clients
-                .get(id)
-                .is_some_and(|client| client.duty == Duty::Commands && !client.out.is_empty());
-            if unsure {
-                self.clients.close(id, Closing::Now);
-            }
         }
     }
 

@@ -67,6 +67,8 @@ impl Marks {
 pub struct Room {
     /// The member is a primary whose answers wait.
     on: bool,
+    /// `appendfsync always`: answers wait for this node's own disk.
+    strict: bool,
     /// Behind the last change of data in the stream.
     pub(super) data_end: u64,
     /// Connections with marks, by the offset of their first.
@@ -79,7 +81,27 @@ impl Engine {
     /// Whether answers wait for commit.
     #[inline]
     pub fn gates_output(&self) -> bool {
-        self.rooms.commit.on
+        self.rooms.commit.on || self.rooms.commit.strict
+    }
+
+    /// The offset of the stream up to which answers may go, if any may.
+    fn released(&mut self, now_us: u64) -> Option<u64> {
+        let committed = if self.rooms.commit.on {
+            self.rooms.member.member.released(now_us)?
+        } else {
+            u64::MAX
+        };
+        Some(committed.min(self.aof_fsynced()))
+    }
+
+    /// Answers wait for the disk from now on, or no more.
+    pub(super) fn disk_gates(&mut self, strict: bool) {
+        let was = std::mem::replace(&mut self.rooms.commit.strict, strict);
+        if strict && !was {
+            self.rooms.commit.data_end = self.stream_offset();
+        } else if was && !self.gates_output() {
+            self.free_outputs();
+        }
     }
 
     /// How much of a connection's output may be written. `now_us` was read after it was made.
@@ -96,11 +118,13 @@ impl Engine {
         if let Some(next) = client.marks.next() {
             room.waiting.remove(&(next, id));
         }
-        if let Some(committed) = self.rooms.member.member.released(now_us) {
-            client.marks.release(committed);
+        let released = self.released(now_us);
+        let Some(client) = self.clients.get_mut(id) else { return 0 };
+        if let Some(released) = released {
+            client.marks.release(released);
         }
         if let Some(next) = client.marks.next() {
-            room.waiting.insert((next, id));
+            self.rooms.commit.waiting.insert((next, id));
         }
         client.marks.free
     }
@@ -115,15 +139,16 @@ impl Engine {
 
     /// Once per turn: connections whose answers may go now are written to.
     pub(super) fn commit_turn(&mut self) {
-        if !self.rooms.commit.on {
+        if !self.gates_output() {
             return;
         }
         let now_us = self.now.mono_us;
-        let offset = self.stream_offset();
-        let member = &mut self.rooms.member.member;
-        member.note_stream(offset, now_us);
-        let Some(committed) = member.released(now_us) else { return };
-        let later = self.rooms.commit.waiting.split_off(&(committed + 1, ClientId::FIRST));
+        if self.rooms.commit.on {
+            let offset = self.stream_offset();
+            self.rooms.member.member.note_stream(offset, now_us);
+        }
+        let Some(released) = self.released(now_us) else { return };
+        let later = self.rooms.commit.waiting.split_off(&(released.saturating_add(1), ClientId::FIRST));
         for (_, id) in std::mem::replace(&mut self.rooms.commit.waiting, later) {
             self.clients.queue_flush(id);
         }
@@ -157,7 +182,7 @@ impl Engine {
             ("primary" | "limbo", _) if was => self.close_uncommitted(),
             _ => {}
         }
-        if was && !on {
+        if was && !self.gates_output() {
             self.free_outputs();
         }
     }

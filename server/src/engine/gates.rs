@@ -175,7 +175,12 @@ impl Engine {
         if let Some(multi) = &mut client.multi {
             multi.broken = true;
         }
+        let before = client.out.len();
         client.reply().error(error);
+        if self.gates_output() {
+            // A refusal depends on no data.
+            Self::exempt_output(client, before);
+        }
         Flow::Done
     }
 
