@@ -5,8 +5,8 @@
 //! [`file::load`], which reads the file and those that it includes.
 
 mod events;
-mod files;
 pub mod file;
+mod files;
 mod table;
 mod value;
 mod words;

@@ -148,7 +148,8 @@ impl Engine {
             self.rooms.member.member.note_stream(offset, now_us);
         }
         let Some(released) = self.released(now_us) else { return };
-        let later = self.rooms.commit.waiting.split_off(&(released.saturating_add(1), ClientId::FIRST));
+        let later =
+            self.rooms.commit.waiting.split_off(&(released.saturating_add(1), ClientId::FIRST));
         for (_, id) in std::mem::replace(&mut self.rooms.commit.waiting, later) {
             self.clients.queue_flush(id);
         }

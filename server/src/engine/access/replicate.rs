@@ -61,7 +61,9 @@ impl Engine {
 
     /// The users that came with a full resync or were loaded with the data.
     pub(in crate::engine) fn acl_loaded(&mut self, text: Option<&[u8]>) {
-        if let Some(text) = text.filter(|_| self.is_managed()) {
+        // By the directive: data are loaded before the member takes its role.
+        let managed = !self.config.cluster_uid.is_empty();
+        if let Some(text) = text.filter(|_| managed) {
             self.acl.amended = true;
             self.acl_adopt(text, true);
         }

@@ -263,10 +263,11 @@ impl Engine {
     }
 
     fn load_command(&mut self, client: &mut Client, args: Args<'_>) -> Result<(), String> {
-        let record = args.is(0, "ping")
-            || args.is(0, "replconf")
-            || args.get(1).is_some_and(|argument| argument.starts_with(RECORD_PREFIX));
-        if record {
+        if args.is(0, "ping") || args.is(0, "replconf") {
+            let record = args.get(1).filter(|argument| argument.starts_with(RECORD_PREFIX));
+            if let Some(argument) = record.filter(|_| !self.config.cluster_uid.is_empty()) {
+                self.acl_applied(argument);
+            }
             return Ok(());
         }
         let known = args.is(0, "select")

@@ -23,6 +23,8 @@ pub struct Aux {
     pub epoch: Option<String>,
     /// The file is the base of append-only files.
     pub aof_base: bool,
+    /// Users and their rules, as an ACL file.
+    pub acl: Option<Vec<u8>>,
 }
 
 /// What may be chosen about a stream.
@@ -83,7 +85,6 @@ impl Writer {
             string(&mut out, aux_field::ACL.as_bytes());
             string(&mut out, acl);
         }
-        Self { out, crc: 0, db: None }
         Self { out, crc: 0, db: None, form }
     }
 
