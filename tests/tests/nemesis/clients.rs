@@ -11,6 +11,7 @@ use tests::history::{Kind, Operation};
 use tests::load::Target;
 use tests::place::Place;
 use tests::resp::{Client, Value};
+use tests::wait;
 
 /// How many counters there are.
 pub const COUNTERS: u32 = 8;
@@ -18,6 +19,8 @@ pub const COUNTERS: u32 = 8;
 const PLACES: [&str; 4] = ["cp", "node1", "node2", "node3"];
 /// How long a client waits for a connection and for each answer, as the probe of a user would.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the first connection may take.
+const FIRST: Duration = Duration::from_secs(30);
 /// Between two operations of a client: the faults are the point, not the load.
 const BREATH: Duration = Duration::from_millis(5);
 
@@ -36,7 +39,10 @@ impl Clients {
     /// Counters start anew.
     pub fn start(target: &Target) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut client = Place::run(&target.place, || connect(target))?;
+        // The address of a Service that has just been made leads nowhere for a moment.
+        let mut client = wait::until("a first connection", FIRST, || {
+            target.place.run(|| connect(target)).map(Some)
+        })?;
         for counter in 0..COUNTERS {
             target.place.run(|| client.call(&["DEL", &name(counter)]).map(drop))?;
         }

@@ -23,8 +23,9 @@ pub fn start(state: &State, programs: &Path) -> Result<()> {
     })?;
     run("kube-controller-manager", controllers(state))?;
     run("kube-scheduler", scheduler(state))?;
-    // The API server reaches an admission webhook's Service by its ClusterIP.
-    node::start_proxy(state, programs, "cp", network::CONTROL)
+    // The API server reaches an admission webhook's Service by its ClusterIP. The control plane is no
+    // node itself.
+    node::start_proxy(state, programs, ("cp", &network::node(1)), network::CONTROL)
 }
 
 /// Waits until every node is Ready and the default service account exists.

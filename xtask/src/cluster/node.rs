@@ -24,7 +24,8 @@ pub fn start_all(state: &State, programs: &Path, pause: &Path) -> Result<()> {
         wait_containerd(state, number)?;
         import(state, number, pause)?;
         start_kubelet(state, programs, number)?;
-        start_proxy(state, programs, &network::node(number), &network::node_address(number))?;
+        let node = network::node(number);
+        start_proxy(state, programs, (&node, &node), &network::node_address(number))?;
     }
     Ok(())
 }
@@ -39,11 +40,17 @@ pub fn load_images(state: &State, archives: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Starts a kube-proxy in a namespace, known by `name`.
-pub fn start_proxy(state: &State, programs: &Path, name: &str, address: &str) -> Result<()> {
+/// Starts a kube-proxy in a namespace. It takes itself for the one of the node `host`, which must come
+/// to exist: until it does, or half a minute has passed, no Service is reachable there.
+pub fn start_proxy(
+    state: &State,
+    programs: &Path,
+    (name, host): (&str, &str),
+    address: &str,
+) -> Result<()> {
     let args = [
         format!("--kubeconfig={}", state.data("config/proxy").display()),
-        format!("--hostname-override={name}"),
+        format!("--hostname-override={host}"),
         format!("--cluster-cidr={}", network::PODS),
         "--proxy-mode=iptables".into(),
         // The table of connections is the machine's; its limits are not ours to set.
