@@ -143,6 +143,8 @@ pub struct Client {
     pub watching: Vec<(u32, Box<[u8]>)>,
     pub watch_broken: bool,
     pub subscriptions: Option<Box<crate::engine::pubsub::Subscriptions>>,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<crate::engine::tracking::Wishes>>,
     pub closing: Closing,
     /// Input not executed yet; it begins at the first byte of a command.
     pub input: Vec<u8>,
@@ -196,6 +198,7 @@ impl Client {
             watching: Vec::new(),
             watch_broken: false,
             subscriptions: None,
+            tracking: None,
             closing: Closing::No,
             input: Vec::new(),
             parser: Parser::default(),

@@ -35,6 +35,7 @@ pub mod replicate;
 pub mod run;
 #[cfg(test)]
 pub mod testing;
+pub mod tracking;
 pub mod waiting;
 
 use std::collections::VecDeque;
@@ -102,6 +103,8 @@ pub struct Engine {
     pub pause: Pause,
     pub blocking: Blocking,
     pub pubsub: PubSub,
+    /// Client-side caching.
+    pub tracking: tracking::Tracking,
     /// Users and their rights.
     pub acl: access::Acl,
     /// Keyspace notifications.
@@ -148,6 +151,7 @@ impl Engine {
             pause: Pause::default(),
             blocking: Blocking::default(),
             pubsub: PubSub::default(),
+            tracking: tracking::Tracking::default(),
             acl: access::Acl::default(),
             events: events::Events::default(),
             watched: run::Watched::default(),

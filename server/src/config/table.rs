@@ -110,6 +110,8 @@ directives! {
     maxclients: usize, "maxclients", "10000", live, 1 to UINT_MAX;
     protected_mode: bool, "protected-mode", "yes", live;
     requirepass: String, "requirepass", "", live;
+    /// Keys that are remembered for client-side caching; 0 is no bound.
+    tracking_table_max_keys: usize, "tracking-table-max-keys", "1000000", live;
     /// A file of users; empty for none.
     aclfile: String, "aclfile", "", fixed;
     acllog_max_len: usize, "acllog-max-len", "128", live;

@@ -55,6 +55,11 @@ impl Clients {
         slot.client.as_deref()
     }
 
+    /// The client with this serial number (`CLIENT ID`), but for the running one.
+    pub fn by_serial(&self, serial: u64) -> Option<ClientId> {
+        self.iter().find(|client| client.id.serial == serial).map(|client| client.id)
+    }
+
     #[inline]
     pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
         let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.serial == id.serial)?;

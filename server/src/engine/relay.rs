@@ -13,7 +13,7 @@ pub mod sessions;
 use std::collections::HashMap;
 
 use crate::client::{Client, ClientId, Closing, Duty, Hold};
-use crate::command::Command;
+use crate::command::{Command, lookup, subcommand};
 use crate::relay::Target;
 use crate::relay::link::{Credentials, Link};
 use crate::relay::session::{Session, encode};
@@ -59,6 +59,9 @@ struct Relayed {
     carried: Option<Session>,
     /// The node at the other end.
     target: Target,
+    /// Commands answered, and pushes to be repeated once so many are.
+    answered: u64,
+    repeats: Vec<(u64, Vec<u8>)>,
     /// When the other side must have opened the session, or given it back, in milliseconds.
     until_ms: Option<u64>,
 }
@@ -152,6 +155,7 @@ impl Engine {
     fn open_relay(&mut self, client: &mut Client, pending: Option<crate::relay::session::Pending>) {
         let Some(redirect) = &self.rooms.relays.redirect else { return };
         let target = redirect.target.clone();
+        self.tell_to_forget(client);
         let mut session = self.export(client);
         session.pending = pending;
         let credentials = self.relay_credentials();
@@ -159,7 +163,9 @@ impl Engine {
         let link = self.open_link(LinkOwner::Relay, &target.host, target.port);
         let until_ms = Some(self.now.mono_ms() + links::ANSWER_MS);
         let carried = Some(session);
-        let relayed = Relayed { link, account, hello, carried, target, until_ms };
+        let (answered, repeats) = (0, Vec::new());
+        let relayed =
+            Relayed { link, account, hello, carried, target, answered, repeats, until_ms };
         self.rooms.relays.by_link.insert(link, client.id);
         self.rooms.relays.relayed.insert(client.id, relayed);
         self.rooms.relays.refresh();
@@ -180,6 +186,19 @@ impl Engine {
             client.hold = Hold::Relayed;
         }
         self.clients.queue_flush(relayed.link);
+    }
+
+    /// A push may have overtaken answers that another node still owes this client: it comes once
+    /// more behind them.
+    pub(super) fn relay_repeats(&mut self, id: ClientId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(relayed) = self.rooms.relays.relayed.get_mut(&id)
+            && relayed.account.in_flight() > 0
+        {
+            let behind = relayed.answered + relayed.account.in_flight() as u64;
+            let mut push = Vec::new();
+            write(&mut push);
+            relayed.repeats.push((behind, push));
+        }
     }
 
     /// The member follows that primary now, or none: its clients belong there.
@@ -267,6 +286,13 @@ fn run_here(engine: &mut Engine, client: &mut Client, row: &'static Command) -> 
 }
 
 fn relay(engine: &mut Engine, client: &mut Client, args: Args<'_>) -> Redirected {
+    if client.tracking.is_some()
+        && let Some(row) = lookup(args.at(0)).and_then(|row| subcommand(row, args))
+    {
+        // Before it is read there: what changes then is told here.
+        engine.remember_keys(client, row, args);
+        Engine::caching_used(client, row);
+    }
     engine.forward(client, args);
     Redirected::Relayed
 }

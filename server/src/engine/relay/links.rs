@@ -64,7 +64,7 @@ impl Engine {
                     self.clients.queue_flush(id);
                 }
             }
-            Outcome::Answered(_) => self.relay_answered(id),
+            Outcome::Answered(count) => self.relay_answered(id, count),
             Outcome::State(state) => {
                 if let Some(client) = self.clients.get_mut(id) {
                     client.proto = if state.protocol == 3 { Proto::Resp3 } else { Proto::Resp2 };
@@ -89,11 +89,25 @@ impl Engine {
         }
     }
 
-    fn relay_answered(&mut self, id: ClientId) {
+    fn relay_answered(&mut self, id: ClientId, count: u64) {
         hooks::held_command_answered(self);
+        self.relay_repeat(id, count);
         let Some(relayed) = self.rooms.relays.relayed.get(&id) else { return };
         if relayed.account.in_flight() == 0 {
             self.relay_go_on(id);
+        }
+    }
+
+    /// Pushes that may have overtaken the answers which have come now.
+    fn relay_repeat(&mut self, id: ClientId, count: u64) {
+        let Some(relayed) = self.rooms.relays.relayed.get_mut(&id) else { return };
+        relayed.answered += count;
+        let answered = relayed.answered;
+        let due = relayed.repeats.iter().take_while(|(behind, _)| *behind <= answered).count();
+        let pushes: Vec<_> = relayed.repeats.drain(..due).collect();
+        if let Some(client) = self.clients.get_mut(id) {
+            pushes.iter().for_each(|(_, push)| client.out.extend_from_slice(push));
+            self.clients.queue_flush(id);
         }
     }
 
@@ -175,9 +189,21 @@ impl Engine {
     /// The client is not relayed any more; returns what the other side has not taken over.
     fn forget_relay(&mut self, id: ClientId) -> Option<Session> {
         let relayed = self.rooms.relays.relayed.remove(&id)?;
+        self.relayed_forgets(id);
         self.rooms.relays.by_link.remove(&relayed.link);
         self.rooms.relays.refresh();
         relayed.carried
+    }
+
+    /// Its way changes again: a client that keeps copies begins anew.
+    fn relayed_forgets(&mut self, id: ClientId) {
+        if self.tracking.is_on()
+            && let Some(mut client) = self.clients.take(id)
+        {
+            self.tell_to_forget(&mut client);
+            self.clients.put_back(client);
+            self.clients.queue_flush(id);
+        }
     }
 
     /// A relayed client has taken what it was answered: more of its answers may be read.
