@@ -2,6 +2,7 @@
 //! in `client/list.rs`, leading them elsewhere in `redirect.rs`.
 
 mod list;
+mod tracking;
 
 pub use list::line;
 
@@ -38,9 +39,13 @@ const SUBCOMMANDS: &[Command] = &[
     Command { handler: pause::pause, ..row("pause", -3, ADMIN, "Holds commands for a time.") },
     Command { handler: pause::unpause, ..row("unpause", 2, ADMIN, "Ends CLIENT PAUSE.") },
     Command { handler: unblock, ..row("unblock", -3, ADMIN, "Ends a blocked command.") },
-    Command { handler: tracking, ..row("tracking", -3, OPEN, "Client-side caching.") },
-    Command { handler: trackinginfo, ..row("trackinginfo", 2, OPEN, "Caching, if on.") },
-    Command { handler: getredir, ..row("getredir", 2, OPEN, "Caching's other client.") },
+    Command { handler: tracking::tracking, ..row("tracking", -3, OPEN, "Client-side caching.") },
+    Command { handler: tracking::info, ..row("trackinginfo", 2, OPEN, "Caching, if on.") },
+    Command {
+        handler: tracking::redirection,
+        ..row("getredir", 2, OPEN, "Caching's other client.")
+    },
+    Command { handler: tracking::caching, ..row("caching", 3, OPEN, "Caching of what is read.") },
     redirect::FORCE,
     redirect::MAINT_NOTIFICATIONS,
     Command { handler: help, ..row("help", 2, OPEN, "Lists the subcommands.") },
@@ -166,32 +171,6 @@ fn unblock(cx: &mut Context<'_>) -> Handled {
         .map(|client| client.id);
     let unblocked = found.is_some_and(|id| cx.engine.unblock(id, error.as_ref()));
     cx.client.reply().int(i64::from(unblocked));
-    Ok(())
-}
-
-fn tracking(cx: &mut Context<'_>) -> Handled {
-    if switch(cx)? {
-        return Err("ERR client-side caching is not offered by this version of the server".into());
-    }
-    cx.client.reply().ok();
-    Ok(())
-}
-
-fn trackinginfo(cx: &mut Context<'_>) -> Handled {
-    let mut reply = cx.client.reply();
-    reply.map(3);
-    reply.bulk(b"flags");
-    reply.set(1);
-    reply.bulk(b"off");
-    reply.bulk(b"redirect");
-    reply.int(-1);
-    reply.bulk(b"prefixes");
-    reply.array(0);
-    Ok(())
-}
-
-fn getredir(cx: &mut Context<'_>) -> Handled {
-    cx.client.reply().int(-1);
     Ok(())
 }
 

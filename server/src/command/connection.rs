@@ -239,6 +239,7 @@ fn reset(cx: &mut Context<'_>) -> Handled {
     client.multi = None;
     engine.unwatch(client);
     super::pubsub::forget(engine, client);
+    engine.untrack(client);
     client.db = 0;
     client.proto = Proto::Resp2;
     client.reply_mode = ReplyMode::On;

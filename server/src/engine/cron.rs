@@ -18,6 +18,7 @@ impl Engine {
     pub fn cron(&mut self) {
         self.expire_some();
         self.end_idle();
+        self.bound_tracking();
         self.forget_timers();
         self.look_at_memory();
         self.reckon_speed();
@@ -47,6 +48,7 @@ impl Engine {
             let expired = self.keyspace.expire_step(EXPIRE_SEGMENTS);
             self.note_expired();
             self.publish_events(None);
+            self.tell_changes(None);
             self.flush_outbox();
             if expired < EXPIRE_SEGMENTS {
                 break;

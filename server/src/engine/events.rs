@@ -8,7 +8,7 @@
 //! and never travel in the replication stream.
 //! Names and classes are those of <https://valkey.io/topics/notifications>.
 
-use crate::client::{Client, ClientId};
+use crate::client::{Client, ClientId, ReplyMode};
 use crate::config::EventClasses as Class;
 use crate::glob;
 use crate::resp::Reply;
@@ -184,10 +184,11 @@ impl Engine {
         receivers.len()
     }
 
-    /// The end of a top-level command: pushes for its own client follow its reply.
+    /// The end of a top-level command: pushes for its own client follow its reply, also one that
+    /// is left out ([`Engine::execute_silently`] appends them).
     #[inline]
     pub(super) fn append_own_pushes(&mut self, client: &mut Client) {
-        if !self.events.own.is_empty() {
+        if !self.events.own.is_empty() && client.reply_mode == ReplyMode::On {
             client.out.append(&mut self.events.own);
         }
     }

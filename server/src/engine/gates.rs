@@ -57,6 +57,7 @@ impl Engine {
                 }
             }
         }
+        client.out.append(&mut self.events.own);
         flow
     }
 

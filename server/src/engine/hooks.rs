@@ -56,6 +56,9 @@ fn drain_queued(engine: &mut Engine) {
     for (db, key) in engine.keyspace.take_expired() {
         engine.stats.expired_keys += 1;
         engine.note_expired_key(db, &key);
+        if engine.tracking.is_on() {
+            engine.tracking.changed(Some(&key), None);
+        }
         if stream_is_open(engine) {
             engine.outbox.push(db, [b"DEL".as_slice(), &key]);
         }

@@ -44,6 +44,19 @@ pub fn run_row(cx: &mut Context<'_>) {
         cx.engine.outbox.push(db, cx.args.iter());
     }
     cx.engine.publish_events(Some(cx.client));
+    if cx.engine.tracking.is_on() {
+        track_row(cx);
+    }
+}
+
+/// Tells what the command changed, and remembers what it read.
+#[cold]
+fn track_row(cx: &mut Context<'_>) {
+    cx.engine.tell_changes(Some(cx.client));
+    if !cx.from_primary {
+        cx.engine.remember_keys(cx.client, cx.row, cx.args);
+        Engine::caching_used(cx.client, cx.row);
+    }
 }
 
 /// Asks for the keys of a command that only reads, before it runs. `OBJECT` looks without a trace.
@@ -157,12 +170,18 @@ impl Engine {
         if !self.watched.keys.is_empty() {
             self.touch_watched(Some(client), db, key);
         }
+        if self.tracking.is_on() {
+            self.tracking.changed(Some(key), Some(client.id));
+        }
     }
 
     /// As [`Self::touch`], for a change that no command made (eviction).
     pub fn touch_by_server(&mut self, running: Option<&mut Client>, db: usize, key: &[u8]) {
         if !self.watched.keys.is_empty() {
             self.touch_watched(running, db, key);
+        }
+        if self.tracking.is_on() {
+            self.tracking.changed(Some(key), None);
         }
     }
 
@@ -179,6 +198,9 @@ impl Engine {
 
     /// Breaks every WATCH of a database (FLUSHDB, SWAPDB), or of all.
     pub fn touch_all(&mut self, client: &mut Client, db: Option<usize>) {
+        if self.tracking.is_on() {
+            self.tracking.changed(None, None);
+        }
         for ((watched_db, _), watchers) in &self.watched.keys {
             if db.is_some_and(|db| db as u32 != *watched_db) {
                 continue;

@@ -344,6 +344,8 @@ impl Engine {
         self.run_resumed();
         let again = hooks::turn(self);
         self.run_resumed();
+        self.tell_changes(None);
+        self.tell_broadcasts();
         self.seal_sessions();
         again
     }
@@ -357,6 +359,7 @@ impl Engine {
         self.forget_blocked(&mut client);
         self.unwatch(&mut client);
         crate::command::pubsub::forget(self, &mut client);
+        self.untrack(&mut client);
         if client.hold == Hold::Paused {
             self.held.retain(|held| *held != id);
         }

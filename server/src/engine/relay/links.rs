@@ -106,7 +106,9 @@ impl Engine {
         let due = relayed.repeats.iter().take_while(|(behind, _)| *behind <= answered).count();
         let pushes: Vec<_> = relayed.repeats.drain(..due).collect();
         if let Some(client) = self.clients.get_mut(id) {
-            pushes.iter().for_each(|(_, push)| client.out.extend_from_slice(push));
+            for (_, push) in pushes {
+                client.out.extend_from_slice(&push);
+            }
             self.clients.queue_flush(id);
         }
     }
