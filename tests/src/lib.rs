@@ -3,6 +3,7 @@
 pub mod clients;
 pub mod cluster;
 pub mod conformance;
+pub mod fuzz;
 pub mod history;
 pub mod ledger;
 pub mod load;

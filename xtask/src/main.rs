@@ -10,6 +10,7 @@ mod compile;
 mod conformance;
 mod digest;
 mod drill;
+mod fuzz;
 mod golang;
 mod image;
 mod licenses;
@@ -55,6 +56,8 @@ enum Command {
     Nemesis(nemesis::Args),
     /// Commands and replies beside Valkey's.
     Conformance(conformance::Args),
+    /// Mutations against the server's readers, and random commands beside Valkey's.
+    Fuzz(fuzz::Args),
     /// The server's processor time per command, beside Valkey's.
     Bench(bench::Args),
     /// OCI archives of operator and server.
@@ -75,6 +78,7 @@ impl Command {
             Self::Soak(_) => "soak",
             Self::Nemesis(_) => "nemesis",
             Self::Conformance(_) => "conformance",
+            Self::Fuzz(_) => "fuzz",
             Self::Bench(_) => "bench",
             Self::Image => "image",
             Self::Peers => "peers",
@@ -91,6 +95,7 @@ impl Command {
             Self::Soak(args) => soak::run(args),
             Self::Nemesis(args) => nemesis::run(args),
             Self::Conformance(args) => conformance::run(args),
+            Self::Fuzz(args) => fuzz::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Image => image::run(),
             Self::Peers => peers::run(),

@@ -104,17 +104,17 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 /// What shows a key's value, by the beginning of its name.
-const READS: &[&str] =
+pub const READS: &[&str] =
     &["GET", "LRANGE * 0 -1", "HGETALL", "SMEMBERS", "ZRANGE * 0 -1 WITHSCORES", "XRANGE * - +"];
 
 /// One command of the peer.
-struct Subject {
+pub struct Subject {
     /// Its words: one, or two for a subcommand.
-    name: Vec<String>,
+    pub name: Vec<String>,
     arity: i64,
-    check: Check,
-    writes: bool,
-    arguments: Vec<Reply>,
+    pub check: Check,
+    pub writes: bool,
+    pub arguments: Vec<Reply>,
 }
 
 pub fn run(mut pair: Pair, outcome: &mut Outcome) -> Result<()> {
@@ -134,7 +134,8 @@ pub fn run(mut pair: Pair, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-fn subjects(pair: &mut Pair) -> Vec<Subject> {
+/// The commands that the peer tells of, but for those that are left out.
+pub fn subjects(pair: &mut Pair) -> Vec<Subject> {
     let [_, info] = pair.both(&["COMMAND", "INFO"]);
     let [_, docs] = pair.both(&["COMMAND", "DOCS"]);
     let mut found = Vec::new();
@@ -292,15 +293,15 @@ fn fill(argument: &Reply, key: &str, number: &str, choice: usize, words: &mut Ve
     }
 }
 
-fn has_key(argument: &Reply) -> bool {
+pub fn has_key(argument: &Reply) -> bool {
     let inner = field(argument, "arguments");
     text_of(argument, "type") == "key" || inner.is_some_and(|inner| inner.items.iter().any(has_key))
 }
 
-fn is(argument: &Reply, flag: &str) -> bool {
+pub fn is(argument: &Reply, flag: &str) -> bool {
     field(argument, "flags").is_some_and(|flags| flags.items.iter().any(|own| text(own) == flag))
 }
 
-fn text_of(argument: &Reply, name: &str) -> String {
+pub fn text_of(argument: &Reply, name: &str) -> String {
     field(argument, name).map(text).unwrap_or_default()
 }

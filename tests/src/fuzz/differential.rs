@@ -1,0 +1,191 @@
+//! Random sequences of the commands that both servers have, from the peer's own table: equal
+//! replies, and equal data in the end.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::Plan;
+use super::chance::Chance;
+use crate::conformance::generated::{READS, Subject, has_key, is, subjects, text_of};
+use crate::conformance::introspect::{field, text};
+use crate::conformance::pair::{Check, Pair, difference};
+use crate::wire::Reply;
+
+/// Commands of one sequence.
+const LENGTH: usize = 200;
+const KEYS: &[&str] = &["k1", "k2", "k3", "k4", "k5"];
+const WORDS: &[&str] = &["a", "b", "c", "1", "2", "10", "3.5", "xyzzy", ""];
+const NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "1",
+    "2",
+    "2",
+    "3",
+    "5",
+    "10",
+    "-1",
+    "-2",
+    "100",
+    "1.5",
+    "x",
+    "9223372036854775807",
+    "-9223372036854775808",
+];
+/// Far enough away that nothing expires while it runs.
+const TIMES: &[&str] = &["100000", "200000", "-1", "0", "x"];
+const MOMENTS: &[&str] = &["99999999999", "99999999998", "1", "-1"];
+
+/// What the sequences came to.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Commands that were compared.
+    pub runs: u64,
+    pub differences: Vec<String>,
+}
+
+pub fn run(server: &Path, valkey: &Path, plan: &Plan) -> Result<Compared> {
+    let mut pair = Pair::start(server, valkey)?;
+    pair.reset("3")?;
+    let mut subjects: Vec<Subject> = subjects(&mut pair).into_iter().filter(takes_part).collect();
+    keep_those_of_both(&mut pair, &mut subjects);
+    let mut compared = Compared::default();
+    let begun = Instant::now();
+    let mut run = plan.run.unwrap_or(0);
+    while begun.elapsed() < plan.each && compared.differences.len() < 10 {
+        let mut chance = Chance::of(plan.seed, run);
+        pair.reset(if run.is_multiple_of(2) { "2" } else { "3" })?;
+        let place = format!("--target differential --seed {} --run {run}", plan.seed);
+        sequence(&mut pair, &subjects, &mut chance, &place, &mut compared);
+        run += 1;
+        if plan.run.is_some() {
+            break;
+        }
+    }
+    Ok(compared)
+}
+
+/// A command that one of them lacks is a matter of the conformance.
+fn keep_those_of_both(pair: &mut Pair, subjects: &mut Vec<Subject>) {
+    let names: Vec<String> = subjects.iter().map(|subject| subject.name.join("|")).collect();
+    let mut ask = vec!["COMMAND", "INFO"];
+    ask.extend(names.iter().map(String::as_str));
+    let [ours, _] = pair.both(&ask);
+    let mut known = ours.items.iter().map(|row| !row.items.is_empty());
+    subjects.retain(|_| known.next().unwrap_or(false));
+}
+
+/// Commands on keys whose effect does not depend on chance or on the moment.
+fn takes_part(subject: &Subject) -> bool {
+    let name = subject.name[0].as_str();
+    let waits = name.starts_with("BL") || name.starts_with("BR") || name.starts_with("BZ");
+    let by_chance = subject.writes && subject.check == Check::Kind && name != "XADD";
+    !waits && !by_chance && subject.arguments.iter().any(has_key)
+}
+
+fn sequence(
+    pair: &mut Pair,
+    subjects: &[Subject],
+    chance: &mut Chance,
+    place: &str,
+    compared: &mut Compared,
+) {
+    let mut batch = Vec::new();
+    let mut checks = Vec::new();
+    for _ in 0..LENGTH {
+        let subject = &subjects[chance.below(subjects.len())];
+        batch.push(words(subject, chance));
+        checks.push(check(subject));
+    }
+    for key in KEYS {
+        for read in READS {
+            let line = match read.split_once('*') {
+                Some((command, rest)) => format!("{command}{key}{rest}"),
+                None => format!("{read} {key}"),
+            };
+            batch.push(line.split(' ').map(str::to_owned).collect());
+            checks.push(Check::AnyOrder);
+        }
+    }
+    let replies = pair.batch(&batch);
+    for ((line, check), replies) in batch.iter().zip(checks).zip(&replies) {
+        compared.runs += 1;
+        if !check.holds(replies) {
+            let line: Vec<&str> = line.iter().map(String::as_str).collect();
+            compared.differences.push(difference(place, &line, replies));
+            // What follows in this sequence follows from it.
+            return;
+        }
+    }
+}
+
+/// A moment that was given as a time from now differs by the time between the two servers.
+fn check(subject: &Subject) -> Check {
+    let name = subject.name[0].as_str();
+    if name.ends_with("EXPIRETIME") || name == "XADD" { Check::Kind } else { subject.check }
+}
+
+fn words(subject: &Subject, chance: &mut Chance) -> Vec<String> {
+    let mut words = subject.name.clone();
+    // `GT` and `LT` compare moments that lie on both sides of a millisecond.
+    let plain = subject.name[0].contains("EXPIRE");
+    for argument in &subject.arguments {
+        if text_of(argument, "token") == "BLOCK" {
+            continue;
+        }
+        let optional = is(argument, "optional");
+        if !optional || (!plain && chance.one_in(4)) {
+            let repeats = if is(argument, "multiple") { 1 + chance.below(3) } else { 1 };
+            for repeat in 0..repeats {
+                fill(argument, repeat == 0, chance, &mut words);
+            }
+        }
+    }
+    if chance.one_in(50) {
+        words.pop();
+    }
+    words
+}
+
+fn fill(argument: &Reply, first: bool, chance: &mut Chance, words: &mut Vec<String>) {
+    let kind = text_of(argument, "type");
+    let name = text_of(argument, "name");
+    if let Some(token) = field(argument, "token")
+        && (first || is(argument, "multiple_token"))
+    {
+        // An id that the server makes is made of the time.
+        let made = text(token) == "*";
+        words.push(if made {
+            format!("{}-{}", chance.below(9), chance.below(9))
+        } else {
+            text(token)
+        });
+    }
+    let inner = field(argument, "arguments").map(|list| list.items.as_slice()).unwrap_or_default();
+    match kind.as_str() {
+        "pure-token" => {}
+        "oneof" if inner.is_empty() => {}
+        "oneof" => fill(&inner[chance.below(inner.len())], true, chance, words),
+        "block" => {
+            for part in inner {
+                if !is(part, "optional") || chance.one_in(4) {
+                    fill(part, true, chance, words);
+                }
+            }
+        }
+        "key" => words.push(chance.pick(KEYS).to_owned()),
+        "unix-time" => words.push(chance.pick(MOMENTS).to_owned()),
+        "integer" if name.contains("seconds") || name == "ttl" => {
+            words.push(chance.pick(TIMES).to_owned());
+        }
+        "integer" | "double" => words.push(chance.pick(NUMBERS).to_owned()),
+        "pattern" => words.push("*".to_owned()),
+        _ => {
+            let ids = ["id", "start", "end", "lastid", "last-id"].contains(&name.as_str());
+            let word = chance.pick(WORDS).to_owned();
+            words.push(if ids { format!("{}-{}", chance.below(9), chance.below(9)) } else { word });
+        }
+    }
+}
