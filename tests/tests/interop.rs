@@ -59,6 +59,27 @@ fn strings(value: Value) -> Result<Vec<String>> {
     }
 }
 
+/// What XINFO tells of a stream, in one row, without what each node has for itself: when it saw
+/// the consumers, how it holds the entries, and a lag that not every server reckons alike.
+fn stream_facts(value: Value, out: &mut Vec<String>) -> Result<()> {
+    const OWN: [&str; 5] =
+        ["seen-time", "active-time", "radix-tree-keys", "radix-tree-nodes", "lag"];
+    match value {
+        Value::Array(items) => {
+            let mut items = items.into_iter();
+            while let Some(item) = items.next() {
+                match &item {
+                    Value::Text(name) if OWN.contains(&name.as_str()) => drop(items.next()),
+                    _ => stream_facts(item, out)?,
+                }
+            }
+            out.push("end".into());
+        }
+        other => out.push(other.text()?),
+    }
+    Ok(())
+}
+
 fn contents(server: &Server) -> Result<Contents> {
     let mut client = server.client()?;
     let mut all = Contents::new();
@@ -66,6 +87,13 @@ fn contents(server: &Server) -> Result<Contents> {
         client.say(&format!("SELECT {db}"))?;
         for key in strings(client.say("KEYS *")?)? {
             let kind = client.call(&["TYPE", &key])?.text()?;
+            if kind == "stream" {
+                let mut facts = Vec::new();
+                let full = client.call(&["XINFO", "STREAM", &key, "FULL", "COUNT", "0"])?;
+                stream_facts(full, &mut facts)?;
+                all.insert((db, key), (kind, facts, -1));
+                continue;
+            }
             let mut value = strings(match kind.as_str() {
                 "string" => client.call(&["GET", &key])?,
                 "list" => client.call(&["LRANGE", &key, "0", "-1"])?,
@@ -138,6 +166,7 @@ fn fill(server: &Server) -> Result<()> {
             client.call(&["RPUSH", &format!("list:{count}"), &"y".repeat(9000)])?;
             client.call(&["SADD", &format!("ints:{count}"), "no-number"])?;
         }
+        fill_streams(&mut client)?;
         run(&mut client, "SADD only-ints 1 2 3 -70000 5000000000")?;
         run(&mut client, "ZADD ends inf above -inf below 1e300 large 0.1 tenth")?;
         run(&mut client, "PEXPIREAT text 4102444800123")?;
@@ -148,11 +177,34 @@ fn fill(server: &Server) -> Result<()> {
     Ok(())
 }
 
+/// Streams of one and of many blocks, with deleted entries, groups and what was delivered.
+fn fill_streams(client: &mut Client) -> Result<()> {
+    for i in 0..350 {
+        run(client, &format!("XADD stream * temperature {i} place hall-{}", i % 7))?;
+        run(client, &format!("XADD mixed {}-{} field{} -9000000000 x {i}", i + 1, i % 5, i % 3))?;
+    }
+    client.call(&["XADD", "mixed", "9000-1", "long", &"z".repeat(5000), "empty", ""])?;
+    run(client, "XADD trimmed MAXLEN 0 5-5 f v")?;
+    run(client, "XGROUP CREATE none g $ MKSTREAM")?;
+    run(client, "XDEL mixed 3-2 4-3 120-4 351-0")?;
+    run(client, "XTRIM stream MAXLEN ~ 200")?;
+    run(client, "XTRIM mixed MINID 150")?;
+    run(client, "XGROUP CREATE mixed readers 0")?;
+    run(client, "XGROUP CREATE mixed later 170 ENTRIESREAD 20")?;
+    run(client, "XGROUP CREATECONSUMER mixed readers idle")?;
+    run(client, "XREADGROUP GROUP readers alice COUNT 30 STREAMS mixed >")?;
+    run(client, "XREADGROUP GROUP readers bob COUNT 20 STREAMS mixed >")?;
+    run(client, "XREADGROUP GROUP later carol COUNT 3 NOACK STREAMS mixed >")?;
+    run(client, "XDEL mixed 151-0 155-4 200-4")
+}
+
 /// Writes of many kinds that the stream carries; `round` makes them differ.
 fn write(server: &Server, round: u32) -> Result<()> {
     let mut client = server.client()?;
     for db in [1, 0, 2] {
         run(&mut client, &format!("SELECT {db}"))?;
+        // There from the second round on.
+        client.say("XGROUP CREATE numbered workers 0 MKSTREAM")?;
         for line in [
             format!("SET live:{round} {round}"),
             "INCRBY counter 5".into(),
@@ -173,6 +225,16 @@ fn write(server: &Server, round: u32) -> Result<()> {
             "ZINCRBY board 1.25 q".into(),
             "ZPOPMIN board".into(),
             format!("SUNIONSTORE union:{round} tags only-ints"),
+            format!("XADD log * round {round}"),
+            format!("XADD log MAXLEN ~ 2 * round {round} and more"),
+            format!("XADD numbered {round}-* f v"),
+            format!("XADD numbered {round}-* f w"),
+            "XREADGROUP GROUP workers one COUNT 1 STREAMS numbered >".into(),
+            "XREADGROUP GROUP workers two NOACK COUNT 1 STREAMS numbered >".into(),
+            "XCLAIM numbered workers three 0 0-0 1-0 2-0 FORCE JUSTID".into(),
+            "XAUTOCLAIM numbered workers four 0 2-0 COUNT 2".into(),
+            format!("XACK numbered workers {round}-1"),
+            "XDEL numbered 2-0".into(),
             "EXPIRE counter 500000".into(),
             "PERSIST counter".into(),
             "DEL int:3".into(),
