@@ -336,3 +336,6 @@ pub fn write(out: &mut Vec<u8>, stream: &Stream) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
