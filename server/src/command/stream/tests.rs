@@ -180,7 +180,7 @@ fn cve_2025_62507_many_ids() {
     bench.ask(client, "XADD s 1-1 f v");
     bench.ask(client, "XGROUP CREATE s g 0");
     bench.ask(client, "XREADGROUP GROUP g a STREAMS s >");
-    let ids: String = (1..=5000).map(|i| format!(" {i}-1")).collect();
+    let ids = (1..=5000).fold(String::new(), |ids, i| format!("{ids} {i}-1"));
     assert_eq!(bench.ask(client, &format!("XCLAIM s g b 0{ids}")), "*1 *2 $3 1-1 *2 $1 f $1 v");
     assert_eq!(bench.ask(client, &format!("XACK s g{ids}")), ":1");
     assert_eq!(bench.ask(client, &format!("XDEL s{ids}")), ":1");
