@@ -91,7 +91,7 @@ fn a_failed_save_is_told_and_tears_nothing() -> Result<()> {
     let file = server.directory.join("dump.rdb");
     let whole = fs::read(&file)?;
     // A full disk: the name of the temporary file leads to the device that is always full.
-    let temporary = server.directory.join(format!("temp-redisha-{}-save", server.pid()));
+    let temporary = server.directory.join(format!("temp-redisha-{}-save-1", server.pid()));
     std::os::unix::fs::symlink("/dev/full", &temporary)?;
     ok(&mut client, "SET k new")?;
     let answer = client.say("SAVE")?;

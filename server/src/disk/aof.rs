@@ -143,6 +143,9 @@ impl AofDisk for Folder {
 
     fn set_policy(&mut self, policy: Fsync) {
         self.shared.policy.store(policy as u8, Ordering::Relaxed);
+        // What was written under the old policy must not wait for the next write: answers may.
+        self.tickets += 1;
+        self.send(Work::Sync(self.tickets));
     }
 
     fn synced(&self) -> u64 {
@@ -267,7 +270,7 @@ impl Writer {
         let mut failed = false;
         while let Err(error) = work(self) {
             failed = true;
-            self.shared.set_error(Some(error.to_string()));
+            self.shared.set_error(Some(super::reason(&error)));
             std::thread::sleep(RETRY);
         }
         if failed {

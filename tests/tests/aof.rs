@@ -1,0 +1,365 @@
+//! Append-only files: what a killed server has, what stock servers read, torn tails, full disks.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::resp::{Client, Value};
+use tests::server::{Server, free_port};
+use tests::{programs, wait};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const ALWAYS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+const ON: [&str; 2] = ["--appendonly", "yes"];
+
+fn ok(client: &mut Client, line: &str) -> Result<()> {
+    let answer = client.say(line)?;
+    ensure!(!matches!(answer, Value::Error(_)), "{line}: {answer:?}");
+    Ok(())
+}
+
+fn text(server: &Server, line: &str) -> Result<String> {
+    server.client()?.say(line)?.text()
+}
+
+fn stock(variable: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    if path.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{variable} is not set");
+        eprintln!("SKIPPED: {variable} is not set");
+    }
+    path
+}
+
+/// The files of the folder whose names end so, in order.
+fn files(directory: &Path, end: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory.join("appendonlydir"))? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(end) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// With `appendfsync always` an answer means that the write is on the disk: whoever is killed at any
+/// moment must have every write that it answered, in whole transactions, also in a rewrite.
+#[test]
+fn a_killed_server_has_every_write_that_it_answered() -> Result<()> {
+    let mut server = Server::start("killed", &ALWAYS)?;
+    for round in 1..=3 {
+        let mut client = server.client()?;
+        for i in 0..400 {
+            client.send(&["INCR", "n"])?;
+            client.send(&["MULTI"])?;
+            client.send(&["INCR", "a"])?;
+            client.send(&["INCR", "b"])?;
+            client.send(&["EXEC"])?;
+            if i == 200 {
+                client.send(&["BGREWRITEAOF"])?;
+            }
+        }
+        let mut answered = 0;
+        for _ in 0..1500 {
+            if let Value::Int(n) = client.receive()? {
+                answered = n;
+            }
+        }
+        server = server.again("killed-again", &ALWAYS)?;
+        let value = |key: &str| -> Result<i64> {
+            Ok(server.client()?.call(&["GET", key])?.text()?.parse()?)
+        };
+        let n = value("n")?;
+        ensure!(n >= answered, "round {round}: {answered} answered, {n} kept");
+        ensure!(value("a")? == value("b")?, "round {round}: half a transaction");
+    }
+    Ok(())
+}
+
+fn fill(client: &mut Client) -> Result<()> {
+    for line in [
+        "SET text value",
+        "SET timed v PXAT 4102444800123",
+        "RPUSH list a b c",
+        "SADD set a b",
+        "HSET hash f v g w",
+        "ZADD zset 1.5 m -inf n",
+        "XADD stream 5-1 f v",
+        "SELECT 3",
+        "SET other 3",
+        "SELECT 0",
+    ] {
+        ok(client, line)?;
+    }
+    Ok(())
+}
+
+fn check_filled(server: &Server, who: &str) -> Result<()> {
+    let mut client = server.client()?;
+    for (line, want) in [
+        ("GET text", "value"),
+        ("PEXPIRETIME timed", "4102444800123"),
+        ("LINDEX list 2", "c"),
+        ("SISMEMBER set b", "1"),
+        ("HGET hash g", "w"),
+        ("ZSCORE zset m", "1.5"),
+        ("XLEN stream", "1"),
+    ] {
+        let got = match client.say(line)? {
+            Value::Int(n) => n.to_string(),
+            other => other.text()?,
+        };
+        ensure!(got == want, "{who}: {line} is {got}");
+    }
+    ok(&mut client, "SELECT 3")?;
+    ensure!(client.say("GET other")?.text()? == "3", "{who}");
+    Ok(())
+}
+
+/// Starts a program on a copy of what another left, which is killed.
+fn on_copy(of: &Path, program: &Path, name: &str) -> Result<Server> {
+    let copy = std::env::temp_dir().join(format!("redisha-aof-{name}-{}", std::process::id()));
+    fs::create_dir_all(copy.join("appendonlydir"))?;
+    for entry in fs::read_dir(of.join("appendonlydir"))? {
+        let path = entry?.path();
+        let to = copy.join("appendonlydir").join(path.file_name().context("a file")?);
+        fs::copy(&path, to)?;
+    }
+    let dir = copy.to_string_lossy().into_owned();
+    Server::start_program(program, name, &["--appendonly", "yes", "--dir", &dir])
+}
+
+#[test]
+fn stock_servers_read_our_files_and_we_read_theirs() -> Result<()> {
+    for preamble in ["yes", "no"] {
+        for variable in ["REDISHA_VALKEY", "REDISHA_REDIS"] {
+            let Some(program) = stock(variable) else { continue };
+            let who = format!("{variable}-{preamble}");
+            let ours = Server::start("ours", &["--aof-use-rdb-preamble", preamble])?;
+            let mut client = ours.client()?;
+            fill(&mut client)?;
+            ok(&mut client, "CONFIG SET appendonly yes")?;
+            wait::until("the first rewrite is over", PATIENCE, || {
+                Ok((ours.info("aof_pending_rewrite")? == "0").then_some(()))
+            })?;
+            ok(&mut client, "SET ours 1")?;
+            client.call(&["SHUTDOWN"]).ok();
+            let stock = on_copy(&ours.directory, &program, &format!("stock-{who}"))?;
+            check_filled(&stock, &who)?;
+            ensure!(text(&stock, "GET ours")? == "1", "{who}");
+            let mut client = stock.client()?;
+            ok(&mut client, "SET theirs 2")?;
+            let dir = client.call(&["CONFIG", "GET", "dir"])?;
+            let Value::Array(pair) = dir else { anyhow::bail!("{dir:?}") };
+            let dir = PathBuf::from(pair[1].clone().text()?);
+            client.call(&["SHUTDOWN"]).ok();
+            drop(stock);
+            let again = on_copy(&dir, &programs::server(), &format!("again-{who}"))?;
+            check_filled(&again, &who)?;
+            ensure!(
+                text(&again, "GET ours")? == "1" && text(&again, "GET theirs")? == "2",
+                "{who}"
+            );
+            // What a stock server wrote is in no stream of ours: nobody may go on from there.
+            ensure!(again.info("second_repl_offset")? == "-1", "{who}: a position is claimed");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_files_can_be_turned_off_and_on() -> Result<()> {
+    let server = Server::start("on-off", &ON)?;
+    let mut client = server.client()?;
+    ok(&mut client, "SET first 1")?;
+    ok(&mut client, "CONFIG SET appendonly no")?;
+    ok(&mut client, "SET unwritten 2")?;
+    ensure!(server.info("aof_enabled")? == "0");
+    ok(&mut client, "CONFIG SET appendonly yes")?;
+    wait::until("the first rewrite is over", PATIENCE, || {
+        Ok((server.info("aof_pending_rewrite")? == "0").then_some(()))
+    })?;
+    ok(&mut client, "CONFIG SET appendfsync always")?;
+    ok(&mut client, "SET last 3")?;
+    ensure!(files(&server.directory, ".rdb")?.len() == 1, "old files are removed");
+    let server = server.again("on-again", &ON)?;
+    for (key, value) in [("first", "1"), ("unwritten", "2"), ("last", "3")] {
+        ensure!(text(&server, &format!("GET {key}"))? == value, "{key}");
+    }
+    Ok(())
+}
+
+/// Runs a server that must not start; answers what it said.
+fn refused(directory: &Path, directives: &[&str]) -> Result<String> {
+    let port = free_port()?.to_string();
+    let mut child = Command::new(programs::server())
+        .args(["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes", "--dir"])
+        .arg(directory)
+        .args(directives)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let ended = wait::until("the server ends", PATIENCE, || Ok(child.try_wait()?));
+    if ended.is_err() {
+        child.kill()?;
+    }
+    let output = child.wait_with_output()?;
+    ensure!(!ended?.success(), "it ended as if all were well");
+    Ok(String::from_utf8(output.stderr)?)
+}
+
+#[test]
+fn a_torn_tail_is_cut_with_a_message_and_corruption_is_refused() -> Result<()> {
+    let mut server = Server::start("torn", &ALWAYS)?;
+    let mut client = server.client()?;
+    ok(&mut client, "SET k 1")?;
+    ok(&mut client, "MULTI")?;
+    ok(&mut client, "SET k 2")?;
+    ok(&mut client, "SET k 3")?;
+    ok(&mut client, "EXEC")?;
+    client.call(&["SHUTDOWN"]).ok();
+    ensure!(server.ended().success(), "{}", server.log());
+    let last = files(&server.directory, ".incr.aof")?.pop().context("an incremental file")?;
+    let whole = fs::read(&last)?;
+    fs::write(&last, &whole[..whole.len() - 3])?;
+    let said = refused(&server.directory, &["--aof-load-truncated", "no"])?;
+    ensure!(said.contains("Unexpected end of file") && said.contains(".incr.aof"), "{said}");
+    let name = last.file_name().context("a file")?.to_string_lossy().into_owned();
+    let mut server = server.again("torn-again", &ALWAYS)?;
+    ensure!(text(&server, "GET k")? == "1", "half a transaction was executed");
+    let log = server.log();
+    ensure!(log.contains("truncating the AOF at offset") && log.contains(&name), "{log}");
+    let mut client = server.client()?;
+    ok(&mut client, "SET k 4")?;
+    client.call(&["SHUTDOWN"]).ok();
+    ensure!(server.ended().success(), "{}", server.log());
+    let mut bytes = fs::read(&last)?;
+    let at = bytes.windows(4).position(|w| w == b"*3\r\n").context("a command")?;
+    bytes[at] = b'?';
+    fs::write(&last, &bytes)?;
+    let said = refused(&server.directory, &[])?;
+    ensure!(said.contains(&format!("offset {at}")) && said.contains(&name), "{said}");
+    Ok(())
+}
+
+/// The files are the stream: a killed replica, which saved nothing, asks for the rest only, and so
+/// do the replicas of a killed primary.
+#[test]
+fn a_killed_node_is_followed_by_a_partial_resync() -> Result<()> {
+    let primary = Server::start("aof-primary", &ALWAYS)?;
+    let source = format!("127.0.0.1 {}", primary.port);
+    let follow = [&ALWAYS[..], &["--replicaof", &source]].concat();
+    let replica = Server::start("aof-replica", &follow)?;
+    let level = |replica: &Server, primary: &Server| {
+        wait::until("the replica is level", PATIENCE, || {
+            let up = replica.info("master_link_status")? == "up";
+            let same = replica.info("master_repl_offset")? == primary.info("master_repl_offset")?;
+            let synced = replica.info("redisha_aof_synced_offset").unwrap_or_default();
+            let durable = synced == replica.info("master_repl_offset")?;
+            Ok((up && same && durable).then_some(()))
+        })
+    };
+    let mut client = primary.client()?;
+    ok(&mut client, "SET before 1")?;
+    level(&replica, &primary)?;
+    let full = primary.info("sync_full")?;
+    let replica = replica.again("aof-replica-again", &follow)?;
+    ok(&mut client, "SET between 2")?;
+    level(&replica, &primary)?;
+    ensure!(primary.info("sync_full")? == full, "the replica took a snapshot again");
+
+    let primary = primary.again("aof-primary-again", &ALWAYS)?;
+    ok(&mut primary.client()?, "SET later 3")?;
+    ok(&mut replica.client()?, &format!("REPLICAOF 127.0.0.1 {}", primary.port))?;
+    level(&replica, &primary)?;
+    ensure!(primary.info("sync_full")? == "0", "the restarted primary sent a snapshot");
+    for (key, value) in [("before", "1"), ("between", "2"), ("later", "3")] {
+        ensure!(text(&replica, &format!("GET {key}"))? == value, "{key}");
+    }
+    Ok(())
+}
+
+/// Who asks while large data are loaded is told so, and nobody sees half of them.
+#[test]
+fn large_data_are_loaded_while_the_server_answers() -> Result<()> {
+    const KEYS: usize = 200_000;
+    let directory = std::env::temp_dir().join(format!("redisha-large-{}", std::process::id()));
+    let folder = directory.join("appendonlydir");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("appendonly.aof.manifest"), "file all.aof seq 1 type b\n")?;
+    let mut file = std::io::BufWriter::new(fs::File::create(folder.join("all.aof"))?);
+    let value = "v".repeat(60);
+    for i in 0..KEYS {
+        write!(file, "*3\r\n$3\r\nSET\r\n$10\r\nkey:{i:06}\r\n$60\r\n{value}\r\n")?;
+    }
+    file.flush()?;
+    let dir = directory.to_string_lossy().into_owned();
+    let server = Server::start("large", &[&ON[..], &["--dir", &dir]].concat())?;
+    let mut client = server.client()?;
+    ensure!(server.info("loading")? == "1", "16 MB were loaded before anybody could ask");
+    let refused = client.say("DBSIZE")?;
+    ensure!(matches!(&refused, Value::Error(why) if why.starts_with("LOADING")), "{refused:?}");
+    wait::until("all is loaded", PATIENCE, || Ok((server.info("loading")? == "0").then_some(())))?;
+    ensure!(client.say("DBSIZE")? == Value::Int(KEYS as i64));
+    fs::remove_dir_all(&directory)?;
+    Ok(())
+}
+
+/// A full disk refuses writes and tears nothing; when there is space again, so are writes, without
+/// a restart. The disk is a small tmpfs in a mount namespace of its own, which takes root.
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_space() -> Result<()> {
+    let allowed = Command::new("unshare").args(["-m", "true"]).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: no mount namespaces here");
+        return Ok(());
+    }
+    let place = std::env::temp_dir().join(format!("redisha-full-{}", std::process::id()));
+    let disk = place.join("disk");
+    fs::create_dir_all(&disk)?;
+    let script = place.join("on-small-disk");
+    let mount = "mount -t tmpfs -o size=2m none \"$0\" && exec \"$@\"";
+    let text = format!(
+        "#!/bin/sh\nexec unshare -m sh -c '{mount}' {} {} \"$@\"\n",
+        disk.display(),
+        programs::server().display()
+    );
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let dir = disk.to_string_lossy().into_owned();
+    let server = Server::start_program(&script, "full", &[&ON[..], &["--dir", &dir]].concat())?;
+    // The mount is seen only through the process that lives in its namespace.
+    let inside = PathBuf::from(format!("/proc/{}/root{dir}", server.pid()));
+    fs::write(inside.join("filler"), vec![0; 1_500_000])?;
+    let mut client = server.client()?;
+    let value = "x".repeat(50_000);
+    let mut kept = Vec::new();
+    let why = wait::until("a write is refused", PATIENCE, || {
+        let key = format!("key:{}", kept.len());
+        if let Value::Error(why) = client.call(&["SET", &key, &value])? {
+            return Ok(Some(why));
+        }
+        kept.push(key);
+        Ok(None)
+    })?;
+    ensure!(why.starts_with("MISCONF Errors writing to the AOF file"), "{why}");
+    ensure!(server.info("aof_last_write_status")? == "err");
+    ensure!(client.call(&["GET", &kept[0]])?.text()? == value, "reads go on");
+    fs::remove_file(inside.join("filler"))?;
+    wait::until("writes are taken again", PATIENCE, || {
+        Ok((client.call(&["SET", "again", "1"])? == Value::Text("OK".into())).then_some(()))
+    })?;
+    wait::until("all is written", PATIENCE, || {
+        Ok((server.info("aof_buffer_length")? == "0").then_some(()))
+    })?;
+    let copy = on_copy(&inside, &programs::server(), "after-full")?;
+    ensure!(copy.client()?.say("DBSIZE")? == Value::Int(kept.len() as i64 + 1), "{}", copy.log());
+    ensure!(!copy.log().contains("truncating"), "{}", copy.log());
+    fs::remove_dir_all(&place)?;
+    Ok(())
+}
