@@ -12,6 +12,7 @@ pub mod http;
 pub mod lead;
 pub mod leader;
 pub mod live;
+pub mod migrate;
 pub mod observe;
 pub mod probes;
 pub mod reconcile;

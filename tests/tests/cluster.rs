@@ -12,6 +12,8 @@ mod crash;
 mod disruption;
 #[path = "cluster/install.rs"]
 mod install;
+#[path = "cluster/migration.rs"]
+mod migration;
 
 use std::env;
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_requested_switchover_is_answered", disruption::request),
     ("scaling_down_moves_the_primary_first", bounds::scale_down),
     ("a_live_directive_restarts_nobody", bounds::live_directive),
+    ("a_new_one_moves_in_from_outside", migration::moves_in),
     ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
     ("helm_install_makes_it_ready", install::helm),
 ];

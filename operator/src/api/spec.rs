@@ -102,6 +102,65 @@ pub struct RedisHASpec {
     /// What drains and autoscalers may do.
     #[serde(default)]
     pub disruption: Disruption,
+
+    /// A Redis or Valkey outside whose data, and in the end whose writes, this object takes over.
+    /// Until the cut-over it follows the source and takes no writes. Taken out before that, it
+    /// keeps what it has and takes writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrate_from: Option<MigrateFrom>,
+}
+
+/// Where the data come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MigrateFrom {
+    /// Name or address of a primary that the server pods can reach.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+    /// Its port.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// The user that may replicate from it, and pause it at the cut-over; the default user when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub username: Option<String>,
+    /// Where that user's password is, in the object's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret: Option<SecretKey>,
+    /// Set to true to cut over: the source's writes are paused, and as soon as all of them are
+    /// here it is left as `source` says and writes are taken here.
+    #[serde(default)]
+    pub cut_over: bool,
+    /// What becomes of the source at the cut-over.
+    #[serde(default)]
+    pub source: SourceAfter,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKey {
+    /// The Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in it.
+    #[serde(default = "default_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// What becomes of the source at the cut-over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceAfter {
+    /// It sends its clients here if it can redirect; else it follows as a replica, so that reads
+    /// go on there and a Valkey sends on the clients that ask for it.
+    #[default]
+    Redirect,
+    /// Its writes stay paused: whoever still writes there waits.
+    Pause,
 }
 
 /// When a write is answered. This version knows `async` only: at once, as Redis does. A planned
@@ -163,6 +222,14 @@ pub struct Disruption {
     /// before they choose a node. Evictions of the primary still start a switch.
     #[serde(default)]
     pub primary_floor: bool,
+}
+
+fn default_port() -> i32 {
+    6379
+}
+
+fn default_key() -> String {
+    "password".to_owned()
 }
 
 fn default_replicas() -> i32 {

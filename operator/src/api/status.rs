@@ -41,6 +41,9 @@ pub struct RedisHAStatus {
     /// stands here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_switchover: Option<LastSwitchover>,
+    /// How far the takeover of another server's data is; see `spec.migrateFrom`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
     /// `Ready`, `Synced`, `Progressing` and `Degraded`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -48,6 +51,31 @@ pub struct RedisHAStatus {
     /// not for editing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arbiter: Option<Arbiter>,
+}
+
+/// How far the takeover of another server's data is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Migration {
+    /// The source, `host:port`.
+    pub source: String,
+    pub phase: MigrationPhase,
+    /// How far the source is ahead, in bytes of its replication stream.
+    pub lag_bytes: i64,
+    /// What stands in the way, as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How far the takeover of another server's data is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MigrationPhase {
+    /// The source's data are being copied, or the source cannot be reached.
+    Copying,
+    /// All that the source writes arrives here; writes are the source's.
+    Following,
+    /// Writes are taken here; the source takes none.
+    CutOver,
 }
 
 /// What is happening, in one word.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::events::EventType;
 use serde_json::json;
 use switchover::{Label, Reason};
 use thiserror::Error;
@@ -21,11 +22,12 @@ use super::cluster::Cluster;
 use super::context::Context;
 use super::directory::PodDirectory;
 use super::live::Told;
+use super::migrate;
 use super::observe::{ObserveError, Observed, observe};
 use super::status::{self, Inputs, Problem};
 use super::store::StatusStore;
 use super::validate::{Invalid, Plan, validate};
-use crate::api::{ASKED_ANNOTATION, EVICTION_ANNOTATION, RedisHA};
+use crate::api::{ASKED_ANNOTATION, EVICTION_ANNOTATION, Migration, MigrationPhase, RedisHA};
 use crate::executor::Executor;
 use crate::trigger::{self, Facts, Rollout};
 
@@ -67,6 +69,8 @@ struct Worked {
     rollout: Rollout,
     /// A directive that a pod refuses, as a sentence.
     refused: Option<String>,
+    /// How far another server's data are taken over.
+    migration: Option<Migration>,
 }
 
 /// One `RedisHA`'s loop.
@@ -137,9 +141,11 @@ impl Loop {
         let object = Arc::new(object);
         self.cluster.set_object(Arc::clone(&object));
         match Box::pin(self.work(object)).await {
-            Ok(Worked { rollout, refused }) => {
-                let busy = rollout != Rollout::Done || refused.is_some();
-                self.tell(&rollout, refused.map(Problem::Failed)).await?;
+            Ok(Worked { rollout, refused, migration }) => {
+                let moving_in =
+                    migration.as_ref().is_some_and(|m| m.phase != MigrationPhase::CutOver);
+                let busy = rollout != Rollout::Done || refused.is_some() || moving_in;
+                self.tell(&rollout, migration, refused.map(Problem::Failed)).await?;
                 Ok(Pass::Done { busy })
             }
             Err(error) => {
@@ -147,7 +153,9 @@ impl Loop {
                     PassError::Invalid(invalid) => Problem::Invalid(invalid.to_string()),
                     other => Problem::Failed(other.to_string()),
                 };
-                self.tell(&Rollout::Done, Some(problem)).await?;
+                let status = self.cluster.object().and_then(|object| object.status.clone());
+                let migration = status.and_then(|status| status.migration);
+                self.tell(&Rollout::Done, migration, Some(problem)).await?;
                 Err(error)
             }
         }
@@ -167,17 +175,43 @@ impl Loop {
         self.cluster.set_asked(&asked_hash(&plan));
         self.start_executor(&plan.internal_password);
         let Some(facts) = self.context.facts(&self.cluster, &object) else {
-            return Ok(Worked { rollout: Rollout::Done, refused: None });
+            let migration = object.status.as_ref().and_then(|status| status.migration.clone());
+            return Ok(Worked { rollout: Rollout::Done, refused: None, migration });
         };
         self.forget_old_evictions(&facts).await;
         let told = self.told.tell(&plan, &facts.pods).await;
+        let migration = self.migrate(&plan, &object, &facts).await;
         let rollout = self.rollout(&object, &facts);
         if let Rollout::Replace { name, uid } = &rollout
             && set.as_ref().is_some_and(|set| is_settled(set, &facts.asked))
         {
             self.replace(name, uid).await?;
         }
-        Ok(Worked { rollout, refused: told.err() })
+        Ok(Worked { rollout, refused: told.err(), migration })
+    }
+
+    /// Takes over another server's data, one step.
+    async fn migrate(&self, plan: &Plan, redisha: &RedisHA, facts: &Facts) -> Option<Migration> {
+        let status = redisha.status.as_ref();
+        let primary = status.and_then(|status| status.arbiter.as_ref()?.primary.as_ref());
+        let told = migrate::Told { plan, redisha, primary, pods: &facts.pods };
+        let found = told.step(&self.context).await;
+        let before = status.and_then(|status| status.migration.as_ref());
+        let phase = |migration: Option<&Migration>| migration.map(|migration| migration.phase);
+        if phase(found.as_ref()) != phase(before)
+            && let Some(found) = &found
+        {
+            let (reason, what) = match found.phase {
+                MigrationPhase::Copying => ("MigrationStarted", "copying the data of"),
+                MigrationPhase::Following => ("MigrationFollowing", "following"),
+                MigrationPhase::CutOver => {
+                    ("MigrationCutOver", "writes are taken here and no more by")
+                }
+            };
+            let note = format!("{what} {}", found.source);
+            self.context.event(redisha, EventType::Normal, reason, note).await;
+        }
+        found
     }
 
     /// Applies the bundle when it changed, or when it has not been for a while.
@@ -265,7 +299,12 @@ impl Loop {
     }
 
     /// Writes the status when it changed.
-    async fn tell(&self, rollout: &Rollout, problem: Option<Problem>) -> Result<(), PassError> {
+    async fn tell(
+        &self,
+        rollout: &Rollout,
+        migration: Option<Migration>,
+        problem: Option<Problem>,
+    ) -> Result<(), PassError> {
         let Some(redisha) = self.cluster.object() else {
             return Ok(());
         };
@@ -278,6 +317,7 @@ impl Loop {
             rollout,
             observation: observation.as_deref(),
             held: held.as_ref(),
+            migration,
             problem,
             now: Timestamp::now(),
         });

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use switchover::{Arbiter, Observation};
 
 use super::cluster::Held;
-use crate::api::{Phase, RedisHA, RedisHAStatus};
+use crate::api::{Migration, Phase, RedisHA, RedisHAStatus};
 use crate::trigger::{Facts, Rollout};
 
 /// What a status is made of.
@@ -23,6 +23,8 @@ pub struct Inputs<'a> {
     /// A fresh one, or `None`.
     pub observation: Option<&'a Observation>,
     pub held: Option<&'a Held>,
+    /// How far another server's data are taken over.
+    pub migration: Option<Migration>,
     /// What went wrong in this pass, as a sentence.
     pub problem: Option<Problem>,
     pub now: Timestamp,
@@ -65,6 +67,7 @@ pub fn patch(inputs: &Inputs<'_>) -> Option<Value> {
     new.selector = Some(inputs.selector.clone());
     new.sync_set = in_sync;
     new.phase = Some(phase(inputs, arbiter));
+    new.migration.clone_from(&inputs.migration);
     let verdicts = [
         ready(inputs, arbiter),
         synced(inputs),
@@ -82,6 +85,7 @@ pub fn patch(inputs: &Inputs<'_>) -> Option<Value> {
         "replicas": new.replicas,
         "selector": new.selector,
         "syncSet": new.sync_set,
+        "migration": new.migration,
         "conditions": new.conditions,
     }}))
 }

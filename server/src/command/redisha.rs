@@ -126,8 +126,15 @@ fn for_primary<'a>(cx: &Context<'a>) -> Result<Pairs<'a>, CommandError> {
     Ok(pairs)
 }
 
+/// `MIGRATE`: begins, or goes on; the answer is state, lag in bytes and last error. An empty host ends
+/// it, and what was taken over stays.
 fn migrate(cx: &mut Context<'_>) -> Handled {
     let pairs = for_primary(cx)?;
+    if pairs.text("host")?.is_empty() {
+        cx.engine.end_migration();
+        cx.client.reply().ok();
+        return Ok(());
+    }
     let password = pairs.find("password").map(<[u8]>::to_vec);
     let source = Source {
         host: pairs.text("host")?,
@@ -136,7 +143,12 @@ fn migrate(cx: &mut Context<'_>) -> Handled {
     };
     let replace = pairs.text("replace").is_ok_and(|word| word == "yes");
     cx.engine.migrate_from(source, replace)?;
-    cx.client.reply().ok();
+    let status = cx.engine.migration_status();
+    let mut out = cx.client.reply();
+    out.array(status.len());
+    for (_, value) in &status {
+        out.bulk(value.as_bytes());
+    }
     Ok(())
 }
 

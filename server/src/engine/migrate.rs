@@ -182,7 +182,7 @@ impl Engine {
     }
 
     /// Follows the source no longer; what was taken over stays.
-    pub(super) fn end_migration(&mut self) {
+    pub fn end_migration(&mut self) {
         let Some(migration) = self.rooms.migration.take() else { return };
         for client in [migration.link_client, migration.control_client].into_iter().flatten() {
             self.clients.close(client, Closing::Now);

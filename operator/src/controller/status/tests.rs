@@ -79,6 +79,7 @@ fn status_after(world: &World, before: &RedisHAStatus) -> (Option<Value>, RedisH
         rollout: &world.rollout,
         observation: world.observed.then_some(&observation),
         held: world.held.as_ref(),
+        migration: None,
         problem: world.problem.clone(),
         now: world.now,
     });

@@ -1,0 +1,248 @@
+//! `spec.migrateFrom`: tells the primary to take over another server's data, and asks how far it is.
+//!
+//! The primary does the work and guards it; saying the same again has no effect there, so that this
+//! needs no memory but the status. What is to be said, and what an answer means, is pure.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use redis::Value;
+use switchover::Member;
+
+use super::context::Context;
+use super::validate::Plan;
+use crate::api::{
+    MigrateFrom, Migration, MigrationPhase, REDIS_PORT, RedisHA, SecretKey, SourceAfter,
+};
+use crate::executor::client::{CallError, Client, Lane, text};
+use crate::trigger::PodFacts;
+
+const DEADLINE: Duration = Duration::from_secs(2);
+/// For how long the cut-over may pause the source.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Who is told.
+pub struct Told<'a> {
+    pub plan: &'a Plan,
+    pub redisha: &'a RedisHA,
+    pub primary: Option<&'a Member>,
+    pub pods: &'a [PodFacts],
+}
+
+impl Told<'_> {
+    /// One step; the answer is what the status is to say.
+    pub async fn step(&self, context: &Context) -> Option<Migration> {
+        let before = self.redisha.status.as_ref().and_then(|status| status.migration.clone());
+        let over = before.as_ref().is_some_and(|m| m.phase == MigrationPhase::CutOver);
+        let wish = self.redisha.spec.migrate_from.as_ref();
+        if over || (wish.is_none() && before.is_none()) {
+            // What was cut over stays so, whatever becomes of the wish.
+            return before;
+        }
+        let address = self.primary.and_then(|primary| {
+            let pod = self.pods.iter().find(|pod| pod.name == primary.name)?;
+            Some((pod.ip.clone()?, primary.member.clone()))
+        });
+        let Some((ip, member)) = address else { return before };
+        let client = Client::new(&ip, REDIS_PORT, &self.plan.internal_password);
+        let Some(wish) = wish else {
+            let words = stop(&self.plan.uid, &member);
+            // The mark stays until the primary has been told.
+            return client.call(Lane::Act, &words, DEADLINE).await.err().and(before);
+        };
+        let password = match &wish.password_secret {
+            None => None,
+            Some(secret) => match password(context, &self.plan.names.namespace, secret).await {
+                Ok(password) => Some(password),
+                Err(why) => return Some(failed(wish, before, why)),
+            },
+        };
+        // The source's data are replaced by themselves only, never a user's own.
+        let replace = before.as_ref().is_some_and(|before| before.source == source(wish));
+        let begin = begin(&self.plan.uid, &member, wish, password.as_deref(), replace);
+        let found = match client.call(Lane::Act, &begin, DEADLINE).await {
+            Ok(answer) => match read(&answer, wish) {
+                Some(found) => found,
+                None => return Some(failed(wish, before, format!("a strange answer: {answer:?}"))),
+            },
+            Err(error) => return Some(failed(wish, before, sentence(error))),
+        };
+        if found.phase != MigrationPhase::Following || !wish.cut_over {
+            return Some(found);
+        }
+        let words = cut_over(self.plan, &member, wish.source);
+        match client.call(Lane::Wait, &words, PAUSE + DEADLINE).await {
+            Ok(_) => Some(Migration { phase: MigrationPhase::CutOver, lag_bytes: 0, ..found }),
+            Err(error) => Some(Migration { message: Some(sentence(error)), ..found }),
+        }
+    }
+}
+
+fn source(wish: &MigrateFrom) -> String {
+    format!("{}:{}", wish.host, wish.port)
+}
+
+fn failed(wish: &MigrateFrom, before: Option<Migration>, why: String) -> Migration {
+    let fresh = Migration {
+        source: source(wish),
+        phase: MigrationPhase::Copying,
+        lag_bytes: 0,
+        message: None,
+    };
+    let before = before.filter(|before| before.source == fresh.source);
+    Migration { message: Some(why), ..before.unwrap_or(fresh) }
+}
+
+fn sentence(error: CallError) -> String {
+    match error {
+        CallError::Refused { message, .. } => message,
+        other => other.to_string(),
+    }
+}
+
+async fn password(
+    context: &Context,
+    namespace: &str,
+    secret: &SecretKey,
+) -> Result<String, String> {
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let SecretKey { name, key } = secret;
+    let found = api.get_opt(name).await.map_err(|error| format!("Secret {name}: {error}"))?;
+    let found = found.ok_or_else(|| {
+        format!("spec.migrateFrom.passwordSecret: there is no Secret {name} in {namespace}")
+    })?;
+    let value = found.data.unwrap_or_default().remove(key);
+    let value = value.and_then(|bytes| String::from_utf8(bytes.0).ok());
+    value.ok_or_else(|| {
+        format!("spec.migrateFrom.passwordSecret: Secret {name} holds no text under `{key}`")
+    })
+}
+
+fn command(name: &str, uid: &str, member: &str, rest: &[(&str, &str)]) -> Vec<String> {
+    let head = ["REDISHA", name, "UID", uid, "MEMBER", member].map(str::to_owned);
+    let rest = rest.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]);
+    head.into_iter().chain(rest).collect()
+}
+
+fn begin(
+    uid: &str,
+    member: &str,
+    wish: &MigrateFrom,
+    password: Option<&str>,
+    replace: bool,
+) -> Vec<String> {
+    let port = wish.port.to_string();
+    let mut rest = vec![("HOST", wish.host.as_str()), ("PORT", port.as_str())];
+    if let Some(password) = password {
+        rest.extend(wish.username.as_deref().map(|user| ("USER", user)));
+        rest.push(("PASSWORD", password));
+    }
+    rest.push(("REPLACE", if replace { "yes" } else { "no" }));
+    command("MIGRATE", uid, member, &rest)
+}
+
+fn stop(uid: &str, member: &str) -> Vec<String> {
+    command("MIGRATE", uid, member, &[("HOST", ""), ("PORT", "0")])
+}
+
+fn cut_over(plan: &Plan, member: &str, after: SourceAfter) -> Vec<String> {
+    let timeout = PAUSE.as_millis().to_string();
+    let names = &plan.names;
+    let host = format!("{}.{}.svc.{}", names.name, names.namespace, plan.cluster_domain);
+    let port = REDIS_PORT.to_string();
+    let mut rest = vec![("TIMEOUT", timeout.as_str())];
+    if after == SourceAfter::Redirect {
+        // A source that follows logs in as users do.
+        rest.extend([("HOST", host.as_str()), ("PORT", &port)]);
+        rest.extend([("USER", "default"), ("PASSWORD", &plan.password)]);
+    }
+    command("CUTOVER", &plan.uid, member, &rest)
+}
+
+/// The primary's answer: state, lag in bytes, last error.
+fn read(answer: &Value, wish: &MigrateFrom) -> Option<Migration> {
+    let Value::Array(items) = answer else { return None };
+    let [state, lag, error] = items.as_slice() else { return None };
+    let phase = match text(state)?.as_str() {
+        "done" => MigrationPhase::CutOver,
+        "following" | "cutting-over" => MigrationPhase::Following,
+        _ => MigrationPhase::Copying,
+    };
+    let message = Some(text(error)?).filter(|error| !error.is_empty());
+    Some(Migration { source: source(wish), phase, lag_bytes: text(lag)?.parse().ok()?, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::validate::fixture;
+
+    fn wish(more: &serde_json::Value) -> MigrateFrom {
+        let mut wish = json!({"host": "old", "cutOver": false});
+        for (name, value) in more.as_object().unwrap() {
+            wish[name] = value.clone();
+        }
+        serde_json::from_value(wish).unwrap()
+    }
+
+    #[test]
+    fn a_primary_is_told_all_that_it_needs() {
+        let plain = wish(&json!({}));
+        assert_eq!(
+            begin("u", "m", &plain, None, false).join(" "),
+            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 6379 REPLACE no"
+        );
+        let user = wish(&json!({"port": 7000, "username": "mover"}));
+        assert_eq!(
+            begin("u", "m", &user, Some("word"), true).join(" "),
+            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 7000 USER mover PASSWORD word REPLACE yes"
+        );
+        let mut plan = fixture::plan(&json!({}));
+        plan.password = "word".to_owned();
+        assert_eq!(
+            cut_over(&plan, "m", SourceAfter::Redirect).join(" "),
+            "REDISHA CUTOVER UID uid-1 MEMBER m TIMEOUT 10000 \
+             HOST cache.shop.svc.cluster.local PORT 6379 USER default PASSWORD word"
+        );
+        assert_eq!(
+            cut_over(&plan, "m", SourceAfter::Pause).join(" "),
+            "REDISHA CUTOVER UID uid-1 MEMBER m TIMEOUT 10000"
+        );
+    }
+
+    #[test]
+    fn an_answer_becomes_a_status() {
+        let answer = |state: &str, error: &str| {
+            let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+            Value::Array(vec![bulk(state), bulk("12"), bulk(error)])
+        };
+        let wish = wish(&json!({}));
+        let found = read(&answer("following", ""), &wish).unwrap();
+        assert_eq!((found.phase, found.lag_bytes), (MigrationPhase::Following, 12));
+        assert_eq!((found.source.as_str(), found.message), ("old:6379", None));
+        let found = read(&answer("copying", "refused"), &wish).unwrap();
+        assert_eq!(found.phase, MigrationPhase::Copying);
+        assert_eq!(found.message.as_deref(), Some("refused"));
+        assert_eq!(read(&answer("done", ""), &wish).unwrap().phase, MigrationPhase::CutOver);
+        assert_eq!(read(&Value::Okay, &wish), None);
+    }
+
+    #[test]
+    fn an_error_keeps_how_far_it_was() {
+        let wish = wish(&json!({}));
+        let following = Migration {
+            source: "old:6379".into(),
+            phase: MigrationPhase::Following,
+            lag_bytes: 3,
+            message: None,
+        };
+        let found = failed(&wish, Some(following.clone()), "lost".into());
+        assert_eq!((found.phase, found.lag_bytes), (MigrationPhase::Following, 3));
+        let elsewhere = Migration { source: "other:1".into(), ..following };
+        let found = failed(&wish, Some(elsewhere), "lost".into());
+        assert_eq!(found.phase, MigrationPhase::Copying);
+    }
+}
