@@ -93,8 +93,10 @@ pub struct Traits {
     pub capa_redirect: bool,
     pub no_evict: bool,
     pub no_touch: bool,
-    /// MONITOR is not offered; a cluster client is one that sent CLUSTER or ASKING.
+    /// A cluster client is one that sent CLUSTER or ASKING.
     pub speaks_cluster: bool,
+    /// MONITOR.
+    pub monitor: bool,
     /// It came by the port whose connections start as READONLY.
     pub readonly_port: bool,
 }
@@ -237,6 +239,20 @@ impl Client {
     pub fn memory(&self) -> u64 {
         let queued = self.multi.as_ref().map_or(0, |multi| multi.bytes);
         (size_of::<Self>() + self.input.capacity() + self.out.capacity() + queued) as u64
+    }
+
+    /// What the connection's buffers and transaction take, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
+        let watching: usize = self.watching.iter().map(|(_, key)| key.len() + 64).sum();
+        let listening = self.subscriptions.as_ref().map_or(0, |subs| subs.size_bytes());
+        size_of::<Self>()
+            + self.input.capacity()
+            + self.out.capacity()
+            + self.name.capacity()
+            + multi
+            + watching
+            + listening
     }
 
     pub fn subscription_count(&self) -> usize {

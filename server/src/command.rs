@@ -27,6 +27,7 @@
 pub mod bitmap;
 pub mod client;
 pub mod cluster;
+pub mod commandlog;
 pub mod connection;
 pub mod docs;
 pub mod geo;

@@ -27,6 +27,7 @@ pub mod gates;
 pub mod hooks;
 pub mod member;
 pub mod migrate;
+pub mod observe;
 pub mod pause;
 pub mod propagate;
 pub mod pubsub;
@@ -105,6 +106,8 @@ pub struct Engine {
     pub pubsub: PubSub,
     /// Client-side caching.
     pub tracking: tracking::Tracking,
+    /// MONITOR and the command log.
+    pub observers: observe::Observers,
     /// Users and their rights.
     pub acl: access::Acl,
     /// Keyspace notifications.
@@ -152,6 +155,7 @@ impl Engine {
             blocking: Blocking::default(),
             pubsub: PubSub::default(),
             tracking: tracking::Tracking::default(),
+            observers: observe::Observers::default(),
             acl: access::Acl::default(),
             events: events::Events::default(),
             watched: run::Watched::default(),
@@ -190,6 +194,7 @@ impl Engine {
             ..self.keyspace.limits()
         });
         self.acl_configured();
+        self.observers.configure(&self.config);
         self.events.configure(self.config.notify_keyspace_events);
         self.events_begin();
         self.memory_configured();

@@ -1,6 +1,7 @@
 //! `CLIENT`: what is known of connections, and what one may do to them. Killing and listing stand
 //! in `client/list.rs`, leading them elsewhere in `redirect.rs`.
 
+mod filter;
 mod list;
 mod tracking;
 

@@ -240,6 +240,7 @@ fn reset(cx: &mut Context<'_>) -> Handled {
     engine.unwatch(client);
     super::pubsub::forget(engine, client);
     engine.untrack(client);
+    engine.unmonitor(client);
     client.db = 0;
     client.proto = Proto::Resp2;
     client.reply_mode = ReplyMode::On;

@@ -13,6 +13,7 @@ pub const FAMILIES: &[&[Command]] = &[
     super::bitmap::COMMANDS,
     super::client::COMMANDS,
     super::cluster::COMMANDS,
+    super::commandlog::COMMANDS,
     super::connection::COMMANDS,
     super::geo::COMMANDS,
     super::hash::COMMANDS,

@@ -89,6 +89,9 @@ const INT_MAX: i64 = i32::MAX as i64;
 const UINT_MAX: i64 = (1 << 32) - 1;
 const MEGABYTE: i64 = 1 << 20;
 
+/// The command log keeps nothing.
+const NEVER: i64 = -1;
+
 // Fields: type, directive, default, and how it changes: `live` by CONFIG SET, `fixed` only at the
 // start; `words` and `fixed_words` hold several words, `merged` adds to the value before,
 // `protected` is `live` where `enable-protected-configs` allows it. Numbers may have bounds.
@@ -112,6 +115,17 @@ directives! {
     requirepass: String, "requirepass", "", live;
     /// Keys that are remembered for client-side caching; 0 is no bound.
     tracking_table_max_keys: usize, "tracking-table-max-keys", "1000000", live;
+    /// In microseconds; -1 keeps no log.
+    commandlog_execution_slower_than: i64, "commandlog-execution-slower-than", "10000", live,
+        NEVER to i64::MAX;
+    commandlog_slow_execution_max_len: usize, "commandlog-slow-execution-max-len", "128", live;
+    /// In bytes; -1 keeps no log.
+    commandlog_request_larger_than: i64, "commandlog-request-larger-than", "1048576", live,
+        NEVER to i64::MAX;
+    commandlog_large_request_max_len: usize, "commandlog-large-request-max-len", "128", live;
+    commandlog_reply_larger_than: i64, "commandlog-reply-larger-than", "1048576", live,
+        NEVER to i64::MAX;
+    commandlog_large_reply_max_len: usize, "commandlog-large-reply-max-len", "128", live;
     /// A file of users; empty for none.
     aclfile: String, "aclfile", "", fixed;
     acllog_max_len: usize, "acllog-max-len", "128", live;
@@ -296,6 +310,8 @@ directives! {
 
 /// Older names of directives, each with the present one.
 pub const ALIASES: &[(&str, &str)] = &[
+    ("slowlog-log-slower-than", "commandlog-execution-slower-than"),
+    ("slowlog-max-len", "commandlog-slow-execution-max-len"),
     ("slaveof", "replicaof"),
     ("masterauth", "primaryauth"),
     ("masteruser", "primaryuser"),

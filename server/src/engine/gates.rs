@@ -144,6 +144,9 @@ impl Engine {
             )
             .into());
         }
+        if client.traits.monitor && row.is(Flags::WRITE | Flags::READONLY | Flags::MAY_REPLICATE) {
+            return Err("ERR Replica can't interact with the keyspace".into());
+        }
         if let Some(error) = hooks::unavailable(self, client, row) {
             return Err(error);
         }

@@ -16,6 +16,12 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// Bytes of the names, roughly.
+    pub fn size_bytes(&self) -> usize {
+        let names = self.channels.iter().chain(&self.patterns).chain(&self.shard_channels);
+        names.map(|name| name.len() + 64).sum()
+    }
+
     /// Channels and patterns, as the replies of SUBSCRIBE count them.
     pub fn count(&self) -> usize {
         self.channels.len() + self.patterns.len()

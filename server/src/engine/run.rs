@@ -9,7 +9,7 @@ use crate::resp::{Args, CommandError, OwnedArgs};
 
 use super::access::log::Where;
 use super::propagate::Verbatim;
-use super::{Context, Engine, hooks};
+use super::{Context, Engine, hooks, observe};
 
 /// Which clients watch which key of which database.
 #[derive(Default)]
@@ -27,11 +27,15 @@ pub fn run_row(cx: &mut Context<'_>) {
     if cx.engine.events.wants(EventClasses::KEY_MISS) {
         note_missing(cx);
     }
-    if let Err(error) = (cx.row.handler)(cx) {
+    let begun_us = cx.engine.read_clock_us();
+    let outcome = (cx.row.handler)(cx);
+    let us = cx.engine.read_clock_us().saturating_sub(begun_us);
+    if let Err(error) = outcome {
         cx.engine.stats.errors += 1;
         cx.client.out.truncate(before);
         cx.client.reply().error(&error);
     }
+    observe::observe(cx, us, before);
     let dirty = cx.engine.outbox.dirty;
     cx.engine.outbox.changes += dirty;
     cx.engine.note_expired();

@@ -360,6 +360,7 @@ impl Engine {
         self.unwatch(&mut client);
         crate::command::pubsub::forget(self, &mut client);
         self.untrack(&mut client);
+        self.unmonitor(&mut client);
         if client.hold == Hold::Paused {
             self.held.retain(|held| *held != id);
         }
