@@ -30,6 +30,7 @@ pub mod cluster;
 pub mod commandlog;
 pub mod connection;
 pub mod docs;
+pub mod function;
 pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
@@ -40,6 +41,7 @@ pub mod pubsub;
 pub mod redirect;
 pub mod redisha;
 pub mod replication;
+pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod sort;
@@ -93,6 +95,9 @@ impl Flags {
     /// Changes what the members of a managed cluster share beside the keys: held by a pause and
     /// relayed like a write.
     pub const SHARED: Flags = Flags(1 << 24);
+
+    /// It adds to the stream though it writes no key (a script for the cache): a pause holds it.
+    pub const FEEDS_STREAM: Flags = Flags(1 << 25);
 
     #[must_use]
     pub const fn with(self, other: Flags) -> Flags {

@@ -16,6 +16,7 @@
 pub mod access;
 pub mod aof;
 pub mod blocking;
+pub mod busy;
 pub mod clients;
 pub mod commit;
 mod context;
@@ -123,6 +124,8 @@ pub struct Engine {
     /// The monotonic clock in microseconds, for the few decisions that need a reading later than
     /// the wake-up's; set by `net`.
     pub read_clock: Option<std::sync::Arc<dyn Fn() -> u64 + Send + Sync>>,
+    /// Lets others be served while one command takes long; set by `net`.
+    pub busy_turn: Option<std::rc::Rc<busy::BusyTurn>>,
     /// What the health thread answers from; published by [`Engine::cron`].
     pub health: std::sync::Arc<std::sync::Mutex<crate::net::health::Health>>,
     pub memory: evict::Memory,
@@ -163,6 +166,7 @@ impl Engine {
             held: VecDeque::new(),
             runnable: VecDeque::new(),
             wake: None,
+            busy_turn: None,
             read_clock: None,
             health: std::sync::Arc::default(),
             memory: evict::Memory::default(),

@@ -17,4 +17,5 @@ pub mod persistence;
 pub mod relay;
 pub mod replication;
 pub mod resp;
+pub mod script;
 pub mod store;

@@ -173,6 +173,11 @@ directives! {
     logfile: String, "logfile", "", fixed;
     /// Written at the start and removed at the end; empty is none.
     pidfile: String, "pidfile", "", fixed;
+    /// How long a script runs before others are told BUSY, in milliseconds; 0 is without end.
+    busy_reply_threshold_ms: u64, "busy-reply-threshold", "5000", live, 0 to i64::MAX;
+    /// Bytes that one Lua interpreter may hold beyond its own libraries; 0 is unbounded.
+    lua_memory_limit: Bytes, "lua-memory-limit", "1gb", fixed;
+    lua_enable_insecure_api: bool, "lua-enable-insecure-api", "no", live;
     daemonize: No, "daemonize", "no", fixed;
     cluster_enabled: No, "cluster-enabled", "no", fixed;
     appendonly: bool, "appendonly", "no", live;
@@ -317,6 +322,7 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("masteruser", "primaryuser"),
     ("slave-read-only", "replica-read-only"),
     ("slave-serve-stale-data", "replica-serve-stale-data"),
+    ("lua-time-limit", "busy-reply-threshold"),
     ("slave-priority", "replica-priority"),
     ("slave-announce-ip", "replica-announce-ip"),
     ("slave-announce-port", "replica-announce-port"),

@@ -88,6 +88,11 @@ impl Engine {
         if let Err(error) = self.admit(client, row) {
             return self.refuse(client, &error);
         }
+        if self.rooms.scripts.running.is_some()
+            && let Some(error) = crate::script::run::busy_refusal(self, row)
+        {
+            return self.refuse(client, &error);
+        }
         if self.pause.scope().is_some() && self.pause_holds(client, row) {
             client.hold = Hold::Paused;
             self.held.push_back(client.id);
@@ -167,7 +172,8 @@ impl Engine {
             None => false,
             Some(Scope::All) => true,
             Some(Scope::Writes) => {
-                let replicates = Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED;
+                let replicates =
+                    Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED | Flags::FEEDS_STREAM;
                 row.is(replicates)
                     || row.name == "exec" && client.multi.as_ref().is_some_and(|multi| multi.writes)
             }

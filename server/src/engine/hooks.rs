@@ -24,6 +24,7 @@ pub struct Rooms {
     /// The server outside that the data are taken over from.
     pub migration: Option<Box<super::migrate::Migration>>,
     pub aof: super::aof::Room,
+    pub scripts: crate::script::Scripts,
 }
 
 pub fn new_keyspace(config: &Config) -> Keyspace {

@@ -61,6 +61,20 @@ impl Outbox {
         self.entries.len()
     }
 
+    /// Forgets what was added after the first `len` commands.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.entries.len() {
+            self.entries.truncate(len);
+            self.bytes.truncate(self.entries.last().map_or(0, |entry| entry.end));
+        }
+    }
+
+    /// The running command was one of several others, which have said what is propagated.
+    pub fn nested_done(&mut self) {
+        self.dirty = 0;
+        self.verbatim = Verbatim::Replaced;
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();

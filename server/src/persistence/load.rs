@@ -1,6 +1,7 @@
 //! From an RDB stream to a keyspace. Pure.
 
 use super::aof::Point;
+use super::rdb::functions::Carried;
 use super::rdb::{Item, RdbError, Reader, aux_field};
 use crate::replication::{History, ReplId};
 use crate::store::{Keyspace, Limits, Seed};
@@ -35,6 +36,7 @@ pub struct Data {
     pub epoch: Option<String>,
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
+    pub scripts: Carried,
     /// Sentences on what was left out.
     pub skipped: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl DataLoader {
             formers: String::new(),
             epoch: None,
             acl: None,
+            scripts: Carried::default(),
             skipped: Vec::new(),
         };
         let reader = Some(Reader::new(data.keyspace.limits()));
@@ -106,6 +109,7 @@ impl DataLoader {
                         return Err(RdbError::Corrupt("a key occurs twice"));
                     }
                 }
+                Item::Library(text) => self.data.scripts.libraries.push(text),
                 Item::Skipped(what) => {
                     if self.data.skipped.len() < SKIPPED_MAX {
                         self.data.skipped.push(what);
@@ -124,6 +128,14 @@ impl DataLoader {
     fn aux(&mut self, reader: &mut Reader, name: &[u8], value: &[u8]) -> Result<(), RdbError> {
         if name == aux_field::ACL.as_bytes() {
             self.data.acl = Some(value.to_owned());
+            return Ok(());
+        }
+        if name == aux_field::SCRIPT.as_bytes() {
+            self.data.scripts.loaded.push(value.to_vec());
+            return Ok(());
+        }
+        if name == aux_field::EVALUATED.as_bytes() {
+            self.data.scripts.evaluated.push(value.to_vec());
             return Ok(());
         }
         let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
@@ -168,6 +180,7 @@ impl DataLoader {
             formers: String::new(),
             epoch: None,
             acl: None,
+            scripts: Carried::default(),
             skipped: Vec::new(),
         };
         std::mem::replace(&mut self.data, empty)

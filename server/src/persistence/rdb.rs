@@ -1,8 +1,8 @@
 //! The RDB format. Pure: the reader is fed chunks as they arrive, the writer appends to a buffer.
 //!
 //! We write version 11, which Valkey from 7.2 and Redis from 7.2 read. We read `REDIS0001` to
-//! `REDIS0012` and `VALKEY080` as long as they hold types that this server has; a type, a function
-//! library or a format that it does not have is refused by name, since dropping data silently
+//! `REDIS0012` and `VALKEY080` as long as they hold types that this server has; a type or a
+//! format that it does not have is refused by name, since dropping data silently
 //! would be a loss that nobody sees.
 //!
 //! Nothing is ever allocated from a length that the bytes merely declare.
@@ -13,6 +13,7 @@ mod building;
 pub mod crc64;
 mod cursor;
 pub mod dump;
+pub mod functions;
 mod lzf;
 mod packed;
 mod reader;
@@ -40,6 +41,10 @@ pub mod aux_field {
     pub const EPOCH: &str = "redisha-epoch";
     /// Users and their rules, as an ACL file.
     pub const ACL: &str = "redisha-acl";
+    /// The text of a script that SCRIPT LOAD brought; servers of old wrote it, those of today skip it.
+    pub const SCRIPT: &str = "lua";
+    /// The text of a script that EVAL brought.
+    pub const EVALUATED: &str = "redisha-script";
     pub const REPL_ID: &str = "repl-id";
     pub const REPL_OFFSET: &str = "repl-offset";
     /// The former ids of the replication history, each with the offset up to which it is the same.

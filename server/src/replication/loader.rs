@@ -3,6 +3,7 @@
 use super::history::ReplId;
 use crate::persistence::load::{DataLoader, Template};
 use crate::persistence::rdb::RdbError;
+use crate::persistence::rdb::functions::Carried;
 use crate::store::Keyspace;
 
 /// What a full resync brought.
@@ -17,6 +18,7 @@ pub struct Loaded {
     pub epoch: Option<String>,
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
+    pub scripts: Carried,
 }
 
 /// Why a full resync cannot be used.
@@ -125,6 +127,7 @@ impl Loader {
             stream_db: data.stream_db,
             epoch: data.epoch,
             acl: data.acl,
+            scripts: data.scripts,
         };
         Ok(Some((loaded, rest)))
     }

@@ -47,6 +47,10 @@ pub const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, bu
      (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
      error.";
 pub const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+pub const BUSY_SCRIPT: &str = "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or \
+     SHUTDOWN NOSAVE.";
+pub const BUSY_FUNCTION: &str = "BUSY Valkey is busy running a script. You can only call FUNCTION KILL \
+     or SHUTDOWN NOSAVE.";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 pub const NO_PROTO: &str = "NOPROTO unsupported protocol version";
 pub const STRING_TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";

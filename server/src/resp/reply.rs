@@ -61,6 +61,28 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// A status of bytes that may hold anything; line breaks become spaces.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.out.push(b'+');
+        self.one_line(text);
+    }
+
+    /// A number of any size in its digits; a bulk string in RESP2.
+    pub fn big_number(&mut self, digits: &[u8]) {
+        if self.is_resp3() {
+            self.out.push(b'(');
+            self.one_line(digits);
+        } else {
+            self.bulk(digits);
+        }
+    }
+
+    fn one_line(&mut self, text: &[u8]) {
+        let breaks = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+        self.out.extend(text.iter().map(breaks));
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     #[inline]
     pub fn int(&mut self, number: i64) {
         match number {

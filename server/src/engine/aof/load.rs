@@ -12,6 +12,7 @@ use crate::persistence::load::{Data, DataLoader, Template};
 use crate::persistence::rdb::RdbError;
 use crate::replication::{Backlog, RECORD_PREFIX};
 use crate::resp::{Args, CommandError, encode_command, errors};
+use crate::script::replicated::is_script;
 
 use super::super::{Engine, hooks};
 
@@ -200,6 +201,7 @@ impl Engine {
         }
         loading.tracker.loaded(&data);
         self.acl_loaded(data.acl.as_deref());
+        self.take_carried_scripts(&data.scripts);
         loading.tail = Backlog::new(data.repl_offset.unwrap_or(0));
         loading.client.db = 0;
         self.replace_keyspace(data.keyspace);
@@ -264,6 +266,10 @@ impl Engine {
 
     fn load_command(&mut self, client: &mut Client, args: Args<'_>) -> Result<(), String> {
         if args.is(0, "ping") || args.is(0, "replconf") {
+            if is_script(args) {
+                self.apply_command(client, args);
+                return Ok(());
+            }
             let record = args.get(1).filter(|argument| argument.starts_with(RECORD_PREFIX));
             if let Some(argument) = record.filter(|_| !self.config.cluster_uid.is_empty()) {
                 self.acl_applied(argument);

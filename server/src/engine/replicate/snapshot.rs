@@ -177,6 +177,7 @@ impl Engine {
                 .have()
                 .map(|(id, offset)| (id.to_string(), offset, state.stream_db())),
             formers: Point::formers_text(&state.history),
+            scripts: self.carried_scripts(),
             epoch: self.is_managed().then(|| self.member().data_epoch().to_string()),
             acl: self.acl_aux(),
             aof_base: purpose == Purpose::AofBase,

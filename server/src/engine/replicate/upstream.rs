@@ -183,7 +183,7 @@ impl Engine {
     /// A full resync is complete: its data replace the present ones.
     fn take_data(&mut self, client: &mut Client, loaded: Loaded) {
         self.abort_job("the data are replaced by a full resync");
-        let Loaded { keyspace, id, offset, stream_db, epoch, acl } = loaded;
+        let Loaded { keyspace, id, offset, stream_db, epoch, acl, scripts } = loaded;
         self.replace_keyspace(keyspace);
         self.acl_loaded(acl.as_deref());
         self.events_begin();
@@ -196,6 +196,7 @@ impl Engine {
         self.close_replicas();
         self.touch_all(client, None);
         self.acknowledge();
+        self.take_carried_scripts(&scripts);
         self.data_replaced(epoch.as_deref());
     }
 
@@ -257,6 +258,9 @@ impl Engine {
         let mut record = None;
         let mut get_ack = false;
         match unit {
+            Unit::One(args) if crate::script::replicated::is_script(args) => {
+                self.take_script_record(args);
+            }
             Unit::One(args) if args.is(0, "ping") => {
                 record = args.get(1).filter(|argument| argument.starts_with(RECORD_PREFIX));
             }
@@ -279,7 +283,15 @@ impl Engine {
         get_ack
     }
 
+    fn take_script_record(&mut self, args: Args<'_>) {
+        let text = args.at(1).strip_prefix(crate::script::replicated::RECORD);
+        self.take_script(text.unwrap_or_default(), false);
+    }
+
     pub(in super::super) fn apply_command(&mut self, client: &mut Client, args: Args<'_>) {
+        if crate::script::replicated::is_script(args) {
+            return self.take_script_record(args);
+        }
         if args.is(0, "select") {
             let db = args.get(1).and_then(crate::resp::num::parse_i64).unwrap_or(-1);
             if let Some(db) = usize::try_from(db).ok().filter(|db| *db < self.config.databases) {

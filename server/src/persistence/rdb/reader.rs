@@ -12,6 +12,8 @@ pub enum Item {
     Aux { name: Vec<u8>, value: Vec<u8> },
     /// A key. `expiry_ms` is Unix time and may have passed.
     Entry { db: u32, key: Vec<u8>, value: Value, expiry_ms: Option<i64> },
+    /// The text of a library of functions.
+    Library(Vec<u8>),
     /// Something left out that is no data of this server, for the log.
     Skipped(String),
     /// The data is whole and its checksum right. What follows is not part of it.
@@ -189,8 +191,10 @@ impl Reader {
                 cur.length()?;
             }
             op::MODULE_AUX => return module_aux(cur).map(Some),
-            op::FUNCTION | op::FUNCTION_EARLY => {
-                return Err(RdbError::Unsupported("a function library").into());
+            op::FUNCTION => return Ok(Some(Item::Library(cur.string()?.into_owned()))),
+            op::FUNCTION_EARLY => {
+                let what = "a function library of a version before 7.0";
+                return Err(RdbError::Unsupported(what).into());
             }
             op::SLOT_INFO => {
                 for _ in 0..3 {

@@ -209,7 +209,7 @@ fn what_this_server_does_not_have_is_refused_by_name() {
     assert!(with("REDIS0012", &[25, 1, b'k']).contains("a hash whose fields expire"));
     assert!(with("VALKEY080", &[22, 1, b'k']).contains("a hash whose fields expire"));
     assert!(with("REDIS0011", &[7, 1, b'k']).contains("a module"));
-    assert!(with("REDIS0011", &[0xf5, 1, b'k']).contains("a function library"));
+    assert!(with("REDIS0011", &[0xf6, 1, b'k']).contains("a function library"));
     assert!(with("REDIS0011", &[99, 1, b'k']).contains("unknown type 99"));
     assert!(with("REDIS0013", &[]).contains("13 under the REDIS magic"));
     assert!(with("VALKEY099", &[]).contains("99 under the VALKEY magic"));

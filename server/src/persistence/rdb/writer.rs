@@ -3,6 +3,7 @@
 //! Collections are written in the plain forms that every version reads; a reader packs them by its
 //! own limits.
 
+use super::functions::Carried;
 use super::{VERSION, aux_field, crc64, lzf, op, stream};
 use crate::store::{StrRef, ValueRef};
 
@@ -25,6 +26,7 @@ pub struct Aux {
     pub aof_base: bool,
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
+    pub scripts: Carried,
 }
 
 /// What may be chosen about a stream.
@@ -56,34 +58,34 @@ pub struct Writer {
 impl Writer {
     pub fn new(aux: &Aux, form: Form) -> Self {
         let mut out = format!("REDIS{VERSION:04}").into_bytes();
-        let mut field = |name: &str, value: &str| {
-            out.push(op::AUX);
-            string(&mut out, name.as_bytes());
-            string(&mut out, value.as_bytes());
-        };
-        field("redis-ver", "7.2.4");
-        field("redis-bits", "64");
-        field("ctime", &aux.created_s.to_string());
-        field("used-mem", &aux.used_memory.to_string());
+        let mut text = |name: &str, value: &str| field(&mut out, name, value.as_bytes());
+        text("redis-ver", "7.2.4");
+        text("redis-bits", "64");
+        text("ctime", &aux.created_s.to_string());
+        text("used-mem", &aux.used_memory.to_string());
         if let Some((id, offset, stream_db)) = &aux.replication {
-            field(aux_field::STREAM_DB, &stream_db.to_string());
-            field(aux_field::REPL_ID, id);
-            field(aux_field::REPL_OFFSET, &offset.to_string());
+            text(aux_field::STREAM_DB, &stream_db.to_string());
+            text(aux_field::REPL_ID, id);
+            text(aux_field::REPL_OFFSET, &offset.to_string());
         }
-        field("aof-base", if aux.aof_base { "1" } else { "0" });
+        text("aof-base", if aux.aof_base { "1" } else { "0" });
         if !aux.formers.is_empty() {
-            field(aux_field::FORMERS, &aux.formers);
+            text(aux_field::FORMERS, &aux.formers);
         }
         if let Some(seed) = &aux.hash_seed {
-            field(aux_field::HASH_SEED, seed);
+            text(aux_field::HASH_SEED, seed);
         }
         if let Some(epoch) = &aux.epoch {
-            field(aux_field::EPOCH, epoch);
+            text(aux_field::EPOCH, epoch);
+        }
+        aux.scripts.loaded.iter().for_each(|text| field(&mut out, aux_field::SCRIPT, text));
+        aux.scripts.evaluated.iter().for_each(|text| field(&mut out, aux_field::EVALUATED, text));
+        for text in &aux.scripts.libraries {
+            out.push(op::FUNCTION);
+            string(&mut out, text);
         }
         if let Some(acl) = &aux.acl {
-            out.push(op::AUX);
-            string(&mut out, aux_field::ACL.as_bytes());
-            string(&mut out, acl);
+            field(&mut out, aux_field::ACL, acl);
         }
         Self { out, crc: 0, db: None, form }
     }
@@ -185,6 +187,12 @@ pub(super) fn length(out: &mut Vec<u8>, n: u64) {
         out.push(0x81);
         out.extend_from_slice(&n.to_be_bytes());
     }
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.push(op::AUX);
+    string(out, name.as_bytes());
+    string(out, value);
 }
 
 pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -1,0 +1,106 @@
+//! Lua scripts and functions.
+//!
+//! ```text
+//! command/scripting  rows, arguments, replies
+//!    │
+//! run        one run on the engine: scope, dispatch of `redis.call`, effects
+//!    ├ admit        what a script may do (pure)
+//!    ├ interpreter  Lua with its sandbox: compile, call, interrupt
+//!    │    ├ sandbox.lua  proxies of shared tables, catching, compiling
+//!    │    ├ api          redis.* and server.*
+//!    │    └ lib          cjson, cmsgpack, struct, bit
+//!    ├ cache        scripts by SHA-1
+//!    └ library      functions by name
+//! ```
+//!
+//! There are two interpreters, one for scripts and one for functions, made when first needed.
+//! Compiled functions stay in them; a run adds nothing but the tables of keys and arguments. What a
+//! script's commands change goes to the stream as one transaction of effects, never as the script.
+
+// What Lua calls owns its arguments.
+#![allow(clippy::needless_pass_by_value)]
+
+mod admit;
+mod api;
+pub mod cache;
+mod convert;
+mod errors;
+pub mod flags;
+pub mod interpreter;
+mod lib;
+pub mod library;
+mod random;
+mod register;
+pub mod replicated;
+pub mod run;
+pub mod sha1;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+
+use crate::resp::OwnedArgs;
+
+use cache::Cache;
+use interpreter::{Interpreter, Kind, Setup};
+use library::Libraries;
+
+/// A script that others are being served in between of.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
+pub struct Running {
+    /// The script's SHA-1, or the function's name.
+    pub name: String,
+    pub command: OwnedArgs,
+    pub functions: bool,
+    pub wrote: bool,
+    pub from_primary: bool,
+    pub duration_ms: u64,
+    /// Somebody asked to end it.
+    pub kill: bool,
+}
+
+/// State of the room.
+#[derive(Debug, Default)]
+pub struct Scripts {
+    pub cache: Cache,
+    pub libraries: Libraries,
+    eval: Option<Rc<Interpreter>>,
+    fcall: Option<Rc<Interpreter>>,
+    /// Present only while a long script lets others have a turn.
+    pub running: Option<Running>,
+}
+
+impl Scripts {
+    /// The interpreter for `setup.kind`, made on its first use.
+    pub fn interpreter(&mut self, setup: Setup) -> Result<Rc<Interpreter>, String> {
+        let slot = match setup.kind {
+            Kind::Scripts => &mut self.eval,
+            Kind::Functions => &mut self.fcall,
+        };
+        if let Some(interpreter) = slot {
+            return Ok(Rc::clone(interpreter));
+        }
+        let made = Interpreter::new(setup).map_err(|error| format!("ERR Lua: {error}"))?;
+        Ok(Rc::clone(slot.insert(Rc::new(made))))
+    }
+
+    /// SCRIPT FLUSH: the scripts and the interpreter that they were compiled in.
+    pub fn flush_scripts(&mut self) {
+        self.cache.clear();
+        self.eval = None;
+    }
+
+    /// FUNCTION FLUSH.
+    pub fn flush_functions(&mut self) {
+        self.libraries = Libraries::default();
+        self.fcall = None;
+    }
+
+    /// Bytes that the interpreters hold, for scripts and for functions.
+    pub fn interpreter_bytes(&self) -> (usize, usize) {
+        let bytes = |slot: &Option<Rc<Interpreter>>| slot.as_ref().map_or(0, |i| i.memory());
+        (bytes(&self.eval), bytes(&self.fcall))
+    }
+}

@@ -1,0 +1,200 @@
+-- What stands between scripts and Lua's own library. Run once for each interpreter, with the
+-- functions of Rust's side and the table of real globals; returns what Rust calls.
+--
+-- Scripts see proxies of the shared tables: reading falls through, writing is refused. They see of
+-- an error what Valkey's own functions would raise (`visible`), and cannot catch the one that ends
+-- a script from outside.
+local native, real, functions = ...
+
+local error, type, select, rawset, rawget = error, type, select, rawset, rawget
+local setmetatable, getmetatable, tostring, pairs = setmetatable, getmetatable, tostring, pairs
+local raw_pcall, raw_xpcall, raw_loadstring = pcall, xpcall, loadstring
+local visible, final, where, too_complex =
+    native.visible, native.final, native.where, native.too_complex
+local READONLY = "Attempt to modify a readonly table"
+
+-- Proxies, with the tables that they stand for and the metatables that scripts see.
+local hidden, shown = {}, {}
+
+local function deny() error(READONLY, 2) end
+
+local function proxy_of(table, meta)
+    local proxy = {}
+    hidden[proxy] = table
+    return setmetatable(proxy, meta or { __index = table, __newindex = deny })
+end
+
+local function protect(table)
+    for key, value in pairs(table) do
+        if type(value) == "table" and not hidden[value] then
+            rawset(table, key, protect(value))
+        end
+    end
+    return proxy_of(table)
+end
+
+local function missing(...)
+    if select("#", ...) ~= 2 then
+        error("Wrong number of arguments to luaProtectedTableError", 2)
+    end
+    local _, name = ...
+    if type(name) ~= "string" and type(name) ~= "number" then
+        error("Second argument to luaProtectedTableError must be a string or number", 2)
+    end
+    error("Script attempted to access nonexistent global variable '" .. name .. "'", 2)
+end
+
+-- Catching.
+
+local function caught(ok, ...)
+    if ok then return true, ... end
+    local raised = visible((...))
+    if type(raised) == "table" then
+        local text = raised.err
+        if type(text) == "string" or type(text) == "number" then raised = text end
+    end
+    return false, raised
+end
+
+local function caught_as_is(ok, ...)
+    if ok then return true, ... end
+    return false, visible((...))
+end
+
+function real.pcall(...) return caught(raw_pcall(...)) end
+
+function real.xpcall(f, handler)
+    return caught_as_is(raw_xpcall(f, function(raised) return handler(visible(raised)) end))
+end
+
+local raw_resume = coroutine.resume
+function real.coroutine.resume(...) return caught_as_is(raw_resume(...)) end
+
+-- Compiling. Only text is compiled, and the chunk's name is a string that this frame holds, since
+-- the parser holds it by nothing (CVE-2025-49844).
+
+local byte, match, concat = string.byte, string.match, table.concat
+
+local function compile(text, name)
+    if byte(text, 1) == 27 then text = " " .. text end
+    name = match(name, "^[^%z]*")
+    return raw_loadstring(text, name)
+end
+
+function real.loadstring(text, name)
+    if type(text) == "number" then text = tostring(text) end
+    if type(text) ~= "string" then
+        error("bad argument #1 to 'loadstring' (string expected, got " .. type(text) .. ")", 2)
+    end
+    return compile(text, name == nil and text or tostring(name))
+end
+
+function real.load(reader, name)
+    if type(reader) ~= "function" then
+        error("bad argument #1 to 'load' (function expected, got " .. type(reader) .. ")", 2)
+    end
+    local pieces = {}
+    local ok, raised = raw_pcall(function()
+        while true do
+            local piece = reader()
+            if piece == nil or piece == "" then return end
+            if type(piece) ~= "string" then error("reader function must return a string", 0) end
+            pieces[#pieces + 1] = piece
+        end
+    end)
+    if not ok then return nil, visible(raised) end
+    return compile(concat(pieces), name == nil and "=(load)" or tostring(name))
+end
+
+-- Tables that are shared may not be written around their proxies.
+
+local function guard(name, of, index)
+    local raw = of[name]
+    of[name] = function(table, ...)
+        if hidden[table] then error(READONLY, 0) end
+        return raw(table, ...)
+    end
+end
+
+guard("rawset", real)
+guard("setmetatable", real)
+for _, name in pairs({ "insert", "remove", "sort" }) do guard(name, real.table) end
+
+function real.rawget(table, key) return rawget(hidden[table] or table, key) end
+
+-- Patterns match by recursion in C, once for each repetition or capture.
+
+for _, name in pairs({ "find", "match", "gmatch", "gsub" }) do
+    local find = real.string[name]
+    real.string[name] = function(text, pattern, ...)
+        if type(pattern) == "string" and #pattern > 256 and too_complex(pattern) then
+            error("pattern too complex", 2)
+        end
+        return find(text, pattern, ...)
+    end
+end
+
+-- The shape of the globals.
+
+for _, name in pairs({ "dofile", "loadfile", "print", "module", "require", "package", "io" }) do
+    real[name] = nil
+end
+if not native.insecure then
+    real.newproxy, real.setfenv, real.getfenv = nil, nil, nil
+end
+real.os = { clock = real.os.clock }
+real.debug = nil
+
+local string_meta = getmetatable("")
+string_meta.__index = real.string
+
+function real.getmetatable(value)
+    if hidden[value] then return shown[value] end
+    if type(value) == "string" then return shown[""] end
+    return getmetatable(value)
+end
+
+local handler = function(raised)
+    raised = final(raised)
+    if type(raised) ~= "table" then raised = { err = "ERR " .. tostring(raised) } end
+    local source, line = where()
+    if source then raised.source, raised.line = source, line end
+    return raised
+end
+if not functions then
+    real.__redis__err__handler, real.__server__err__handler = handler, handler
+end
+
+local globals_meta = { __newindex = deny, __index = real }
+local env = proxy_of(real, globals_meta)
+shown[env] = proxy_of({ __index = missing })
+real._G = nil
+for key, value in pairs(real) do
+    if type(value) == "table" then real[key] = protect(value) end
+end
+real._G = env
+real.redis = real.server
+shown[""] = proxy_of({ __index = real.string })
+setmetatable(real, { __index = missing })
+
+-- While a library is loaded it sees only these.
+local loading = nil
+if functions then
+    local api = setmetatable(native.library_api, { __index = missing })
+    loading = proxy_of(api)
+    loading = setmetatable({ redis = loading, server = loading }, { __index = missing })
+end
+
+return env, {
+    run = function(f) return raw_xpcall(f, handler) end,
+    run_function = function(f, keys, args)
+        return raw_xpcall(function() return f(keys, args) end, handler)
+    end,
+    load_library = function(f)
+        globals_meta.__index = loading
+        local ok, raised = raw_pcall(f)
+        globals_meta.__index = real
+        if not ok then raised = final(raised) end
+        return ok, raised
+    end,
+}

@@ -1,0 +1,103 @@
+//! What the running script and the engine share.
+//!
+//! The functions that Lua calls are made once and live as long as the interpreter, so they cannot
+//! hold the engine. Each run installs one function of its own (`dispatch`, which borrows engine and
+//! client for as long as the run lasts); the lasting ones leave their question here and call it.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use mlua::Function;
+
+use crate::resp::{Args, Span};
+
+/// What a function of the sandbox asks of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Request {
+    /// Run the command; its reply goes to `reply`.
+    #[default]
+    Call,
+    /// May the user run the command? Answered in `reply` by one byte: `1`, `0` or `?`.
+    AclCheck,
+    /// The script runs long: let others have a bounded turn.
+    Busy,
+}
+
+/// The arguments of a command that a script composed.
+#[derive(Debug, Default)]
+pub struct Composed {
+    pub buf: Vec<u8>,
+    pub spans: Vec<Span>,
+}
+
+impl Composed {
+    pub fn args(&self) -> Args<'_> {
+        Args::new(&self.buf, &self.spans)
+    }
+
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.spans.clear();
+    }
+
+    pub fn push(&mut self, part: &[u8]) {
+        let start = self.buf.len() as u32;
+        self.spans.push(Span { start, len: part.len() as u32 });
+        self.buf.extend_from_slice(part);
+    }
+}
+
+/// A function that a library registered while it was loaded.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    pub name: Vec<u8>,
+    pub description: Option<Vec<u8>>,
+    pub function: Function,
+    pub flags: super::flags::ScriptFlags,
+}
+
+/// To which logs effects go: `REPL_AOF` and `REPL_REPLICA`.
+pub const REPLICATE_ALL: u8 = 3;
+
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub request: Cell<Request>,
+    pub composed: RefCell<Composed>,
+    pub reply: RefCell<Vec<u8>>,
+    pub dispatch: RefCell<Option<Function>>,
+    /// The dialect of the replies that the script reads.
+    pub resp3: Cell<bool>,
+    pub replicate: Cell<u8>,
+    /// A write was begun: from here the script cannot be refused or killed.
+    pub wrote: Cell<bool>,
+    pub killed: Cell<bool>,
+    /// Functions run here, not scripts.
+    pub functions: Cell<bool>,
+    /// Set when the script has run longer than `busy-reply-threshold`.
+    pub busy: Cell<bool>,
+    pub started: Cell<Option<Instant>>,
+    /// Milliseconds after which others are served; 0 never.
+    pub threshold_ms: Cell<u64>,
+    /// Present while a library is loaded.
+    pub loading: RefCell<Option<Vec<Registered>>>,
+    /// Milliseconds that loading a library may take; 0 is unbounded.
+    pub load_ms: Cell<u64>,
+    pub random: super::random::Random,
+}
+
+impl Shared {
+    /// Before a run.
+    pub fn begin(&self, threshold_ms: u64) {
+        self.resp3.set(false);
+        self.replicate.set(REPLICATE_ALL);
+        self.wrote.set(false);
+        self.killed.set(false);
+        self.busy.set(false);
+        self.started.set(Some(Instant::now()));
+        self.threshold_ms.set(threshold_ms);
+    }
+
+    pub fn elapsed_ms(&self) -> u64 {
+        self.started.get().map_or(0, |started| started.elapsed().as_millis() as u64)
+    }
+}

@@ -1,0 +1,144 @@
+//! Scripts on a whole engine, without sockets.
+
+use crate::engine::testing::Bench;
+use crate::resp::OwnedArgs;
+
+fn ask(bench: &mut Bench, client: usize, words: &[&str]) -> String {
+    let args = OwnedArgs::from_parts(words.iter().map(|word| word.as_bytes()));
+    let mut bytes = Vec::new();
+    crate::resp::encode_command(&mut bytes, args.args().iter());
+    bench.engine.receive(bench.id(client), &bytes);
+    bench.out(client)
+}
+
+fn eval(script: &str) -> String {
+    let mut bench = Bench::new(&[]);
+    let client = bench.client();
+    ask(&mut bench, client, &["EVAL", script, "0"])
+}
+
+/// Each class of holes that Lua or its libraries had in servers of this kind.
+mod holes {
+    use super::*;
+
+    fn refused(script: &str, why: &str) {
+        let reply = eval(script);
+        assert!(reply.starts_with('-') && reply.contains(why), "{script}: {reply}");
+    }
+
+    /// A width of the smallest 32-bit number has no opposite, and overran a buffer of eight digits.
+    #[test]
+    fn cve_2024_31449_bit_tohex() {
+        assert_eq!(eval("return bit.tohex(65535, -2147483648)"), "$8 0000FFFF");
+    }
+
+    /// Lengths computed in 32 bits while a large string was escaped.
+    #[test]
+    fn cve_2022_24834_cjson_and_cmsgpack_lengths() {
+        let script = "local s = string.rep('\\0', 1000000) return #cjson.encode({s, s})";
+        assert_eq!(eval(script), format!(":{}", 2 * (6 * 1_000_000 + 2) + 3));
+        let script = "local s = string.rep('x', 70000) return #cmsgpack.pack({s, s})";
+        assert_eq!(eval(script), format!(":{}", 1 + 2 * 70_005));
+    }
+
+    /// Sizes of a format that wrapped around, so that reading went beyond the data.
+    #[test]
+    fn cve_2018_11219_struct_sizes() {
+        refused("return struct.unpack('c2147483647', 'abc')", "data string too short");
+        refused("return struct.unpack('I99999999999', 'abc')", "integral size overflow");
+        refused("return struct.unpack('c0c0', 'abc', -1)", "offset must be 1 or greater");
+        refused("return struct.pack('>I2147483648', 10)", "integral size overflow");
+        refused("return struct.unpack('I4', 'abcd', 2^62)", "data string too short");
+    }
+
+    /// More results than Lua's stack has room for.
+    #[test]
+    fn cve_2018_11218_cmsgpack_results() {
+        refused("return #{cmsgpack.unpack(string.rep('\\1', 100000))}", "too many return values");
+        refused("return cmsgpack.unpack(string.rep('\\145', 100000) .. '\\1')", "stack overflow");
+        refused("return cmsgpack.unpack('\\221\\255\\255\\255\\255')", "Missing bytes");
+    }
+
+    /// The parser held its chunk's name by nothing, and the collector took it away meanwhile.
+    #[test]
+    fn cve_2025_49844_name_of_a_chunk() {
+        let script = "for i = 1, 2000 do local name = 'n' .. i .. '\\0tail' \
+             local f = loadstring('return \"' .. string.rep('x', i % 300) .. '\" ..', name) \
+             collectgarbage() local g, e = load(function() collectgarbage() return nil end, name) \
+             end return 'whole'";
+        assert_eq!(eval(script), "$5 whole");
+    }
+
+    /// A count of results that wrapped around.
+    #[test]
+    fn cve_2025_46817_unpack() {
+        for range in ["0, 2147483647", "-1, 2147483647", "-2147483648, 2147483647", "1, 100000"] {
+            refused(&format!("return {{unpack({{}}, {range})}}"), "too many results to unpack");
+        }
+    }
+
+    /// Metatables of basic types, through which one script changed what another calls.
+    #[test]
+    fn cve_2025_46818_metatables_of_basic_types() {
+        refused("getmetatable('').__index = function() return 1 end", "readonly table");
+        refused("getmetatable('').__index.upper = nil", "readonly table");
+        refused("string.upper = nil", "readonly table");
+        refused("rawset(getmetatable(''), '__index', nil)", "readonly table");
+        assert_eq!(eval("return ('a'):upper()"), "$1 A");
+    }
+
+    /// A long bracket whose level overflowed an `int` in the lexer.
+    #[test]
+    fn cve_2025_46819_long_brackets() {
+        refused("return loadstring('return [' .. string.rep('=', 70000))()", "");
+        refused("return [==x", "invalid long string delimiter");
+    }
+
+    /// Compiled code is not checked by Lua, and whoever may load it may do anything.
+    #[test]
+    fn compiled_code_is_not_loaded() {
+        let script = "local f, e = loadstring(string.dump(function() return 1 end)) \
+             return {type(f), e}";
+        assert!(eval(script).contains("unexpected symbol"), "{}", eval(script));
+    }
+
+    /// Matching recurses in C for each repetition of a pattern.
+    #[test]
+    fn patterns_are_bounded() {
+        refused("return string.find(string.rep('a', 300000), string.rep('a?', 300000))", "complex");
+        let script = "return string.find(string.rep('a', 900), string.rep('a?', 900))";
+        assert_eq!(eval(script), ":1");
+    }
+}
+
+/// Memory that a script takes is bounded; the next one runs.
+#[test]
+fn a_script_that_takes_too_much_memory_fails_alone() {
+    let mut bench = Bench::new(&[("lua-memory-limit", "8mb")]);
+    let client = bench.client();
+    let greedy = "local t = {} while true do t[#t + 1] = string.rep('x', 100000) .. #t end";
+    let reply = ask(&mut bench, client, &["EVAL", greedy, "0"]);
+    assert!(reply.contains("not enough memory"), "{reply}");
+    assert_eq!(ask(&mut bench, client, &["EVAL", "return 1", "0"]), ":1");
+}
+
+/// Nested values are walked by recursion, on the stack of the process's first thread, which is
+/// larger than that of a test.
+#[test]
+fn endless_recursion_ends_in_an_error() {
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(recursions);
+    thread.expect("a thread").join().expect("it ended well");
+}
+
+fn recursions() {
+    for script in [
+        "local function f() return 1 + f() end return f()",
+        "local t = {} for i = 1, 100000 do t = {t} end return t",
+        "local t = {} for i = 1, 100000 do t = {t} end return cjson.encode(t)",
+        "return cjson.decode(string.rep('[', 100000))",
+        "return setmetatable({}, {__index = function(t, k) return t[k] end}).x",
+    ] {
+        let reply = eval(script);
+        assert!(reply.contains("-ERR"), "{script}: {reply:.100}");
+    }
+}
