@@ -215,12 +215,14 @@ fn smove(cx: &mut Context<'_>) -> Handled {
     if known && source != target {
         let limits = db(cx).limits();
         remove_member(cx, source, member);
-        db(cx).typed_or_new::<Set>(target)?.add(member, &limits);
-        cx.touch(source);
-        wrote(cx, target, 1);
+        let added = db(cx).typed_or_new::<Set>(target)?.add(member, &limits);
+        wrote(cx, source, 1);
         cx.notify(EventClasses::SET, "srem", source);
         cx.notify_emptied(source);
-        cx.notify(EventClasses::SET, "sadd", target);
+        if added {
+            wrote(cx, target, 1);
+            cx.notify(EventClasses::SET, "sadd", target);
+        }
     }
     cx.reply().int(i64::from(known));
     Ok(())

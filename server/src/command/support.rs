@@ -55,15 +55,39 @@ pub fn rank_range(start: i64, stop: i64, len: usize) -> Range<usize> {
 
 /// Reads a timeout in seconds and gives the deadline on the monotonic clock, `None` for 0.
 pub fn deadline(cx: &Context<'_>, text: &[u8]) -> Result<Option<u64>, CommandError> {
-    let seconds = parse_f64(text).ok_or(errors::TIMEOUT_FLOAT)?;
+    let seconds = parse_f64(text).or_else(|| hexadecimal(text)).ok_or(errors::TIMEOUT_FLOAT)?;
     let ms = (seconds * 1000.0).ceil();
     if ms > i64::MAX as f64 {
-        return Err("ERR timeout is out of range".into());
+        return Err(errors::TIMEOUT_RANGE.into());
     }
-    if ms < 0.0 {
-        return Err(errors::TIMEOUT_NEGATIVE.into());
+    deadline_in_ms(cx, ms as i64)
+}
+
+/// As [`deadline`], of a timeout in milliseconds that was read already.
+pub fn deadline_in_ms(cx: &Context<'_>, ms: i64) -> Result<Option<u64>, CommandError> {
+    let ms = u64::try_from(ms).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
+    if ms > (i64::MAX - cx.engine.now.unix_ms()).cast_unsigned() {
+        return Err(errors::TIMEOUT_RANGE.into());
     }
-    Ok((ms > 0.0).then(|| cx.engine.now.mono_ms().saturating_add(ms as u64)))
+    Ok((ms > 0).then(|| cx.engine.now.mono_ms().saturating_add(ms)))
+}
+
+/// A whole number of base 16, which the C library takes for a float, too.
+fn hexadecimal(text: &[u8]) -> Option<f64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let digits = digits.strip_prefix(b"0x").or_else(|| digits.strip_prefix(b"0X"))?;
+    if digits.is_empty() || digits.len() > 256 {
+        return None;
+    }
+    let mut number = 0.0;
+    for digit in digits {
+        number = number * 16.0 + f64::from(char::from(*digit).to_digit(16)?);
+    }
+    Some(if negative { -number } else { number })
 }
 
 /// How many keys follow, and where they end: `args[at]` is the number.

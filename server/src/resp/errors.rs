@@ -33,6 +33,7 @@ pub const INDEX_OUT_OF_RANGE: &str = "ERR index out of range";
 pub const DB_INDEX: &str = "ERR DB index is out of range";
 pub const TIMEOUT: &str = "ERR timeout is not an integer or out of range";
 pub const TIMEOUT_FLOAT: &str = "ERR timeout is not a float or out of range";
+pub const TIMEOUT_RANGE: &str = "ERR timeout is out of range";
 pub const TIMEOUT_NEGATIVE: &str = "ERR timeout is negative";
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
 pub const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";

@@ -161,6 +161,8 @@ impl List {
     pub fn set(&mut self, index: usize, element: &[u8], limits: &Limits) -> bool {
         let Some((chunk, inner)) = self.locate(index) else { return false };
         let pack = &mut self.chunks[chunk];
+        // A list without room for one element more counts as grown, though it only changes.
+        self.quick |= !limits.chunk_fits(self.len + 1, pack.bytes() + element.len());
         let offset = pack.offset_of(inner);
         pack.replace_at(offset, element);
         self.fit(chunk, limits);

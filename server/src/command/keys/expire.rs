@@ -72,6 +72,7 @@ fn set_expiry(cx: &mut Context<'_>, unit_ms: i64, base_ms: i64) -> Handled {
     }
     if at_ms <= now_ms && !cx.from_primary {
         db.remove(key);
+        cx.engine.stats.expired_keys += 1;
         wrote(cx, key, 1);
         cx.signal(key);
         cx.notify(EventClasses::EXPIRED, "expired", key);

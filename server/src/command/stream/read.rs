@@ -7,7 +7,7 @@ use super::group::{add_consumer, no_group_text};
 use super::ids::strict;
 use super::write;
 use crate::command::Handled;
-use crate::command::support::{db, int};
+use crate::command::support::{db, deadline_in_ms, int};
 use crate::config::EventClasses;
 use crate::engine::blocking::OnTimeout;
 use crate::engine::propagate::Outbox;
@@ -110,13 +110,7 @@ fn unbalanced(name: &str, grouped: bool) -> CommandError {
 
 /// A timeout in milliseconds as a deadline on the monotonic clock, `None` for 0.
 fn deadline(cx: &Context<'_>, text: &[u8]) -> Result<Option<u64>, CommandError> {
-    let ms = crate::resp::num::parse_i64(text).ok_or(errors::TIMEOUT)?;
-    let ms = u64::try_from(ms).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
-    let now_ms = cx.engine.now.mono_ms();
-    if ms > i64::MAX.cast_unsigned() - now_ms {
-        return Err("ERR timeout is out of range".into());
-    }
-    Ok((ms > 0).then(|| now_ms + ms))
+    deadline_in_ms(cx, crate::resp::num::parse_i64(text).ok_or(errors::TIMEOUT)?)
 }
 
 /// The start that an id of XREAD means for this stream, if it is there.
