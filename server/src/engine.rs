@@ -87,6 +87,7 @@ pub struct Stats {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub expired_keys: u64,
+    pub expired_fields: u64,
     pub evicted_keys: u64,
     pub keyspace_hits: u64,
     pub keyspace_misses: u64,

@@ -19,6 +19,7 @@ mod access;
 mod body;
 mod db;
 mod evict;
+mod fields;
 mod garbage;
 mod hash;
 mod limits;
@@ -202,6 +203,21 @@ impl Keyspace {
             db.gone_streams.drain(..).map(move |key| (index, key))
         });
         taken.collect()
+    }
+
+    /// As [`Self::take_expired`], the fields that were removed: database, key and names.
+    pub fn take_expired_fields(&mut self) -> Vec<(usize, Vec<u8>, Vec<Vec<u8>>)> {
+        let mut all = Vec::new();
+        for db in self.dbs.iter_mut().filter(|db| !db.fields.removed.is_empty()) {
+            let index = db.index as usize;
+            all.extend(db.fields.removed.drain(..).map(|(key, names)| (index, key, names)));
+        }
+        all
+    }
+
+    /// Whether a hash has a field with an expiry time, which an RDB file tells in its head.
+    pub fn has_expiring_fields(&self) -> bool {
+        self.dbs.iter().any(Db::has_expiring_fields)
     }
 
     /// Whether keys that are added are gathered for [`Self::take_new`].

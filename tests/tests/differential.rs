@@ -58,6 +58,11 @@ fn sorting() {
 }
 
 #[test]
+fn field_expiry() {
+    list("field expiry", include_str!("differential/field_expiry.txt"));
+}
+
+#[test]
 fn lists() {
     list("lists", include_str!("differential/lists.txt"));
 }

@@ -1,4 +1,6 @@
-//! Commands on hashes.
+//! Commands on hashes. Expiry times of fields are in [`expiry`].
+
+mod expiry;
 
 use super::support::{
     ScanOf, ScanOptions, choose, db, decimal, draw, float, int, signed_count, wrote,
@@ -11,6 +13,7 @@ use crate::resp::{Reply, decimal as decimals, errors};
 use crate::store::{Hash, Random};
 
 const WRITE: Flags = Flags::WRITE.with(Flags::DENYOOM).with(Flags::FAST);
+const CHANGE: Flags = Flags::WRITE.with(Flags::FAST);
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = Flags::READONLY.with(Flags::FAST);
 const ROW: Command =
@@ -147,6 +150,114 @@ pub const COMMANDS: &[Command] = &[
         since: "2.8.0",
         summary: "Iterates over fields and values.",
         handler: hscan,
+        ..ROW
+    },
+    Command {
+        name: "hexpire",
+        arity: -6,
+        flags: CHANGE,
+        since: "9.0.0",
+        summary: "Sets the expiry of fields in seconds.",
+        handler: expiry::hexpire,
+        ..ROW
+    },
+    Command {
+        name: "hpexpire",
+        arity: -6,
+        flags: CHANGE,
+        since: "9.0.0",
+        summary: "Sets the expiry of fields in milliseconds.",
+        handler: expiry::hexpire,
+        ..ROW
+    },
+    Command {
+        name: "hexpireat",
+        arity: -6,
+        flags: CHANGE,
+        since: "9.0.0",
+        summary: "Sets the expiry of fields to a Unix time in seconds.",
+        handler: expiry::hexpire,
+        ..ROW
+    },
+    Command {
+        name: "hpexpireat",
+        arity: -6,
+        flags: CHANGE,
+        since: "9.0.0",
+        summary: "Sets the expiry of fields to a Unix time in milliseconds.",
+        handler: expiry::hexpire,
+        ..ROW
+    },
+    Command {
+        name: "httl",
+        arity: -5,
+        flags: READ_FAST,
+        since: "9.0.0",
+        summary: "Returns the time that fields have left, in seconds.",
+        handler: expiry::httl,
+        ..ROW
+    },
+    Command {
+        name: "hpttl",
+        arity: -5,
+        flags: READ_FAST,
+        since: "9.0.0",
+        summary: "Returns the time that fields have left, in milliseconds.",
+        handler: expiry::httl,
+        ..ROW
+    },
+    Command {
+        name: "hexpiretime",
+        arity: -5,
+        flags: READ_FAST,
+        since: "9.0.0",
+        summary: "Returns when fields expire, as Unix times in seconds.",
+        handler: expiry::httl,
+        ..ROW
+    },
+    Command {
+        name: "hpexpiretime",
+        arity: -5,
+        flags: READ_FAST,
+        since: "9.0.0",
+        summary: "Returns when fields expire, as Unix times in milliseconds.",
+        handler: expiry::httl,
+        ..ROW
+    },
+    Command {
+        name: "hpersist",
+        arity: -5,
+        flags: CHANGE,
+        since: "9.0.0",
+        summary: "Takes the expiry of fields away.",
+        handler: expiry::hpersist,
+        ..ROW
+    },
+    Command {
+        name: "hgetex",
+        arity: -5,
+        flags: CHANGE,
+        since: "9.0.0",
+        summary: "Returns the values of fields and sets their expiry.",
+        handler: expiry::hgetex,
+        ..ROW
+    },
+    Command {
+        name: "hsetex",
+        arity: -6,
+        flags: WRITE,
+        since: "9.0.0",
+        summary: "Sets fields with their expiry.",
+        handler: expiry::hsetex,
+        ..ROW
+    },
+    Command {
+        name: "hgetdel",
+        arity: -5,
+        flags: CHANGE,
+        since: "9.1.0",
+        summary: "Returns the values of fields and removes them.",
+        handler: expiry::hgetdel,
         ..ROW
     },
 ];
@@ -286,9 +397,14 @@ fn hincrby(cx: &mut Context<'_>) -> Handled {
     };
     let new = old.checked_add(by).ok_or(errors::OVERFLOW)?;
     let limits = db(cx).limits();
-    db(cx).typed_or_new::<Hash>(key)?.set(field, &decimal(new), &limits);
+    let hash: &mut Hash = db(cx).typed_or_new(key)?;
+    let volatile = hash.next_expiry().is_some();
+    hash.set_keeping(field, &decimal(new), &limits);
     wrote(cx, key, 1);
     cx.notify(EventClasses::HASH, "hincrby", key);
+    if volatile {
+        expiry::propagate_value(cx, key, field, &decimal(new));
+    }
     cx.reply().int(new);
     Ok(())
 }
@@ -310,10 +426,10 @@ fn hincrbyfloat(cx: &mut Context<'_>) -> Handled {
     let sum = decimals::add(old, args.at(3));
     let text = sum.ok_or("ERR increment would produce NaN or Infinity")?.into_bytes();
     let limits = db(cx).limits();
-    db(cx).typed_or_new::<Hash>(key)?.set(field, &text, &limits);
+    db(cx).typed_or_new::<Hash>(key)?.set_keeping(field, &text, &limits);
     wrote(cx, key, 1);
     cx.notify(EventClasses::HASH, "hincrbyfloat", key);
-    cx.propagate(&[b"HSET", key, field, &text]);
+    expiry::propagate_value(cx, key, field, &text);
     cx.reply().bulk(&text);
     Ok(())
 }

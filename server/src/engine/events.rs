@@ -95,6 +95,14 @@ impl Engine {
         self.queue_event(db, Class::EXPIRED, "expired", key);
     }
 
+    /// The time of fields came, and the key went with the last of them.
+    pub(super) fn note_expired_fields(&mut self, db: usize, key: &[u8]) {
+        self.queue_event(db, Class::EXPIRED, "hexpired", key);
+        if !self.keyspace.db_mut(db).contains(key) {
+            self.queue_event(db, Class::GENERIC, "del", key);
+        }
+    }
+
     fn queue_event(&mut self, db: usize, class: Class, name: &'static str, key: &[u8]) {
         if self.events.wants(class) {
             let (db, key) = (db as u32, Box::from(key));

@@ -64,6 +64,17 @@ fn drain_queued(engine: &mut Engine) {
             engine.outbox.push(db, [b"DEL".as_slice(), &key]);
         }
     }
+    for (db, key, fields) in engine.keyspace.take_expired_fields() {
+        engine.stats.expired_fields += fields.len() as u64;
+        engine.note_expired_fields(db, &key);
+        // Bounded, so that no command in the stream is longer than a client's may be.
+        let open = stream_is_open(engine);
+        for part in fields.chunks(1024).filter(|_| open) {
+            let mut words: Vec<&[u8]> = vec![b"HDEL", &key];
+            words.extend(part.iter().map(Vec::as_slice));
+            engine.outbox.push(db, words);
+        }
+    }
 }
 
 /// Whether this node follows a primary; a replica refuses writes of ordinary clients.

@@ -1,6 +1,7 @@
 //! The RDB format. Pure: the reader is fed chunks as they arrive, the writer appends to a buffer.
 //!
-//! We write version 11, which Valkey from 7.2 and Redis from 7.2 read. We read `REDIS0001` to
+//! We write version 11, which Valkey from 7.2 and Redis from 7.2 read, or `VALKEY080` where fields of
+//! hashes have expiry times. We read `REDIS0001` to
 //! `REDIS0012` and `VALKEY080` as long as they hold types that this server has; a type or a
 //! format that it does not have is refused by name, since dropping data silently
 //! would be a loss that nobody sees.
@@ -32,6 +33,10 @@ pub const VERSION: u16 = 11;
 pub const VERSION_MAX: u16 = 12;
 /// The version under the `VALKEY` magic that the reader takes.
 pub const VALKEY_VERSION: u16 = 80;
+
+/// The type of a hash whose fields have expiry times, in Valkey's version only: elsewhere the number
+/// means something else.
+const HASH_WITH_TIMES: u8 = 22;
 
 /// Auxiliary fields that the loader looks at. Other servers skip the `redisha-` ones.
 pub mod aux_field {

@@ -2,6 +2,7 @@
 
 use super::access::Access;
 use super::body::Body;
+use super::fields::FieldExpiry;
 use super::garbage::{Garbage, Lazy};
 use super::limits::Limits;
 use super::snapshot::Walk;
@@ -32,6 +33,7 @@ pub struct Db {
     pub(super) expired: Vec<Vec<u8>>,
     /// Streams that were removed or replaced: who waits for a group of theirs is told.
     pub(super) gone_streams: Vec<Vec<u8>>,
+    pub(super) fields: FieldExpiry,
     /// Keys that were added, while somebody wants to know.
     pub(super) new: Vec<Vec<u8>>,
     pub(super) note_new: bool,
@@ -55,6 +57,7 @@ impl Db {
             limits,
             expired: Vec::new(),
             gone_streams: Vec::new(),
+            fields: FieldExpiry::default(),
             new: Vec::new(),
             note_new: false,
             garbage: Vec::new(),
@@ -116,7 +119,19 @@ impl Db {
             self.expire(key);
             return None;
         }
+        if !self.fields.is_idle() {
+            return self.expire_fields(key, place);
+        }
         Some(place)
+    }
+
+    pub(super) fn ignores_expiry(&self) -> bool {
+        self.shared.ignore.load(Ordering::Relaxed)
+    }
+
+    /// Something was queued for the keyspace.
+    pub(super) fn queue(&self) {
+        self.shared.queued.store(true, Ordering::Relaxed);
     }
 
     /// Removes a key whose time has come, where this node may.
@@ -243,7 +258,19 @@ impl Db {
 
     /// Puts a value at a key with this expiry time. `true` when the key is new.
     pub fn restore(&mut self, key: &[u8], value: Value, expiry_ms: Option<i64>) -> bool {
-        self.put(key, expiry_ms, |_| false, || Body::new(key, value, expiry_ms))
+        let mut value = value;
+        let volatile = match &mut value {
+            Value::Hash(hash) if hash.next_expiry().is_some() => {
+                hash.forget_note();
+                true
+            }
+            _ => false,
+        };
+        let new = self.put(key, expiry_ms, |_| false, || Body::new(key, value, expiry_ms));
+        if volatile {
+            self.note_field_expiry(key);
+        }
+        new
     }
 
     /// Puts a string at a key, as an integer if it spells one. `true` when the key is new.
@@ -306,7 +333,7 @@ impl Db {
     /// Notes a use, and hands an entry that the running snapshot has not reached to its sink before
     /// it changes.
     #[inline]
-    fn before_write(&mut self, place: Place) {
+    pub(super) fn before_write(&mut self, place: Place) {
         self.used(place);
         if let Some(walk) = &self.walk {
             let slot = self.table.at_mut(place);
@@ -452,7 +479,7 @@ impl Db {
     /// Removes the keys whose time has come from the next `segments` parts of the table. Returns
     /// how many there were. Does nothing where this node may not expire keys.
     pub fn expire_step(&mut self, segments: usize) -> usize {
-        let mut count = 0;
+        let mut count = self.expire_fields_step(segments);
         for _ in 0..segments {
             if self.volatile == 0 || !self.may_expire {
                 break;
@@ -512,5 +539,6 @@ impl Db {
         }
         self.volatile = 0;
         self.expire_cursor = 0;
+        self.fields = FieldExpiry::default();
     }
 }

@@ -143,6 +143,7 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     lines.add("total_net_output_bytes", stats.bytes_out);
     lines.add("rejected_connections", stats.rejected_connections);
     lines.add("expired_keys", stats.expired_keys);
+    lines.add("expired_fields", stats.expired_fields);
     lines.add("evicted_keys", stats.evicted_keys);
     lines.add("total_eviction_exceeded_time", engine.memory.over_us / 1000);
     let over_us = engine.memory.over_since_us.map_or(0, |since| engine.now.mono_us - since);
@@ -183,10 +184,12 @@ fn keyspace(engine: &Engine, lines: &mut Lines) {
     for index in 0..engine.keyspace.databases() {
         let db = engine.keyspace.db(index);
         if !db.is_empty() {
-            let (keys, expires) = (db.len(), db.volatile());
+            let (keys, expires, hashes) = (db.len(), db.volatile(), db.volatile_hashes());
             lines.add(
                 &format!("db{index}"),
-                format_args!("keys={keys},expires={expires},avg_ttl=0"),
+                format_args!(
+                    "keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={hashes}"
+                ),
             );
         }
     }

@@ -181,6 +181,7 @@ impl Engine {
             epoch: self.is_managed().then(|| self.member().data_epoch().to_string()),
             acl: self.acl_aux(),
             aof_base: purpose == Purpose::AofBase,
+            field_times: self.keyspace.has_expiring_fields(),
         };
         let encoder = if purpose == Purpose::AofCommands {
             Encoder::Commands(CommandWriter::default())

@@ -36,8 +36,18 @@ impl CommandWriter {
                 self.elements(b"SADD", key, 1, members.into_iter());
             }
             ValueRef::Hash(hash) => {
-                let pairs = hash.iter().map(|(field, value)| [field.to_vec(), value.to_vec()]);
-                self.elements(b"HSET", key, 2, pairs);
+                let mut pairs = Vec::new();
+                hash.whole(|field, value, at_ms| match at_ms {
+                    None => pairs.push([field.to_vec(), value.to_vec()]),
+                    Some(at_ms) => {
+                        let time = at_ms.to_string();
+                        let time = time.as_bytes();
+                        self.command(&[
+                            b"HSETEX", key, b"PXAT", time, b"FIELDS", b"1", field, value,
+                        ]);
+                    }
+                });
+                self.elements(b"HSET", key, 2, pairs.into_iter());
             }
             ValueRef::ZSet(zset) => {
                 // The shortest digits that give the same number again, and `inf`.

@@ -63,6 +63,20 @@ impl Building {
         if hash.set(field, value, &self.limits) { Ok(()) } else { Err(TWICE) }
     }
 
+    /// One more field of a hash, with its expiry time.
+    pub fn timed(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        at_ms: Option<i64>,
+    ) -> Result<(), RdbError> {
+        self.field(field, value)?;
+        if let (Value::Hash(hash), Some(_)) = (&mut self.value, at_ms) {
+            hash.set_expiry(field, at_ms, &self.limits);
+        }
+        Ok(())
+    }
+
     /// One more member of a sorted set.
     pub fn member(&mut self, member: &[u8], score: f64) -> Result<(), RdbError> {
         let Value::ZSet(zset) = &mut self.value else { unreachable!("only a zset has members") };

@@ -2,14 +2,15 @@
 
 use super::cursor::{Cursor, Stop};
 use super::value::ValueReader;
-use super::{RdbError, VALKEY_VERSION, VERSION, VERSION_MAX, crc64, writer};
+use super::{HASH_WITH_TIMES, RdbError, VALKEY_VERSION, VERSION, VERSION_MAX, crc64, writer};
 use crate::store::{Limits, Value, ValueRef};
 
 /// The payload of DUMP: type, value, version (u16, little-endian), CRC64 of all before it.
 pub fn dump(value: ValueRef<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     writer::write_value(&mut out, value);
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    let valkey = out[0] == HASH_WITH_TIMES;
+    out.extend_from_slice(&if valkey { VALKEY_VERSION } else { VERSION }.to_le_bytes());
     let sum = crc64::update(0, &out);
     out.extend_from_slice(&sum.to_le_bytes());
     out
@@ -30,8 +31,9 @@ pub fn verify(payload: &[u8]) -> bool {
 pub fn restore(payload: &[u8], limits: Limits) -> Result<Option<Value>, RdbError> {
     let end = payload.len().checked_sub(10).ok_or(RdbError::Truncated)?;
     let mut cur = Cursor::new(&payload[..end]);
+    let valkey = payload[end..end + 2] == VALKEY_VERSION.to_le_bytes();
     let read = |cur: &mut Cursor<'_>| -> Result<Option<Value>, Stop> {
-        let mut value = ValueReader::new(cur.byte()?, limits)?;
+        let mut value = ValueReader::new(cur.byte()?, valkey, limits)?;
         value.advance(cur)?;
         Ok(value.finish())
     };

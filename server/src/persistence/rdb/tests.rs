@@ -277,3 +277,32 @@ fn an_end_without_its_checksum_is_not_the_end() {
     assert_eq!(reader.consumed(), bytes.len() as u64);
     assert_eq!(reader.into_rest(), b"after");
 }
+
+/// Times of fields survive a file and a payload, under Valkey's version only: elsewhere the type's
+/// number means something else.
+#[test]
+fn times_of_fields_are_kept_in_valkeys_version() {
+    let limits = crate::store::Limits::default();
+    let mut hash = crate::store::Hash::new();
+    for (field, at_ms) in [("a", Some(0)), ("b", Some(4_102_444_800_000)), ("c", None)] {
+        hash.set(field.as_bytes(), b"1", &limits);
+        hash.set_expiry(field.as_bytes(), at_ms, &limits);
+    }
+    let mut payload = super::dump::dump(crate::store::ValueRef::Hash(&hash));
+    assert!(super::dump::verify(&payload));
+    let back = super::dump::restore(&payload, limits).expect("valid").expect("not empty");
+    let crate::store::Value::Hash(back) = back else { panic!("a hash") };
+    for field in [b"a", b"b", b"c"] {
+        assert_eq!(back.expiry(field), hash.expiry(field));
+    }
+    let end = payload.len() - 10;
+    payload[end..end + 2].copy_from_slice(&super::VERSION.to_le_bytes());
+    assert!(super::dump::restore(&payload, limits).is_err());
+    for (field_times, head) in [(false, "REDIS0011"), (true, "VALKEY080")] {
+        let mut writer = super::Writer::new(
+            &super::Aux { field_times, ..Default::default() },
+            super::Form::default(),
+        );
+        assert!(writer.take().starts_with(head.as_bytes()));
+    }
+}

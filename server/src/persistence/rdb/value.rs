@@ -4,7 +4,7 @@
 use super::building::{Building, Kind};
 use super::cursor::{Cursor, Stop};
 use super::packed::{Form, Packed};
-use super::{RdbError, stream};
+use super::{HASH_WITH_TIMES, RdbError, stream};
 use crate::store::{Limits, Value};
 
 /// How the elements of a value are laid out.
@@ -16,6 +16,8 @@ enum Layout {
     Strings,
     /// A count, then as many pairs of strings.
     Pairs,
+    /// A count, then as many pairs of strings with a time in milliseconds, -1 for none.
+    Timed,
     /// A count, then as many members with a score in digits.
     ScoresText,
     /// A count, then as many members with a binary score.
@@ -43,7 +45,8 @@ pub struct ValueReader {
 
 impl ValueReader {
     /// Starts on a value of the type with this number; names the types that are refused.
-    pub fn new(type_id: u8, limits: Limits) -> Result<Self, RdbError> {
+    /// `valkey`: the number is of Valkey's own version.
+    pub fn new(type_id: u8, valkey: bool, limits: Limits) -> Result<Self, RdbError> {
         let (kind, layout) = match type_id {
             0 => (Kind::Str, Layout::Single),
             1 => (Kind::List, Layout::Strings),
@@ -63,6 +66,7 @@ impl ValueReader {
             17 => (Kind::ZSet, Layout::Blob(Form::Listpack)),
             18 => (Kind::List, Layout::Nodes),
             20 => (Kind::Set, Layout::Blob(Form::Listpack)),
+            HASH_WITH_TIMES if valkey => (Kind::Hash, Layout::Timed),
             22..=25 => return Err(RdbError::Unsupported("a hash whose fields expire")),
             other => return Err(RdbError::UnknownType(other)),
         };
@@ -108,6 +112,15 @@ impl ValueReader {
             Layout::Pairs => {
                 let field = cur.string()?;
                 self.building.field(&field, &cur.string()?)?;
+            }
+            Layout::Timed => {
+                let field = cur.string()?;
+                let value = cur.string()?;
+                let at_ms = cur.i64_le()?;
+                if at_ms < -1 {
+                    return Err(RdbError::Corrupt("a field's time is negative").into());
+                }
+                self.building.timed(&field, &value, (at_ms != -1).then_some(at_ms))?;
             }
             Layout::ScoresText => {
                 let member = cur.string()?;

@@ -4,7 +4,7 @@
 //! own limits.
 
 use super::functions::Carried;
-use super::{VERSION, aux_field, crc64, lzf, op, stream};
+use super::{HASH_WITH_TIMES, VALKEY_VERSION, VERSION, aux_field, crc64, lzf, op, stream};
 use crate::store::{StrRef, ValueRef};
 
 /// What goes into the head of a file.
@@ -27,6 +27,8 @@ pub struct Aux {
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
     pub scripts: Carried,
+    /// Fields of hashes have expiry times, which only Valkey's version can hold.
+    pub field_times: bool,
 }
 
 /// What may be chosen about a stream.
@@ -57,7 +59,12 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(aux: &Aux, form: Form) -> Self {
-        let mut out = format!("REDIS{VERSION:04}").into_bytes();
+        let magic = if aux.field_times {
+            format!("VALKEY{VALKEY_VERSION:03}")
+        } else {
+            format!("REDIS{VERSION:04}")
+        };
+        let mut out = magic.into_bytes();
         let mut text = |name: &str, value: &str| field(&mut out, name, value.as_bytes());
         text("redis-ver", "7.2.4");
         text("redis-bits", "64");
@@ -138,6 +145,7 @@ fn type_id(value: ValueRef<'_>) -> u8 {
         ValueRef::Str(_) => 0,
         ValueRef::List(_) => 1,
         ValueRef::Set(_) => 2,
+        ValueRef::Hash(hash) if hash.next_expiry().is_some() => HASH_WITH_TIMES,
         ValueRef::Hash(_) => 4,
         ValueRef::ZSet(_) => 5,
         ValueRef::Stream(_) => stream::TYPE,
@@ -158,10 +166,14 @@ fn body(out: &mut Vec<u8>, value: ValueRef<'_>, string: fn(&mut Vec<u8>, &[u8]))
             set.each(|member| string(out, member));
         }
         ValueRef::Hash(hash) => {
-            length(out, hash.len() as u64);
-            hash.iter().for_each(|(field, value)| {
+            let times = hash.next_expiry().is_some();
+            length(out, hash.whole_len() as u64);
+            hash.whole(|field, value, at_ms| {
                 string(out, field);
                 string(out, value);
+                if times {
+                    out.extend_from_slice(&at_ms.unwrap_or(-1).to_le_bytes());
+                }
             });
         }
         ValueRef::Stream(stream) => stream::write(out, stream),
