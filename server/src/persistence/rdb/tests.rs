@@ -207,7 +207,7 @@ fn refusal(body: &[u8]) -> String {
 fn what_this_server_does_not_have_is_refused_by_name() {
     let with = |magic: &str, body: &[u8]| refusal(&[magic.as_bytes(), body].concat());
     assert!(with("REDIS0012", &[25, 1, b'k']).contains("a hash whose fields expire"));
-    assert!(with("VALKEY080", &[22, 1, b'k']).contains("a hash whose fields expire"));
+    assert!(with("REDIS0012", &[22, 1, b'k']).contains("a hash whose fields expire"));
     assert!(with("REDIS0011", &[7, 1, b'k']).contains("a module"));
     assert!(with("REDIS0011", &[0xf6, 1, b'k']).contains("a function library"));
     assert!(with("REDIS0011", &[99, 1, b'k']).contains("unknown type 99"));
