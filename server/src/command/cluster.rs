@@ -2,7 +2,9 @@
 //! Valkey with cluster support disabled; but it remembers that the connection speaks cluster, and
 //! tells it the way to another node in its own words (`-MOVED`).
 
-use super::{Command, Flags, Group, Handled};
+mod rows;
+
+use super::{Command, Flags, Group, Handled, Handler};
 use crate::engine::Context;
 use crate::engine::relay::key_slot;
 
@@ -12,8 +14,8 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "asking",
         arity: 1,
-        flags: Flags(OPEN.0 | Flags::FAST.0),
-        group: Group::Connection,
+        flags: Flags(Flags::LOCAL.0 | Flags::FAST.0),
+        group: Group::Cluster,
         since: "3.0.0",
         summary: "Said by a cluster client before a command that was sent elsewhere first.",
         handler: disabled,
@@ -22,22 +24,29 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "cluster",
         arity: -2,
-        flags: OPEN,
-        group: Group::Server,
+        flags: Flags::LOCAL,
+        group: Group::Cluster,
         since: "3.0.0",
         summary: "Cluster mode is not offered; CLUSTER KEYSLOT answers.",
-        handler: cluster,
+        subcommands: rows::SUBCOMMANDS,
+        ..Command::ROW
+    },
+    Command {
+        name: "clusterscan",
+        arity: -2,
+        flags: Flags(Flags::LOCAL.0 | Flags::READONLY.0),
+        group: Group::Cluster,
+        since: "9.1.0",
+        summary: "Iterates over the keys of a cluster's slots.",
+        handler: disabled,
         ..Command::ROW
     },
 ];
 
-fn cluster(cx: &mut Context<'_>) -> Handled {
-    if cx.args.is(1, "keyslot") && cx.args.len() == 3 {
-        let slot = key_slot(cx.args.at(2));
-        cx.client.reply().int(i64::from(slot));
-        return Ok(());
-    }
-    disabled(cx)
+fn keyslot(cx: &mut Context<'_>) -> Handled {
+    let slot = key_slot(cx.args.at(2));
+    cx.client.reply().int(i64::from(slot));
+    Ok(())
 }
 
 fn disabled(cx: &mut Context<'_>) -> Handled {

@@ -13,13 +13,15 @@ pub const SERVER_NAME: &str = "redisha";
 /// Allowed in every state of the node, and never redirected, relayed or paused.
 pub(super) const OPEN: Flags =
     Flags(Flags::LOCAL.0 | Flags::LOADING.0 | Flags::STALE.0 | Flags::NOSCRIPT.0);
-const BEFORE_AUTH: Flags = Flags(OPEN.0 | Flags::NO_AUTH.0 | Flags::FAST.0);
+const BEFORE_AUTH: Flags = Flags(OPEN.0 | Flags::NO_AUTH.0 | Flags::FAST.0 | Flags::ALLOW_BUSY.0);
+/// Scripts may use these too.
+const PLAIN: Flags = Flags(OPEN.0 & !Flags::NOSCRIPT.0 | Flags::FAST.0);
 
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "ping",
         arity: -1,
-        flags: Flags(OPEN.0 | Flags::FAST.0 | Flags::IN_SUBSCRIBE.0),
+        flags: Flags(PLAIN.0 | Flags::IN_SUBSCRIBE.0),
         group: Group::Connection,
         summary: "Answers PONG, or the given message.",
         handler: ping,
@@ -28,7 +30,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "echo",
         arity: 2,
-        flags: Flags(OPEN.0 | Flags::FAST.0),
+        flags: PLAIN,
         group: Group::Connection,
         summary: "Returns the given string.",
         handler: echo,
@@ -56,7 +58,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "select",
         arity: 2,
-        flags: Flags(OPEN.0 | Flags::FAST.0),
+        flags: Flags(PLAIN.0 | Flags::ALLOW_BUSY.0),
         group: Group::Connection,
         summary: "Changes the selected database.",
         handler: select,
@@ -84,8 +86,8 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "readonly",
         arity: 1,
-        flags: Flags(OPEN.0 | Flags::FAST.0),
-        group: Group::Connection,
+        flags: PLAIN,
+        group: Group::Cluster,
         since: "3.0.0",
         summary: "Allows reads from a replica on this connection.",
         handler: readonly,
@@ -94,8 +96,8 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "readwrite",
         arity: 1,
-        flags: Flags(OPEN.0 | Flags::FAST.0),
-        group: Group::Connection,
+        flags: PLAIN,
+        group: Group::Cluster,
         since: "3.0.0",
         summary: "Ends READONLY.",
         handler: readwrite,

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::engine::pubsub::{Index, Names, PubSub, Subscriptions};
 use crate::engine::{Context, Engine};
 use crate::glob;
-use crate::resp::{Proto, Reply};
+use crate::resp::Reply;
 
 const SUBSCRIBE: Flags = Flags(
     Flags::PUBSUB.0 | Flags::NOSCRIPT.0 | Flags::LOADING.0 | Flags::STALE.0 | Flags::IN_SUBSCRIBE.0,
@@ -16,10 +16,16 @@ const SUBSCRIBE: Flags = Flags(
 const PUBLISH: Flags = Flags(
     Flags::PUBSUB.0 | Flags::LOADING.0 | Flags::STALE.0 | Flags::FAST.0 | Flags::MAY_REPLICATE.0,
 );
+const HELP: Flags = Flags(Flags::LOADING.0 | Flags::STALE.0);
 const ASK: Flags = Flags(Flags::PUBSUB.0 | Flags::LOADING.0 | Flags::STALE.0);
 
 const fn row(name: &'static str, arity: i32, flags: Flags, summary: &'static str) -> Command {
     Command { name, arity, flags, summary, group: Group::PubSub, since: "2.0.0", ..Command::ROW }
+}
+
+/// The same row, there since this version.
+const fn since(since: &'static str, row: Command) -> Command {
+    Command { since, ..row }
 }
 
 pub const COMMANDS: &[Command] = &[
@@ -29,22 +35,47 @@ pub const COMMANDS: &[Command] = &[
     Command { handler: unsubscribe, ..row("punsubscribe", -1, SUBSCRIBE, "Stops listening.") },
     Command {
         handler: subscribe,
-        ..row("ssubscribe", -2, SUBSCRIBE, "Listens to shard channels.")
+        ..since("7.0.0", row("ssubscribe", -2, SUBSCRIBE, "Listens to shard channels."))
     },
-    Command { handler: unsubscribe, ..row("sunsubscribe", -1, SUBSCRIBE, "Stops listening.") },
-    Command { handler: publish, ..row("publish", 3, PUBLISH, "Posts a message to a channel.") },
-    Command { handler: publish, ..row("spublish", 3, PUBLISH, "Posts to a shard channel.") },
     Command {
-        subcommands: &[
-            Command { handler: channels, ..row("channels", -2, ASK, "Active channels.") },
-            Command { handler: numsub, ..row("numsub", -2, ASK, "Subscribers of channels.") },
-            Command { handler: numpat, ..row("numpat", 2, ASK, "Count of patterns.") },
-            Command { handler: channels, ..row("shardchannels", -2, ASK, "Shard channels.") },
-            Command { handler: numsub, ..row("shardnumsub", -2, ASK, "Subscribers of those.") },
-        ],
-        ..row("pubsub", -2, ASK, "A container for questions about subscriptions.")
+        handler: unsubscribe,
+        ..since("7.0.0", row("sunsubscribe", -1, SUBSCRIBE, "Stops listening."))
+    },
+    Command { handler: publish, ..row("publish", 3, PUBLISH, "Posts a message to a channel.") },
+    Command {
+        handler: publish,
+        ..since("7.0.0", row("spublish", 3, PUBLISH, "Posts to a shard channel."))
+    },
+    Command {
+        subcommands: SUBCOMMANDS,
+        ..since(
+            "2.8.0",
+            row("pubsub", -2, Flags::NONE, "A container for questions about subscriptions."),
+        )
     },
 ];
+
+const SUBCOMMANDS: &[Command] = &[
+    Command { handler: channels, ..since("2.8.0", row("channels", -2, ASK, "Active channels.")) },
+    Command {
+        handler: numsub,
+        ..since("2.8.0", row("numsub", -2, ASK, "Subscribers of channels."))
+    },
+    Command { handler: numpat, ..since("2.8.0", row("numpat", 2, ASK, "Count of patterns.")) },
+    Command {
+        handler: channels,
+        ..since("7.0.0", row("shardchannels", -2, ASK, "Shard channels."))
+    },
+    Command {
+        handler: numsub,
+        ..since("7.0.0", row("shardnumsub", -2, ASK, "Subscribers of those."))
+    },
+    Command { handler: help, ..since("6.2.0", row("help", 2, HELP, "Lists the subcommands.")) },
+];
+
+fn help(cx: &mut Context<'_>) -> Handled {
+    super::server::help(cx, "PUBSUB", SUBCOMMANDS)
+}
 
 /// The three kinds of subscriptions, with the words that their messages begin with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,9 +120,6 @@ impl Kind {
 
 fn subscribe(cx: &mut Context<'_>) -> Handled {
     let kind = Kind::of(cx.row.name);
-    if cx.in_exec && cx.client.proto == Proto::Resp2 {
-        return Err("ERR Can't execute a subscription inside a transaction with RESP2".into());
-    }
     let Context { engine, client, args, row, .. } = cx;
     for name in args.iter().skip(1) {
         let subscriptions = client.subscriptions.get_or_insert_default();

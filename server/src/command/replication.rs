@@ -16,7 +16,7 @@ const NODE: Flags = Flags(
         | Flags::NOSCRIPT.0
         | Flags::NO_MULTI.0,
 );
-const SAVING: Flags = Flags(Flags::ADMIN.0 | Flags::LOCAL.0 | Flags::NOSCRIPT.0 | Flags::STALE.0);
+const SAVING: Flags = Flags(Flags::ADMIN.0 | Flags::LOCAL.0 | Flags::NOSCRIPT.0);
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -41,7 +41,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "replconf",
         arity: -1,
-        flags: NODE,
+        flags: Flags(NODE.0 & !Flags::NO_MULTI.0 | Flags::ALLOW_BUSY.0),
         group: Group::Server,
         summary: "What replicas and primaries tell each other beside the stream.",
         since: "3.0.0",
@@ -120,7 +120,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "lastsave",
         arity: 1,
-        flags: Flags(Flags::FAST.0 | SAVING.0 | Flags::LOADING.0),
+        flags: Flags(Flags::FAST.0 | Flags::LOCAL.0 | Flags::STALE.0 | Flags::LOADING.0),
         group: Group::Server,
         summary: "Tells the Unix time of the last successful save.",
         handler: lastsave,
@@ -255,7 +255,8 @@ fn role(cx: &mut Context<'_>) -> Handled {
 
 fn wait(cx: &mut Context<'_>) -> Handled {
     let count = parse_i64(cx.args.at(1)).ok_or(errors::NOT_INTEGER)?;
-    let count = usize::try_from(count).map_err(|_| errors::OUT_OF_RANGE)?;
+    // Fewer than none are there at once.
+    let count = usize::try_from(count).unwrap_or(0);
     let timeout = parse_i64(cx.args.at(2)).ok_or(errors::TIMEOUT)?;
     let timeout_ms = u64::try_from(timeout).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
     if cx.engine.replication().is_replica() {

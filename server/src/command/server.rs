@@ -5,6 +5,7 @@ mod config;
 mod databases;
 mod info;
 mod introspect;
+mod lolwut;
 mod memory;
 
 use super::{Command, Flags, Group, Handled, Keys};
@@ -27,6 +28,15 @@ pub const COMMANDS: &[Command] = &[
         arity: -1,
         summary: "Returns what this server is and does.",
         handler: info::info,
+        ..ROW
+    },
+    Command {
+        name: "lolwut",
+        arity: -1,
+        flags: Flags::READONLY.with(Flags::FAST).with(Flags::LOCAL),
+        since: "5.0.0",
+        summary: "Draws something and tells the version.",
+        handler: lolwut::lolwut,
         ..ROW
     },
     Command {
@@ -169,7 +179,8 @@ pub fn is_local(client: &crate::client::Client) -> bool {
 fn debug(cx: &mut Context<'_>) -> Handled {
     if !cx.engine.config.enable_debug_command.covers(is_local(cx.client)) {
         return Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \
-                    \"yes\", you can run it."
+                    \"local\", you can run it from a local connection, otherwise you need to set \
+                    this option in the configuration file, and then restart the server."
             .into());
     }
     if cx.args.is(1, "sleep") && cx.args.len() == 3 {

@@ -110,7 +110,7 @@ pub struct ScanOptions<'a> {
     pub cursor: u64,
     pub count: usize,
     pattern: Option<&'a [u8]>,
-    /// HSCAN's NOVALUES.
+    /// HSCAN's NOVALUES, ZSCAN's NOSCORES.
     pub keys_only: bool,
     /// SCAN's TYPE, in the client's spelling.
     pub type_name: Option<&'a [u8]>,
@@ -122,7 +122,11 @@ pub enum ScanOf {
     Keys,
     Fields,
     Members,
+    Scored,
 }
+
+/// What SCAN's TYPE may name.
+const TYPE_NAMES: &[&str] = &["string", "list", "set", "zset", "hash", "stream", "module"];
 
 impl<'a> ScanOptions<'a> {
     pub fn cursor(text: &[u8]) -> Result<u64, CommandError> {
@@ -151,11 +155,19 @@ impl<'a> ScanOptions<'a> {
                 options.pattern = (value != b"*").then_some(value);
                 at += 2;
             } else if let (true, Some(value)) = (of == ScanOf::Keys && args.is(at, "type"), value) {
+                if !TYPE_NAMES.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes())) {
+                    let name = String::from_utf8_lossy(value);
+                    return Err(format!("ERR unknown type name '{name}'").into());
+                }
                 options.type_name = Some(value);
                 at += 2;
-            } else if of == ScanOf::Fields && args.is(at, "novalues") {
+            } else if of == ScanOf::Fields && args.is(at, "novalues")
+                || of == ScanOf::Scored && args.is(at, "noscores")
+            {
                 options.keys_only = true;
                 at += 1;
+            } else if args.is(at, "noscores") {
+                return Err("ERR NOSCORES option can only be used in ZSCAN".into());
             } else if args.is(at, "novalues") {
                 return Err("ERR NOVALUES option can only be used in HSCAN".into());
             } else {

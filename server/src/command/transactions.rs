@@ -7,14 +7,21 @@ use crate::engine::{Context, hooks};
 use crate::resp::{OwnedArgs, errors};
 
 const OPEN: Flags = Flags(
-    Flags::FAST.0 | Flags::LOADING.0 | Flags::STALE.0 | Flags::NOSCRIPT.0 | Flags::IN_MULTI.0,
+    Flags::FAST.0
+        | Flags::LOADING.0
+        | Flags::STALE.0
+        | Flags::NOSCRIPT.0
+        | Flags::ALLOW_BUSY.0
+        | Flags::IN_MULTI.0,
 );
+/// Refused inside a transaction, which it spoils.
+const OUTSIDE: Flags = Flags(OPEN.0 & !Flags::IN_MULTI.0 | Flags::NO_MULTI.0);
 
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "multi",
         arity: 1,
-        flags: OPEN,
+        flags: OUTSIDE,
         group: Group::Transactions,
         since: "1.2.0",
         summary: "Opens a transaction.",
@@ -24,7 +31,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "exec",
         arity: 1,
-        flags: Flags(OPEN.0 & !Flags::FAST.0),
+        flags: Flags(OPEN.0 & !(Flags::FAST.0 | Flags::ALLOW_BUSY.0)),
         group: Group::Transactions,
         since: "1.2.0",
         summary: "Executes a transaction.",
@@ -44,7 +51,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "watch",
         arity: -2,
-        flags: OPEN,
+        flags: OUTSIDE,
         keys: Keys::ALL,
         group: Group::Transactions,
         since: "2.2.0",
@@ -65,9 +72,6 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn multi(cx: &mut Context<'_>) -> Handled {
-    if cx.client.multi.is_some() {
-        return Err("ERR MULTI calls can not be nested".into());
-    }
     cx.client.multi = Some(Box::new(Multi::default()));
     cx.client.reply().ok();
     Ok(())
@@ -113,9 +117,6 @@ fn discard(cx: &mut Context<'_>) -> Handled {
 }
 
 fn watch(cx: &mut Context<'_>) -> Handled {
-    if cx.client.multi.is_some() {
-        return Err("ERR WATCH inside MULTI is not allowed".into());
-    }
     for key in cx.args.iter().skip(1) {
         cx.engine.watch(cx.client, key);
     }

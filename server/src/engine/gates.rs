@@ -196,7 +196,8 @@ impl Engine {
 
     fn queue(&mut self, client: &mut Client, row: &'static Command, args: Args<'_>) -> Flow {
         if row.is(Flags::NO_MULTI) {
-            let error = format!("ERR Command not allowed inside a transaction: {}", row.name);
+            let name = full_name(args, row);
+            let error = format!("ERR Command '{name}' not allowed inside a transaction");
             return self.refuse(client, &error.into());
         }
         let multi = client.multi.as_mut().expect("the caller saw it");
@@ -257,11 +258,13 @@ fn unknown(args: Args<'_>) -> CommandError {
         "ERR unknown command '{:.128}', with args beginning with: ",
         String::from_utf8_lossy(args.at(0))
     );
+    let start = text.len();
     for arg in args.iter().skip(1) {
-        if text.len() > 256 {
+        let room = 128usize.saturating_sub(text.len() - start);
+        if room == 0 {
             break;
         }
-        write!(text, "'{:.128}' ", String::from_utf8_lossy(arg))
+        write!(text, "'{:.room$}' ", String::from_utf8_lossy(arg))
             .expect("a string takes everything");
     }
     text.into()

@@ -200,7 +200,27 @@ impl Engine {
         }
     }
 
-    /// Breaks every WATCH of a database (FLUSHDB, SWAPDB), or of all.
+    /// Breaks every WATCH of a key that a flush of one or all databases is about to delete.
+    pub fn touch_existing(&mut self, client: &mut Client, db: Option<usize>) {
+        if self.tracking.is_on() {
+            self.tracking.changed(None, None);
+        }
+        for ((watched_db, key), watchers) in &self.watched.keys {
+            let flushed = db.is_none_or(|db| db as u32 == *watched_db);
+            if !flushed || !self.keyspace.db_mut(*watched_db as usize).contains(key) {
+                continue;
+            }
+            for id in watchers {
+                if *id == client.id {
+                    client.watch_broken = true;
+                } else if let Some(other) = self.clients.get_mut(*id) {
+                    other.watch_broken = true;
+                }
+            }
+        }
+    }
+
+    /// Breaks every WATCH of a database (SWAPDB), or of all.
     pub fn touch_all(&mut self, client: &mut Client, db: Option<usize>) {
         if self.tracking.is_on() {
             self.tracking.changed(None, None);

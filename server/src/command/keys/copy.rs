@@ -47,6 +47,9 @@ pub fn renamenx(cx: &mut Context<'_>) -> Handled {
 /// A database's index among the arguments.
 fn database(cx: &Context<'_>, at: usize) -> Result<usize, crate::resp::CommandError> {
     let index = int(cx.args.at(at))?;
+    if i32::try_from(index).is_err() {
+        return Err(errors::NOT_I32.into());
+    }
     usize::try_from(index)
         .ok()
         .filter(|index| *index < cx.engine.keyspace.databases())

@@ -5,7 +5,7 @@ use crate::command::support::{decimal, int, wrote};
 use crate::config::EventClasses;
 use crate::engine::Context;
 use crate::persistence::rdb;
-use crate::resp::errors;
+use crate::resp::{Args, CommandError, errors};
 
 pub fn dump(cx: &mut Context<'_>) -> Handled {
     match cx.engine.keyspace.db_mut(cx.client.db).lookup(cx.args.at(1)) {
@@ -15,34 +15,57 @@ pub fn dump(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
+/// RESTORE's options.
+#[derive(Default)]
+struct Options {
+    replace: bool,
+    absolute: bool,
+    idle_s: Option<u32>,
+    frequency: Option<u8>,
+}
+
+impl Options {
+    fn read(args: Args<'_>) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        let mut at = 4;
+        while at < args.len() {
+            let has_value = at + 1 < args.len();
+            if args.is(at, "replace") {
+                options.replace = true;
+            } else if args.is(at, "absttl") {
+                options.absolute = true;
+            } else if has_value && args.is(at, "idletime") && options.frequency.is_none() {
+                at += 1;
+                let seconds = int(args.at(at))?;
+                if seconds < 0 {
+                    return Err("ERR Invalid IDLETIME value, must be >= 0".into());
+                }
+                options.idle_s = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
+            } else if has_value && args.is(at, "freq") && options.idle_s.is_none() {
+                at += 1;
+                let frequency = u8::try_from(int(args.at(at))?);
+                let range = "ERR Invalid FREQ value, must be >= 0 and <= 255";
+                options.frequency = Some(frequency.map_err(|_| range)?);
+            } else {
+                return Err(errors::SYNTAX.into());
+            }
+            at += 1;
+        }
+        Ok(options)
+    }
+}
+
 pub fn restore(cx: &mut Context<'_>) -> Handled {
     let (key, payload) = (cx.args.at(1), cx.args.at(3));
-    let (mut replace, mut absolute) = (false, false);
-    let mut at = 4;
-    while at < cx.args.len() {
-        if cx.args.is(at, "replace") {
-            replace = true;
-        } else if cx.args.is(at, "absttl") {
-            absolute = true;
-        } else if (cx.args.is(at, "idletime") || cx.args.is(at, "freq")) && at + 1 < cx.args.len() {
-            // Recency and frequency serve eviction, which is not offered; their form is checked.
-            at += 1;
-            if int(cx.args.at(at))? < 0 {
-                return Err("ERR Invalid IDLETIME value, must be >= 0".into());
-            }
-        } else {
-            return Err(errors::SYNTAX.into());
-        }
-        at += 1;
-    }
-    let ttl_ms = int(cx.args.at(2))?;
-    if ttl_ms < 0 {
-        return Err("ERR Invalid TTL value, must be >= 0".into());
-    }
+    let Options { replace, absolute, idle_s, frequency } = Options::read(cx.args)?;
     let now_ms = cx.engine.now.unix_ms();
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     if !replace && db.contains(key) {
         return Err("BUSYKEY Target key name already exists.".into());
+    }
+    let ttl_ms = int(cx.args.at(2))?;
+    if ttl_ms < 0 {
+        return Err("ERR Invalid TTL value, must be >= 0".into());
     }
     if !rdb::dump::verify(payload) {
         return Err("ERR DUMP payload version or checksum are wrong".into());
@@ -68,6 +91,7 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
         return Ok(());
     };
     db.restore(key, value, expiry_ms);
+    db.set_access(key, idle_s, frequency);
     wrote(cx, key, 1);
     cx.signal(key);
     cx.notify(EventClasses::GENERIC, "restore", key);

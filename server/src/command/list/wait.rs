@@ -66,8 +66,8 @@ pub fn shift(cx: &mut Context<'_>) -> Handled {
 /// BLMPOP.
 pub fn multi_pop(cx: &mut Context<'_>) -> Handled {
     let args = cx.args;
-    let deadline_ms = deadline(cx, args.at(1))?;
     let wanted: MultiPop = multi_pop_options(args, 2)?;
+    let deadline_ms = deadline(cx, args.at(1))?;
     for at in wanted.keys.clone() {
         if is_ready::<List>(cx, args.at(at))? {
             super::multi_pop(cx, args.at(at), &wanted);

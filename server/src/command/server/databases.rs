@@ -24,8 +24,8 @@ fn is_async(cx: &Context<'_>) -> Result<bool, CommandError> {
 /// Propagated even when there was nothing to delete: a replica may still hold expired keys.
 pub fn flushall(cx: &mut Context<'_>) -> Handled {
     let lazy = is_async(cx)?;
+    cx.engine.touch_existing(cx.client, None);
     let removed = cx.engine.keyspace.flush_all(lazy);
-    cx.engine.touch_all(cx.client, None);
     cx.engine.blocking.signal_all();
     cx.dirty(removed + 1);
     cx.client.reply().ok();
@@ -34,8 +34,8 @@ pub fn flushall(cx: &mut Context<'_>) -> Handled {
 
 pub fn flushdb(cx: &mut Context<'_>) -> Handled {
     let lazy = is_async(cx)?;
+    cx.engine.touch_existing(cx.client, Some(cx.client.db));
     let removed = cx.engine.keyspace.flush_db(cx.client.db, lazy);
-    cx.engine.touch_all(cx.client, Some(cx.client.db));
     cx.engine.blocking.signal_all();
     cx.dirty(removed + 1);
     cx.client.reply().ok();

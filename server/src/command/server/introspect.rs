@@ -12,8 +12,8 @@ use crate::resp::errors;
 
 use documented::write_docs;
 pub use keys::keys_with_flags;
-use row::write_row;
 pub use row::{CATEGORIES, categories};
+use row::{full_name, write_row};
 
 const ROW: Command = Command { group: Group::Server, flags: HERE, since: "2.8.13", ..Command::ROW };
 
@@ -112,24 +112,43 @@ fn docs(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
+/// Every row, each container's subcommands behind it.
+fn each(mut visit: impl FnMut(&'static Command, Option<&'static Command>)) {
+    for row in all() {
+        visit(row, None);
+        for sub in row.subcommands {
+            visit(sub, Some(row));
+        }
+    }
+}
+
 fn list(cx: &mut Context<'_>) -> Handled {
     let args = cx.args;
-    let names: Vec<&str> = match args.len() {
-        2 => all().map(|row| row.name).collect(),
-        5 if args.is(2, "filterby") && args.is(3, "pattern") => all()
-            .map(|row| row.name)
-            .filter(|name| glob::matches(&args.at(4).to_ascii_lowercase(), name.as_bytes()))
-            .collect(),
-        5 if args.is(2, "filterby") && args.is(3, "aclcat") => {
-            let wanted = String::from_utf8_lossy(args.at(4)).to_ascii_lowercase();
-            all()
-                .filter(|row| categories(row, row.name).contains(&wanted.as_str()))
-                .map(|row| row.name)
-                .collect()
-        }
-        5 if args.is(2, "filterby") && args.is(3, "module") => Vec::new(),
-        _ => return Err(errors::SYNTAX.into()),
-    };
+    let mut names: Vec<String> = Vec::new();
+    if args.len() == 2 {
+        each(|row, parent| names.push(full_name(row, parent)));
+    } else if args.len() != 5 || !args.is(2, "filterby") {
+        return Err(errors::SYNTAX.into());
+    } else if args.is(3, "pattern") {
+        let pattern = args.at(4).to_ascii_lowercase();
+        each(|row, parent| {
+            let name = full_name(row, parent);
+            if glob::matches(&pattern, name.as_bytes()) {
+                names.push(name);
+            }
+        });
+    } else if args.is(3, "aclcat") {
+        let wanted = String::from_utf8_lossy(args.at(4)).to_ascii_lowercase();
+        each(|row, parent| {
+            // A container is no command; its subcommands are.
+            let of = parent.map_or(row.name, |parent| parent.name);
+            if row.subcommands.is_empty() && categories(row, of).contains(&wanted.as_str()) {
+                names.push(full_name(row, parent));
+            }
+        });
+    } else if !args.is(3, "module") {
+        return Err(errors::SYNTAX.into());
+    }
     let mut reply = cx.client.reply();
     reply.array(names.len());
     for name in names {

@@ -100,7 +100,6 @@ impl Options {
 }
 
 pub fn lcs(cx: &mut Context<'_>) -> Handled {
-    let options = Options::read(cx)?;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     let mut owned = [Vec::new(), Vec::new()];
     for (index, text) in owned.iter_mut().enumerate() {
@@ -110,6 +109,7 @@ pub fn lcs(cx: &mut Context<'_>) -> Handled {
             text.extend_from_slice(found.bytes(&mut IntBuf::default()));
         }
     }
+    let options = Options::read(cx)?;
     let [a, b] = owned;
     let cells = (a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1);
     if cells.saturating_mul(4) > cx.engine.config.proto_max_bulk_len.0 {

@@ -43,7 +43,6 @@ pub fn decrby(cx: &mut Context<'_>) -> Handled {
 /// Propagated as SET, so that no replica has to agree on arithmetic.
 pub fn incrbyfloat(cx: &mut Context<'_>) -> Handled {
     let key = cx.args.at(1);
-    float(cx.args.at(2))?;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     let mut buf = IntBuf::default();
     let old: &[u8] = match string_at(db, key)? {
@@ -51,6 +50,7 @@ pub fn incrbyfloat(cx: &mut Context<'_>) -> Handled {
         Some(text) => text.bytes(&mut buf),
     };
     float(old)?;
+    float(cx.args.at(2))?;
     // Never in exponent form: the next INCRBYFLOAT, or INCR, reads it again.
     let sum = decimal::add(old, cx.args.at(2));
     let text = sum.ok_or("ERR increment would produce NaN or Infinity")?;

@@ -147,8 +147,8 @@ pub fn zmpop(cx: &mut Context<'_>) -> Handled {
 
 pub fn bzmpop(cx: &mut Context<'_>) -> Handled {
     let args = cx.args;
-    let deadline_ms = deadline(cx, args.at(1))?;
     let wanted = options(args, 2)?;
+    let deadline_ms = deadline(cx, args.at(1))?;
     for at in wanted.keys.clone() {
         if is_ready::<ZSet>(cx, args.at(at))? {
             multi_pop(cx, args.at(at), &wanted);

@@ -75,9 +75,9 @@ impl<'a> Query<'a> {
                 option += 2;
             } else if reverse.is_none() && args.is(option, "rev") {
                 backwards = true;
-            } else if by.is_none() && args.is(option, "bylex") {
+            } else if by.is_none() && chosen.is_none() && args.is(option, "bylex") {
                 chosen = Some(By::Lex);
-            } else if by.is_none() && args.is(option, "byscore") {
+            } else if by.is_none() && chosen.is_none() && args.is(option, "byscore") {
                 chosen = Some(By::Score);
             } else {
                 return Err(errors::SYNTAX.into());

@@ -117,9 +117,10 @@ pub fn zscan(cx: &mut Context<'_>) -> Handled {
     let cursor = ScanOptions::cursor(args.at(2))?;
     let zset: Option<&ZSet> = engine.keyspace.db_mut(client.db).typed(args.at(1))?;
     let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
-    let mut next = 0;
+    let (mut next, mut members_only) = (0, false);
     if let Some(zset) = zset {
-        let options = ScanOptions::parse(*args, cursor, 3, ScanOf::Members)?;
+        let options = ScanOptions::parse(*args, cursor, 3, ScanOf::Scored)?;
+        members_only = options.keys_only;
         next = zset.scan(cursor, options.count, |member, score| {
             if options.wants(member) {
                 found.push((member.to_vec(), score));
@@ -129,10 +130,12 @@ pub fn zscan(cx: &mut Context<'_>) -> Handled {
     let mut reply = client.reply();
     reply.array(2);
     reply.bulk(next.to_string().as_bytes());
-    reply.array(found.len() * 2);
+    reply.array(if members_only { found.len() } else { found.len() * 2 });
     for (member, score) in &found {
         reply.bulk(member);
-        reply.bulk(format_f64(*score).as_bytes());
+        if !members_only {
+            reply.bulk(format_f64(*score).as_bytes());
+        }
     }
     Ok(())
 }
