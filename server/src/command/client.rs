@@ -15,41 +15,67 @@ use crate::resp::{CommandError, errors, num};
 
 const ADMIN: Flags = Flags(OPEN.0 | Flags::ADMIN.0);
 
-const fn row(name: &'static str, arity: i32, flags: Flags, summary: &'static str) -> Command {
-    Command { name, arity, flags, summary, group: Group::Connection, ..Command::ROW }
+/// Answered while a script keeps the server busy, too.
+const BUSY: Flags = Flags(OPEN.0 | Flags::ALLOW_BUSY.0);
+const BUSY_ADMIN: Flags = Flags(ADMIN.0 | Flags::ALLOW_BUSY.0);
+const REPLY: Flags = Flags(BUSY.0 | Flags::NO_MULTI.0);
+const HELP: Flags = Flags(OPEN.0 & !Flags::NOSCRIPT.0);
+
+const fn row(
+    name: &'static str,
+    since: &'static str,
+    arity: i32,
+    flags: Flags,
+    summary: &'static str,
+) -> Command {
+    Command { name, arity, flags, since, summary, group: Group::Connection, ..Command::ROW }
 }
 
 pub const COMMANDS: &[Command] = &[Command {
-    since: "2.4.0",
     subcommands: SUBCOMMANDS,
-    ..row("client", -2, OPEN, "A container for client connection commands.")
+    ..row("client", "2.4.0", -2, Flags::LOCAL, "A container for client connection commands.")
 }];
 
 const SUBCOMMANDS: &[Command] = &[
-    Command { handler: id, ..row("id", 2, OPEN, "This connection's number.") },
-    Command { handler: list::info, ..row("info", 2, OPEN, "This connection.") },
-    Command { handler: list::list, ..row("list", -2, ADMIN, "All connections.") },
-    Command { handler: list::kill, ..row("kill", -3, ADMIN, "Ends connections.") },
-    Command { handler: setname, ..row("setname", 3, OPEN, "Names this connection.") },
-    Command { handler: getname, ..row("getname", 2, OPEN, "This connection's name.") },
-    Command { handler: setinfo, ..row("setinfo", 4, OPEN, "Names the client's library.") },
-    Command { handler: reply, ..row("reply", 3, OPEN, "Turns replies on and off.") },
-    Command { handler: no_evict, ..row("no-evict", 3, ADMIN, "Keeps it from eviction.") },
-    Command { handler: no_touch, ..row("no-touch", 3, OPEN, "Leaves access times alone.") },
-    Command { handler: capa, ..row("capa", -3, OPEN, "What the client can handle.") },
-    Command { handler: pause::pause, ..row("pause", -3, ADMIN, "Holds commands for a time.") },
-    Command { handler: pause::unpause, ..row("unpause", 2, ADMIN, "Ends CLIENT PAUSE.") },
-    Command { handler: unblock, ..row("unblock", -3, ADMIN, "Ends a blocked command.") },
-    Command { handler: tracking::tracking, ..row("tracking", -3, OPEN, "Client-side caching.") },
-    Command { handler: tracking::info, ..row("trackinginfo", 2, OPEN, "Caching, if on.") },
+    Command { handler: id, ..row("id", "5.0.0", 2, BUSY, "This connection's number.") },
+    Command { handler: list::info, ..row("info", "6.2.0", 2, OPEN, "This connection.") },
+    Command { handler: list::list, ..row("list", "2.4.0", -2, ADMIN, "All connections.") },
+    Command { handler: list::kill, ..row("kill", "2.4.0", -3, ADMIN, "Ends connections.") },
+    Command { handler: setname, ..row("setname", "2.6.9", 3, BUSY, "Names this connection.") },
+    Command { handler: getname, ..row("getname", "2.6.9", 2, BUSY, "This connection's name.") },
+    Command { handler: setinfo, ..row("setinfo", "7.2.0", 4, BUSY, "Names the client's library.") },
+    Command { handler: reply, ..row("reply", "3.2.0", 3, REPLY, "Turns replies on and off.") },
+    Command {
+        handler: no_evict,
+        ..row("no-evict", "7.0.0", 3, BUSY_ADMIN, "Keeps it from eviction.")
+    },
+    Command {
+        handler: no_touch,
+        ..row("no-touch", "7.2.0", 3, BUSY, "Leaves access times alone.")
+    },
+    Command { handler: capa, ..row("capa", "8.0.0", -3, BUSY, "What the client can handle.") },
+    Command {
+        handler: pause::pause,
+        ..row("pause", "3.0.0", -3, ADMIN, "Holds commands for a time.")
+    },
+    Command { handler: pause::unpause, ..row("unpause", "6.2.0", 2, ADMIN, "Ends CLIENT PAUSE.") },
+    Command { handler: unblock, ..row("unblock", "5.0.0", -3, ADMIN, "Ends a blocked command.") },
+    Command {
+        handler: tracking::tracking,
+        ..row("tracking", "6.0.0", -3, OPEN, "Client-side caching.")
+    },
+    Command { handler: tracking::info, ..row("trackinginfo", "6.2.0", 2, OPEN, "Caching, if on.") },
     Command {
         handler: tracking::redirection,
-        ..row("getredir", 2, OPEN, "Caching's other client.")
+        ..row("getredir", "6.0.0", 2, BUSY, "Caching's other client.")
     },
-    Command { handler: tracking::caching, ..row("caching", 3, OPEN, "Caching of what is read.") },
+    Command {
+        handler: tracking::caching,
+        ..row("caching", "6.0.0", 3, OPEN, "Caching of what is read.")
+    },
     redirect::FORCE,
     redirect::MAINT_NOTIFICATIONS,
-    Command { handler: help, ..row("help", 2, OPEN, "Lists the subcommands.") },
+    Command { handler: help, ..row("help", "5.0.0", 2, HELP, "Lists the subcommands.") },
 ];
 
 fn id(cx: &mut Context<'_>) -> Handled {
