@@ -3,7 +3,7 @@
 use super::{Command, Flags, Group, Handled};
 use crate::client::Duty;
 use crate::engine::Context;
-use crate::engine::replicate::{Introduced, SaveError};
+use crate::engine::replicate::{Introduced, Need, SaveError, write_reached};
 use crate::replication::MemberLink;
 use crate::resp::num::parse_i64;
 use crate::resp::{CommandError, errors};
@@ -90,6 +90,16 @@ pub const COMMANDS: &[Command] = &[
         ..Command::ROW
     },
     Command {
+        name: "waitaof",
+        arity: 4,
+        flags: Flags::BLOCKING,
+        group: Group::Generic,
+        summary: "Waits until disks hold the writes made so far.",
+        since: "7.2.0",
+        handler: waitaof,
+        ..Command::ROW
+    },
+    Command {
         name: "save",
         arity: 1,
         flags: Flags(SAVING.0 | Flags::NO_MULTI.0),
@@ -147,8 +157,9 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
     let offset = |at: usize| args.get(at).and_then(parse_i64).and_then(|n| u64::try_from(n).ok());
     // What comes beside the stream has no answer.
     if args.is(1, "ack") {
-        if let Some(offset) = offset(2) {
-            engine.replica_acknowledges(client.id, offset);
+        if let Some(acked) = offset(2) {
+            let durable = if args.len() > 4 && args.is(3, "fack") { offset(4) } else { None };
+            engine.replica_acknowledges(client.id, acked, durable);
         }
         return Ok(());
     }
@@ -265,15 +276,47 @@ fn wait(cx: &mut Context<'_>) -> Handled {
                     default) writes to replicas are just local and are not propagated."
             .into());
     }
+    wait_for(cx, Need::Applied(count), timeout_ms)
+}
+
+/// Answers now what is met already, or later.
+fn wait_for(cx: &mut Context<'_>, need: Need, timeout_ms: u64) -> Handled {
     let id = cx.client.id;
-    let now = if cx.in_exec { (0, 1) } else { (count, timeout_ms) };
-    match cx.engine.wait_for_replicas(id, now.0, now.1) {
-        Some(holding) => cx.reply().int(holding as i64),
+    let reached = if cx.in_exec {
+        Some(cx.engine.copies_now(need))
+    } else {
+        cx.engine.wait_for_copies(id, need, timeout_ms)
+    };
+    match reached {
+        Some(reached) => write_reached(cx.reply(), need, reached),
         None => {
             cx.defer();
         }
     }
     Ok(())
+}
+
+fn waitaof(cx: &mut Context<'_>) -> Handled {
+    let local = parse_i64(cx.args.at(1)).ok_or(errors::NOT_INTEGER)?;
+    if !(0..=1).contains(&local) {
+        return Err("ERR value is out of range, value must between 0 and 1".into());
+    }
+    let replicas = parse_i64(cx.args.at(2)).ok_or(errors::NOT_INTEGER)?;
+    let replicas =
+        usize::try_from(replicas).map_err(|_| "ERR value is out of range, must be positive")?;
+    let timeout = parse_i64(cx.args.at(3)).ok_or(errors::TIMEOUT)?;
+    let timeout_ms = u64::try_from(timeout).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
+    if cx.engine.replication().is_replica() {
+        return Err("ERR WAITAOF cannot be used with replica instances. Please also note that \
+                    writes to replicas are just local and are not propagated."
+            .into());
+    }
+    if local == 1 && !cx.engine.aof_is_on() {
+        return Err(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.".into()
+        );
+    }
+    wait_for(cx, Need::Durable { local: local == 1, replicas }, timeout_ms)
 }
 
 fn save(cx: &mut Context<'_>) -> Handled {

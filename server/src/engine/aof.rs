@@ -83,6 +83,8 @@ pub struct Room {
     /// The history's id as the present file knows it.
     noted: Option<ReplId>,
     stamped_s: i64,
+    /// The durable offset as it was last told.
+    told: u64,
     /// Why the disk cannot write now, as it was at the end of the last turn.
     failure: Option<String>,
     loading: Option<Box<Loading>>,
@@ -151,7 +153,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn aof_is_on(&self) -> bool {
+    pub fn aof_is_on(&self) -> bool {
         self.rooms.aof.state != State::Off
     }
 
@@ -193,8 +195,21 @@ impl Engine {
             };
             hooks::log(self, &text);
         }
+        self.aof_tell_durable();
         self.aof_bound_queue();
         self.disk_gates(self.aof_is_strict());
+    }
+
+    /// More has become durable: whoever waits for that hears of it.
+    fn aof_tell_durable(&mut self) {
+        let Some(durable) = self.aof_durable_offset() else { return };
+        if std::mem::replace(&mut self.rooms.aof.told, durable) == durable {
+            return;
+        }
+        self.answer_waits();
+        if self.rooms.replication.state.link.is_some() {
+            self.acknowledge();
+        }
     }
 
     /// Hands the disk what was added to the stream.

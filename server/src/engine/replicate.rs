@@ -9,6 +9,7 @@ mod report;
 mod snapshot;
 mod start;
 mod upstream;
+mod waits;
 
 use crate::client::{ClientId, Closing};
 use crate::command::{Command, Flags};
@@ -20,6 +21,7 @@ use super::{Engine, pause::Reason};
 
 pub use downstream::Introduced;
 pub use snapshot::{Job, SaveError, SaveTarget};
+pub use waits::{Need, write_reached};
 
 /// The replication and saving state of the engine.
 pub struct Room {
@@ -32,7 +34,7 @@ pub struct Room {
     stream: Stream,
     pub(super) job: Option<Job>,
     pub saves: snapshot::Saves,
-    waits: Vec<downstream::Wait>,
+    waits: Vec<waits::Wait>,
     last_ping_ms: u64,
     /// The data epoch that the loaded file named, for the member that boots with it.
     pub loaded_epoch: Option<String>,

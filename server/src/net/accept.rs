@@ -18,6 +18,20 @@ const ACCEPTS_PER_TURN: usize = 256;
 /// cannot keep those away who know the password.
 const UNKNOWN_SHARE: usize = 2;
 
+/// What was sent to another node and is not acknowledged for so long ends the connection: a machine
+/// that vanished would else hold it, and its waiting clients, for many minutes.
+const UNACKNOWLEDGED: std::time::Duration = std::time::Duration::from_secs(10);
+
+pub(super) fn bound_silence(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    {
+        // The protocol's own timeouts hold without it.
+        let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, UNACKNOWLEDGED);
+}
+
 /// Has the kernel find out when the peer's machine is gone.
 pub(super) fn keep_alive(stream: &TcpStream, idle_s: u64) {
     if idle_s > 0 {

@@ -74,6 +74,7 @@ impl Net {
             // Without it small messages wait for each other's acknowledgement; not fatal.
             let _ = stream.set_nodelay(true);
             super::accept::keep_alive(&stream, keepalive_s);
+            super::accept::bound_silence(&stream);
             self.add(link, stream, true)
         });
         if let Err(error) = added {

@@ -256,6 +256,16 @@ impl Replication {
         news
     }
 
+    /// Takes what a replica says its disk holds; true if it brought news.
+    pub fn acknowledge_durable(&mut self, client: ClientId, offset: u64) -> bool {
+        let Some(replica) = self.replicas.get_mut(client) else { return false };
+        let news = offset > replica.durable && offset <= self.backlog.end();
+        if news {
+            replica.durable = offset;
+        }
+        news
+    }
+
     /// Drops what neither the configured size nor a connected replica asks for. A replica that is
     /// too slow for the hard limit loses its place, and [`Self::fill`] says so.
     pub fn trim(&mut self) {

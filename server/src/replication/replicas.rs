@@ -50,6 +50,8 @@ pub struct Replica {
     /// Offset that it has acknowledged as applied.
     pub acked: u64,
     pub acked_at_ms: u64,
+    /// Offset up to which its disk holds the stream, as it said.
+    pub durable: u64,
     /// When it last took a part of its snapshot.
     pub took_at_ms: u64,
 }
@@ -69,6 +71,7 @@ impl Replica {
             sent: 0,
             acked: 0,
             acked_at_ms: now_ms,
+            durable: 0,
             took_at_ms: now_ms,
         }
     }
@@ -128,6 +131,11 @@ impl Replicas {
     /// How many have acknowledged `offset`.
     pub fn holding(&self, offset: u64) -> usize {
         self.online().filter(|r| r.acked >= offset).count()
+    }
+
+    /// How many keep `offset` on their disks.
+    pub fn keeping(&self, offset: u64) -> usize {
+        self.online().filter(|r| r.durable >= offset && r.durable > 0).count()
     }
 
     /// How many acknowledged anything within `max_lag_ms`; for `min-replicas-to-write`.

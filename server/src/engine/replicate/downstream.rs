@@ -8,15 +8,6 @@ use super::super::member::{LEASE_PING_MS, SIGN_OF_LIFE_MS};
 use super::super::{Engine, hooks};
 use super::new_id;
 
-/// A client that waits for replicas' acknowledgements.
-#[derive(Debug)]
-pub(super) struct Wait {
-    client: ClientId,
-    offset: u64,
-    count: usize,
-    deadline_ms: Option<u64>,
-}
-
 /// Something that a replica says of itself before it asks for the stream.
 #[derive(Debug)]
 pub enum Introduced {
@@ -28,7 +19,6 @@ pub enum Introduced {
     Member(MemberLink),
 }
 
-const GET_ACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 impl Engine {
@@ -91,10 +81,11 @@ impl Engine {
         Ok(())
     }
 
-    /// `REPLCONF ACK offset`.
-    pub fn replica_acknowledges(&mut self, client: ClientId, offset: u64) {
+    /// `REPLCONF ACK offset [FACK durable]`.
+    pub fn replica_acknowledges(&mut self, client: ClientId, offset: u64, durable: Option<u64>) {
         let now_ms = self.now.mono_ms();
         let state = &mut self.rooms.replication.state;
+        let flushed = durable.is_some_and(|durable| state.acknowledge_durable(client, durable));
         let loading = state.replicas.get(client).is_some_and(|r| r.stage == Stage::Loading);
         let news = state.acknowledge(client, offset, now_ms);
         if loading {
@@ -103,6 +94,8 @@ impl Engine {
         }
         if news {
             self.replica_has_acked(client);
+        }
+        if news || flushed {
             self.answer_waits();
         }
     }
@@ -191,61 +184,6 @@ impl Engine {
         for id in silent {
             hooks::log(self, "a replica is silent for repl-timeout: its connection is closed");
             self.clients.close(id, Closing::Now);
-        }
-    }
-
-    /// `WAIT count timeout`: the number of replicas that hold the stream as it stands now, if they
-    /// are enough; else the client is answered later.
-    pub fn wait_for_replicas(
-        &mut self,
-        client: ClientId,
-        count: usize,
-        timeout_ms: u64,
-    ) -> Option<usize> {
-        let paused = self.stream_is_paused();
-        let now_ms = self.now.mono_ms();
-        let room = &mut self.rooms.replication;
-        let offset = room.state.offset();
-        let holding = room.state.replicas.holding(offset);
-        if holding >= count || !room.state.records() {
-            return Some(holding);
-        }
-        let deadline_ms = (timeout_ms > 0).then(|| now_ms + timeout_ms);
-        room.waits.push(Wait { client, offset, count, deadline_ms });
-        if !paused {
-            room.state.append(GET_ACK);
-        }
-        self.flush_replicas();
-        None
-    }
-
-    fn answer_waits(&mut self) {
-        self.settle_waits(|wait, holding, _| holding >= wait.count);
-    }
-
-    pub(super) fn expire_waits(&mut self) {
-        self.settle_waits(|wait, _, now_ms| wait.deadline_ms.is_some_and(|at| at <= now_ms));
-    }
-
-    /// Answers all who wait with what has been reached.
-    pub(super) fn end_waits(&mut self) {
-        self.settle_waits(|_, _, _| true);
-    }
-
-    fn settle_waits(&mut self, over: impl Fn(&Wait, usize, u64) -> bool) {
-        let now_ms = self.now.mono_ms();
-        let room = &mut self.rooms.replication;
-        let mut answers = Vec::new();
-        room.waits.retain(|wait| {
-            let holding = room.state.replicas.holding(wait.offset);
-            let over = over(wait, holding, now_ms);
-            if over {
-                answers.push((wait.client, holding));
-            }
-            !over
-        });
-        for (id, holding) in answers {
-            self.answer(id, |client| client.reply().int(holding as i64));
         }
     }
 }

@@ -213,10 +213,17 @@ impl Engine {
     }
 
     /// Tells the primary how much of the stream has been applied.
-    fn acknowledge(&mut self) {
+    pub(in super::super) fn acknowledge(&mut self) {
         let offset = self.rooms.replication.state.offset().to_string();
         self.rooms.commit.acked = true;
-        self.tell_primary(&[b"REPLCONF", b"ACK", offset.as_bytes()]);
+        match self.aof_durable_offset().map(|durable| durable.to_string()) {
+            None => self.tell_primary(&[b"REPLCONF", b"ACK", offset.as_bytes()]),
+            Some(durable) => {
+                let words: [&[u8]; 5] =
+                    [b"REPLCONF", b"ACK", offset.as_bytes(), b"FACK", durable.as_bytes()];
+                self.tell_primary(&words);
+            }
+        }
     }
 
     fn apply_stream(&mut self, client: &mut Client, bytes: &[u8]) {

@@ -1,0 +1,129 @@
+//! WAIT and WAITAOF: clients that wait until replicas have, or disks hold, what was written.
+
+use crate::client::ClientId;
+
+use super::super::Engine;
+
+const GET_ACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// So many replicas have applied it.
+    Applied(usize),
+    /// This node's disk holds it, if `local`, and those of so many replicas.
+    Durable { local: bool, replicas: usize },
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    pub local: bool,
+    pub replicas: usize,
+}
+
+impl Need {
+    fn is_met(self, reached: Reached) -> bool {
+        match self {
+            Self::Applied(count) => reached.replicas >= count,
+            Self::Durable { local, replicas } => {
+                reached.replicas >= replicas && (reached.local || !local)
+            }
+        }
+    }
+}
+
+/// A client that waits.
+#[derive(Debug)]
+pub(super) struct Wait {
+    pub client: ClientId,
+    offset: u64,
+    need: Need,
+    deadline_ms: Option<u64>,
+}
+
+impl Engine {
+    /// How much of the need is met for the stream as it stands now, if that is enough; else the
+    /// client is answered later. A deadline of 0 is none.
+    pub fn wait_for_copies(
+        &mut self,
+        client: ClientId,
+        need: Need,
+        timeout_ms: u64,
+    ) -> Option<Reached> {
+        let paused = self.stream_is_paused();
+        let now_ms = self.now.mono_ms();
+        let offset = self.rooms.replication.state.offset();
+        let reached = self.reached(need, offset);
+        let room = &mut self.rooms.replication;
+        if need.is_met(reached) || !room.state.records() {
+            return Some(reached);
+        }
+        let deadline_ms = (timeout_ms > 0).then(|| now_ms + timeout_ms);
+        room.waits.push(Wait { client, offset, need, deadline_ms });
+        if !paused && room.state.replicas.online().next().is_some() {
+            room.state.append(GET_ACK);
+        }
+        self.flush_replicas();
+        None
+    }
+
+    /// What is met now, for who does not wait.
+    pub fn copies_now(&self, need: Need) -> Reached {
+        self.reached(need, self.rooms.replication.state.offset())
+    }
+
+    fn reached(&self, need: Need, offset: u64) -> Reached {
+        let replicas = &self.rooms.replication.state.replicas;
+        Reached {
+            local: self.aof_durable_offset().is_some_and(|durable| durable >= offset),
+            replicas: match need {
+                Need::Applied(_) => replicas.holding(offset),
+                Need::Durable { .. } => replicas.keeping(offset),
+            },
+        }
+    }
+
+    pub(in super::super) fn answer_waits(&mut self) {
+        self.settle_waits(|wait, reached, _| wait.need.is_met(reached));
+    }
+
+    pub(super) fn expire_waits(&mut self) {
+        self.settle_waits(|wait, _, now_ms| wait.deadline_ms.is_some_and(|at| at <= now_ms));
+    }
+
+    /// Answers all who wait with what has been reached.
+    pub(super) fn end_waits(&mut self) {
+        self.settle_waits(|_, _, _| true);
+    }
+
+    fn settle_waits(&mut self, over: impl Fn(&Wait, Reached, u64) -> bool) {
+        if self.rooms.replication.waits.is_empty() {
+            return;
+        }
+        let now_ms = self.now.mono_ms();
+        let mut answers = Vec::new();
+        let mut waits = std::mem::take(&mut self.rooms.replication.waits);
+        waits.retain(|wait| {
+            let reached = self.reached(wait.need, wait.offset);
+            let over = over(wait, reached, now_ms);
+            if over {
+                answers.push((wait.client, wait.need, reached));
+            }
+            !over
+        });
+        self.rooms.replication.waits = waits;
+        for (id, need, reached) in answers {
+            self.answer(id, |client| write_reached(client.reply(), need, reached));
+        }
+    }
+}
+
+/// The answer of WAIT or WAITAOF.
+pub fn write_reached(mut reply: crate::resp::Reply<'_>, need: Need, reached: Reached) {
+    if let Need::Durable { .. } = need {
+        reply.array(2);
+        reply.int(i64::from(reached.local));
+    }
+    reply.int(reached.replicas as i64);
+}
