@@ -308,8 +308,15 @@ impl Engine {
             self.abort_save();
             self.rewrite_to_end()?;
         }
+        self.aof_settle()
+    }
+
+    /// Waits until the files hold all that was executed.
+    pub(super) fn aof_settle(&mut self) -> Result<(), String> {
         self.aof_hand_over();
-        let disk = self.rooms.aof.disk.as_mut().ok_or("the folder is not open")?;
-        disk.wait(Some(Duration::from_secs(5)))
+        match &mut self.rooms.aof.disk {
+            Some(disk) => disk.wait(Some(Duration::from_secs(5))),
+            None => Ok(()),
+        }
     }
 }

@@ -36,6 +36,8 @@ pub struct Room {
     pub saves: snapshot::Saves,
     waits: Vec<waits::Wait>,
     last_ping_ms: u64,
+    /// When a replica was last seen, for `repl-backlog-ttl`.
+    replica_seen_ms: u64,
     /// The data epoch that the loaded file named, for the member that boots with it.
     pub loaded_epoch: Option<String>,
     /// Commands of the primary's stream that this node could not apply.
@@ -53,6 +55,7 @@ impl Default for Room {
             saves: snapshot::Saves::default(),
             waits: Vec::new(),
             last_ping_ms: 0,
+            replica_seen_ms: 0,
             loaded_epoch: None,
             failed_commands: 0,
         }
@@ -126,6 +129,10 @@ impl Engine {
     pub(super) fn replication_configured(&mut self) {
         let room = &mut self.rooms.replication;
         room.state.backlog_size = self.config.repl_backlog_size.0;
+        room.state.hard_limit = match self.config.client_output_buffer_limit.replica.hard_bytes {
+            0 => u64::MAX,
+            bytes => bytes,
+        };
         if let Some(link) = &mut room.state.link {
             link.config.timeout_ms = self.config.repl_timeout_s.max(1) * 1000;
         }
@@ -225,6 +232,8 @@ impl Engine {
         self.link_tick();
         self.ping_replicas();
         self.close_silent_replicas();
+        self.close_slow_replicas();
+        self.forget_unread_stream();
         self.expire_waits();
         self.save_points();
         self.aof_cron();

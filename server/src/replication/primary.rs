@@ -27,6 +27,8 @@ pub struct Replication {
     pub replicas: Replicas,
     /// What `repl-backlog-size` asks to be kept for replicas that come back.
     pub backlog_size: u64,
+    /// What a slow replica can make this node keep, as `client-output-buffer-limit` says.
+    pub hard_limit: u64,
     /// The connection to the primary, on a replica.
     pub link: Option<Box<Link>>,
     /// Neither primary nor replica: nothing may be written and nothing is followed (a fenced
@@ -46,6 +48,7 @@ impl Replication {
             stream_db: None,
             replicas: Replicas::default(),
             backlog_size: 10 * 1024 * 1024,
+            hard_limit: BACKLOG_HARD_LIMIT,
             link: None,
             detached: false,
             partial_ok: 0,
@@ -87,6 +90,14 @@ impl Replication {
             self.history = History::new(id);
             self.stream_db = None;
         }
+    }
+
+    /// Records no more, and forgets the history: nobody can go on from here.
+    pub fn deactivate(&mut self, id: ReplId) {
+        self.active = false;
+        self.history = History::new(id);
+        self.backlog = Backlog::new(self.backlog.end());
+        self.stream_db = None;
     }
 
     /// Takes up the point of a history that the data stands at: after a full resync, or from the
@@ -271,7 +282,7 @@ impl Replication {
     pub fn trim(&mut self) {
         let end = self.backlog.end();
         let wanted = end.saturating_sub(self.backlog_size.max(1));
-        let hard = end.saturating_sub(BACKLOG_HARD_LIMIT.max(self.backlog_size));
+        let hard = end.saturating_sub(self.hard_limit.max(self.backlog_size));
         let needed = self.replicas.oldest_needed().unwrap_or(u64::MAX);
         self.backlog.trim(wanted.min(needed).max(hard));
     }

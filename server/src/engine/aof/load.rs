@@ -49,6 +49,8 @@ pub struct Loading {
     tail: Backlog,
     tail_bytes: u64,
     manifest: Option<Manifest>,
+    /// Only the data are wanted, for DEBUG: the stream and the files stay what they are.
+    data_only: bool,
     /// Bytes of the last file that stay.
     keep: u64,
     total: u64,
@@ -77,14 +79,38 @@ impl Engine {
         sources: Vec<Source>,
         manifest: Option<Manifest>,
     ) -> Result<bool, DiskError> {
+        self.load_open(sources, manifest, false);
+        loop {
+            if self.load_step()? {
+                return Ok(true);
+            }
+            if self.rooms.aof.loading.as_ref().is_some_and(|l| l.loaded >= FIRST_BYTES) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Puts what the files hold in the place of the present data, at once and for DEBUG.
+    pub(in super::super) fn load_again(&mut self, sources: Vec<Source>) -> Result<(), DiskError> {
+        self.abort_job("the data are loaded again");
+        let fresh = crate::store::Keyspace::new(self.config.databases, self.keyspace.seed());
+        self.replace_keyspace(fresh);
+        self.load_open(sources, None, true);
+        while !self.load_step()? {}
+        Ok(())
+    }
+
+    fn load_open(&mut self, sources: Vec<Source>, manifest: Option<Manifest>, data_only: bool) {
         let template = Template {
             databases: self.config.databases,
             seed: self.keyspace.seed(),
             limits: self.keyspace.limits(),
         };
         let total: u64 = sources.iter().map(|source| source.bytes).sum();
-        let last = sources.last().map_or(0, |source| source.bytes);
-        self.rooms.aof.loaded_bytes = (total - last, total);
+        if !data_only {
+            let last = sources.last().map_or(0, |source| source.bytes);
+            self.rooms.aof.loaded_bytes = (total - last, total);
+        }
         let id = ClientId { serial: 0, slot: u32::MAX };
         self.rooms.aof.loading = Some(Box::new(Loading {
             total,
@@ -96,18 +122,11 @@ impl Engine {
             tail: Backlog::new(0),
             tail_bytes: self.config.repl_backlog_size.0,
             manifest,
+            data_only,
             keep: 0,
             loaded: 0,
             started_s: self.now.unix_us / 1_000_000,
         }));
-        loop {
-            if self.load_step()? {
-                return Ok(true);
-            }
-            if self.rooms.aof.loading.as_ref().is_some_and(|l| l.loaded >= FIRST_BYTES) {
-                return Ok(false);
-            }
-        }
     }
 
     /// Loads a part; true when all is loaded.
@@ -327,7 +346,10 @@ impl Engine {
 
     /// Everything is loaded: takes up the point of the history that it stands at.
     fn load_end(&mut self, loading: Loading) {
-        let Loading { tracker, tail, manifest, keep, .. } = loading;
+        let Loading { tracker, tail, manifest, keep, data_only, .. } = loading;
+        if data_only {
+            return;
+        }
         if let Some(point) = tracker.point() {
             let Point { history, offset, db, epoch } = point.clone();
             self.rooms.replication.loaded_epoch = epoch;

@@ -186,4 +186,43 @@ impl Engine {
             self.clients.close(id, Closing::Now);
         }
     }
+
+    /// The soft limit of `client-output-buffer-limit replica`: who has been so far behind for so
+    /// long comes back for a new snapshot, rather than have this node keep the stream for it.
+    pub(super) fn close_slow_replicas(&mut self) {
+        let limit = self.config.client_output_buffer_limit.replica;
+        let now_ms = self.now.mono_ms();
+        let state = &mut self.rooms.replication.state;
+        let (offset, soft) = (state.offset(), limit.soft_bytes.max(state.backlog_size));
+        let mut slow = Vec::new();
+        for replica in state.replicas.iter_mut() {
+            let behind = replica.stage == Stage::Online && offset - replica.sent.min(offset) > soft;
+            if limit.soft_bytes == 0 || !behind {
+                replica.behind_since_ms = None;
+                continue;
+            }
+            let since_ms = *replica.behind_since_ms.get_or_insert(now_ms);
+            if now_ms - since_ms >= limit.soft_s * 1000 {
+                slow.push(replica.client);
+            }
+        }
+        for id in slow {
+            hooks::log(self, "a replica is too slow for client-output-buffer-limit: it is closed");
+            self.clients.close(id, Closing::Now);
+        }
+    }
+
+    /// `repl-backlog-ttl`: a primary that has had no replica for so long keeps no stream for any.
+    pub(super) fn forget_unread_stream(&mut self) {
+        let now_ms = self.now.mono_ms();
+        let ttl_ms = self.config.repl_backlog_ttl_s.saturating_mul(1000);
+        let needed = ttl_ms == 0 || self.is_managed() || self.aof_is_on();
+        let room = &mut self.rooms.replication;
+        let read = !room.state.records() || room.state.replicas.iter().next().is_some();
+        if needed || read {
+            room.replica_seen_ms = now_ms;
+        } else if now_ms.saturating_sub(room.replica_seen_ms) > ttl_ms {
+            room.state.deactivate(new_id());
+        }
+    }
 }

@@ -254,6 +254,18 @@ impl Engine {
                 transfer.finish();
             }
         }
+        if !has_room && writer.lock().pending() > KEPT_MAX {
+            // Their network is slower than the writes: the old values must not fill the memory.
+            hooks::log(self, "a full resync is too slow for the writes: it is given up");
+            self.keyspace.snapshot_end();
+            let receiving = |stage| matches!(stage, Stage::Payload { .. });
+            let replicas = self.rooms.replication.state.replicas.iter();
+            let ids: Vec<_> = replicas.filter(|r| receiving(r.stage)).map(|r| r.client).collect();
+            for id in ids {
+                self.clients.close(id, crate::client::Closing::Now);
+            }
+            return self.next_job();
+        }
         let room = &mut self.rooms.replication;
         transfer.trim(&room.state.replicas);
         for replica in room.state.replicas.iter() {

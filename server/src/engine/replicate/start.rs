@@ -33,6 +33,26 @@ impl Engine {
         }
     }
 
+    /// DEBUG RELOAD: saves unless told not to, and loads what was saved.
+    pub fn debug_reload(&mut self, save: bool) -> Result<(), String> {
+        if save {
+            self.abort_save();
+            self.save_now().map_err(|error| error.to_string())?;
+        }
+        let found = disk::find(FOLDER, &self.config.dbfilename).map_err(|e| e.to_string())?;
+        let sources = found.into_iter().collect();
+        self.load_again(sources).map_err(|error| error.to_string())
+    }
+
+    /// DEBUG LOADAOF: loads the append-only files as they are.
+    pub fn debug_load_aof(&mut self) -> Result<(), String> {
+        self.aof_settle()?;
+        let (dir, prefix) = (&self.config.appenddirname, &self.config.appendfilename);
+        let found = disk::find_aof(FOLDER, dir, prefix).map_err(|error| error.to_string())?;
+        let sources = found.map(|(_, sources)| sources).unwrap_or_default();
+        self.load_again(sources).map_err(|error| error.to_string())
+    }
+
     /// Takes the side in replication that the directives say.
     pub(in super::super) fn start_following(&mut self) {
         self.replication_configured();
