@@ -81,6 +81,28 @@ fn a_killed_server_has_every_write_that_it_answered() -> Result<()> {
     Ok(())
 }
 
+/// WAITAOF counts disks, not memories.
+#[test]
+fn waitaof_counts_the_disks_that_hold_a_write() -> Result<()> {
+    let primary = Server::start("waitaof", &ON)?;
+    let source = format!("127.0.0.1 {}", primary.port);
+    let on_disk = Server::start("waitaof-disk", &[&ON[..], &["--replicaof", &source]].concat())?;
+    let _in_memory = Server::start("waitaof-memory", &["--replicaof", &source])?;
+    let mut client = primary.client()?;
+    ok(&mut client, "SET k v")?;
+    ensure!(client.say("WAIT 2 20000")? == Value::Int(2));
+    let both = Value::Array(vec![Value::Int(1), Value::Int(1)]);
+    ensure!(client.say("WAITAOF 1 1 20000")? == both);
+    ok(&mut client, "SET k w")?;
+    ensure!(client.say("WAITAOF 1 2 1500")? == both, "a replica without a disk was counted");
+    ok(&mut client, "CONFIG SET appendonly no")?;
+    let refused = client.say("WAITAOF 1 0 0")?;
+    ensure!(matches!(&refused, Value::Error(why) if why.contains("appendonly is disabled")));
+    let refused = on_disk.client()?.say("WAITAOF 0 0 0")?;
+    ensure!(matches!(&refused, Value::Error(why) if why.contains("replica instances")));
+    Ok(())
+}
+
 fn fill(client: &mut Client) -> Result<()> {
     for line in [
         "SET text value",

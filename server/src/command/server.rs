@@ -192,6 +192,15 @@ fn debug(cx: &mut Context<'_>) -> Handled {
         cx.client.reply().ok();
         return Ok(());
     }
+    if cx.args.is(1, "reload") || cx.args.is(1, "loadaof") {
+        let save = !cx.args.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"nosave"));
+        let aof = cx.args.is(1, "loadaof");
+        let engine = &mut *cx.engine;
+        let result = if aof { engine.debug_load_aof() } else { engine.debug_reload(save) };
+        result.map_err(|why| format!("ERR Error trying to load the data: {why}"))?;
+        cx.reply().ok();
+        return Ok(());
+    }
     assert!(!cx.args.is(1, "panic"), "asked for by DEBUG PANIC");
     Err(errors::SYNTAX.into())
 }
