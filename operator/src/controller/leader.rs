@@ -11,12 +11,15 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-/// A holder that has not renewed for this long has lost the lease.
-const LEASE: Duration = Duration::from_secs(15);
+/// A holder that has not renewed for this long has lost the lease. Short, since a node that is lost
+/// takes the acting operator along as often as not, and the primary with it.
+const LEASE: Duration = Duration::from_secs(3);
 /// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(4);
+const RENEW: Duration = Duration::from_millis(750);
 /// How often who waits looks at it: soon after a holder gave it up, another acts.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
+/// The longest that a single request may take, so that one lost answer does not cost the lease.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Name of the lease.
 pub const NAME: &str = "redisha-operator";
 
@@ -53,24 +56,26 @@ impl Leader {
     /// Waits until this process holds the lease.
     pub async fn acquire(&mut self) {
         loop {
-            match self.claim().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the lease cannot be claimed"),
+            match tokio::time::timeout(PATIENCE, self.claim()).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be claimed"),
+                Err(_) => tracing::warn!("the lease cannot be claimed: no answer"),
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Renews until the lease is lost.
+    /// Renews until another process holds the lease. While the API server answers nobody, no other
+    /// can take it, and this one goes on.
     pub async fn hold(&mut self) {
-        let mut renewed = Instant::now();
-        while renewed.elapsed() < LEASE {
+        loop {
             tokio::time::sleep(RENEW).await;
-            match self.claim().await {
-                Ok(true) => renewed = Instant::now(),
-                Ok(false) => return,
-                Err(error) => tracing::warn!(%error, "the lease cannot be renewed"),
+            match tokio::time::timeout(PATIENCE, self.claim()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be renewed"),
+                Err(_) => tracing::warn!("the lease cannot be renewed: no answer"),
             }
         }
     }
@@ -172,15 +177,15 @@ mod tests {
     async fn a_lease_is_taken_when_free_ours_or_silent_by_our_own_clock() {
         let mut leader = leader();
         let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
+        let after = |tenths: u32| start + LEASE * tenths / 10;
         assert_eq!(leader.judge(None, start), Claim::Take);
         assert_eq!(leader.judge(Some(&held("me", 1)), start), Claim::Take);
         assert_eq!(leader.judge(Some(&held("", 1)), start), Claim::Take);
         // The holder's clock says the year 1970; only its silence counts.
         assert_eq!(leader.judge(Some(&held("you", 1)), start), Claim::Wait);
-        assert_eq!(leader.judge(Some(&held("you", 1)), after(14)), Claim::Wait);
-        assert_eq!(leader.judge(Some(&held("you", 5)), after(15)), Claim::Wait);
-        assert_eq!(leader.judge(Some(&held("you", 5)), after(29)), Claim::Wait);
-        assert_eq!(leader.judge(Some(&held("you", 5)), after(30)), Claim::Take);
+        assert_eq!(leader.judge(Some(&held("you", 1)), after(9)), Claim::Wait);
+        assert_eq!(leader.judge(Some(&held("you", 5)), after(10)), Claim::Wait);
+        assert_eq!(leader.judge(Some(&held("you", 5)), after(19)), Claim::Wait);
+        assert_eq!(leader.judge(Some(&held("you", 5)), after(20)), Claim::Take);
     }
 }
