@@ -6,13 +6,16 @@
 //! short read means that nothing is left.
 
 mod accept;
+mod busy;
 mod clock;
 mod conn;
 pub mod health;
 mod link;
 mod listen;
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +61,10 @@ pub struct Net {
     conns: Vec<Option<Conn>>,
     /// Connections that may have bytes to read.
     ready: Vec<ClientId>,
+    /// Empty while the bytes in it are being executed.
     buffer: Vec<u8>,
+    /// What a turn in the middle of a command left for the loop itself.
+    missed: Vec<mio::event::Event>,
     clock: Clock,
     next_cron_ms: u64,
     signals: mio::net::UnixStream,
@@ -91,6 +97,7 @@ impl Net {
             conns: Vec::new(),
             ready: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES],
+            missed: Vec::new(),
             clock: Clock::start(),
             next_cron_ms: 0,
             signals,
@@ -139,37 +146,49 @@ impl Net {
     }
 
     /// Serves until the engine asks to exit; returns the exit code.
-    pub fn run(mut self, engine: &mut Engine) -> Result<i32, NetError> {
+    pub fn run(self, engine: &mut Engine) -> Result<i32, NetError> {
+        // A long script serves others from within a command: see `busy`.
+        let shared = Rc::new(RefCell::new(self));
+        busy::offer(&shared, engine);
         let mut events = Events::with_capacity(1024);
         let mut again = false;
         loop {
-            let wait = self.wait(engine, again);
-            match self.poll.poll(&mut events, wait) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            }
-            engine.set_now(self.clock.now());
-            engine.tick();
-            self.cron(engine);
-            for event in &events {
-                match event.token() {
-                    WAKE => self.resolved(engine),
-                    SIGNAL => self.signalled(engine),
-                    Token(token) if token < FIRST_CONN => self.accept(engine, token - LISTEN),
-                    Token(token) => self.conn_event(engine, token - FIRST_CONN, event),
+            {
+                let net = &mut *shared.borrow_mut();
+                let wait = net.wait(engine, again);
+                match net.poll.poll(&mut events, wait) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    other => other?,
                 }
+                engine.set_now(net.clock.now());
             }
-            if std::mem::take(&mut self.accept_again) {
-                (0..self.listeners.len()).for_each(|listener| self.accept(engine, listener));
-            }
-            self.read_ready(engine);
+            engine.tick();
+            shared.borrow_mut().events(engine, &events);
+            conn::read_ready(&shared, engine);
             again = engine.turn_end();
-            self.flush(engine);
-            self.perform(engine);
-            if let Some(code) = self.exit {
-                self.flush(engine);
+            let net = &mut *shared.borrow_mut();
+            net.flush(engine);
+            net.perform(engine);
+            if let Some(code) = net.exit {
+                net.flush(engine);
                 return Ok(code);
             }
+        }
+    }
+
+    /// What is due by time, and what the sockets say.
+    fn events(&mut self, engine: &mut Engine, events: &Events) {
+        self.cron(engine);
+        for event in std::mem::take(&mut self.missed).iter().chain(events) {
+            match event.token() {
+                WAKE => self.resolved(engine),
+                SIGNAL => self.signalled(engine),
+                Token(token) if token < FIRST_CONN => self.accept(engine, token - LISTEN),
+                Token(token) => self.conn_event(engine, token - FIRST_CONN, event),
+            }
+        }
+        if std::mem::take(&mut self.accept_again) {
+            (0..self.listeners.len()).for_each(|listener| self.accept(engine, listener));
         }
     }
 

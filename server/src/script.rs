@@ -24,11 +24,11 @@ mod admit;
 mod api;
 pub mod cache;
 mod convert;
-mod errors;
 pub mod flags;
 pub mod interpreter;
 mod lib;
 pub mod library;
+mod raised;
 mod random;
 mod register;
 pub mod replicated;
@@ -40,7 +40,7 @@ mod tests;
 
 use std::rc::Rc;
 
-use crate::resp::OwnedArgs;
+use crate::resp::{OwnedArgs, errors};
 
 use cache::Cache;
 use interpreter::{Interpreter, Kind, Setup};
@@ -59,6 +59,13 @@ pub struct Running {
     pub duration_ms: u64,
     /// Somebody asked to end it.
     pub kill: bool,
+}
+
+impl Running {
+    /// What everybody else is told meanwhile.
+    pub fn busy_text(&self) -> &'static str {
+        if self.functions { errors::BUSY_FUNCTION } else { errors::BUSY_SCRIPT }
+    }
 }
 
 /// State of the room.

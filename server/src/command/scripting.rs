@@ -191,7 +191,6 @@ fn kill(cx: &mut Context<'_>) -> Handled {
 
 /// SCRIPT KILL and FUNCTION KILL.
 pub fn end_running(cx: &mut Context<'_>, functions: bool) -> Handled {
-    use crate::resp::errors;
     let running = cx.engine.rooms.scripts.running.as_mut().ok_or(NOT_BUSY)?;
     if running.from_primary {
         return Err(OBEYED.into());
@@ -200,8 +199,7 @@ pub fn end_running(cx: &mut Context<'_>, functions: bool) -> Handled {
         return Err(UNKILLABLE.into());
     }
     if running.functions != functions {
-        let busy = if running.functions { errors::BUSY_FUNCTION } else { errors::BUSY_SCRIPT };
-        return Err(busy.into());
+        return Err(running.busy_text().into());
     }
     running.kill = true;
     cx.reply().ok();

@@ -158,6 +158,9 @@ fn shutdown(cx: &mut Context<'_>) -> Handled {
             return Err(errors::SYNTAX.into());
         }
     }
+    if let Some(running) = cx.engine.rooms.scripts.running.as_ref().filter(|_| !nosave) {
+        return Err(running.busy_text().into());
+    }
     match (save, nosave) {
         (true, true) => return Err(errors::SYNTAX.into()),
         (true, false) => {

@@ -15,6 +15,13 @@ use super::Engine;
 pub type BusyTurn = dyn Fn(&mut Engine, ClientId);
 
 impl Engine {
+    /// The process is to end: a script that is in the middle of its run ends with an error.
+    pub(crate) fn end_running_script(&mut self) {
+        if let Some(running) = &mut self.rooms.scripts.running {
+            running.kill = true;
+        }
+    }
+
     pub(crate) fn busy_turn(&mut self, running: ClientId, turn: &BusyTurn) {
         let outbox = mem::take(&mut self.outbox);
         turn(self, running);

@@ -1,5 +1,6 @@
 //! One connection: reading, writing, ending.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 
 use mio::event::Event;
@@ -10,7 +11,7 @@ use crate::config::OutputLimit;
 use crate::engine::Engine;
 use crate::engine::effects::LinkEvent;
 
-use super::{Net, READ_TURN_BYTES};
+use super::{Net, READ_BUFFER_BYTES, READ_TURN_BYTES};
 
 /// How long a connection whose end was sent may take to end its own side, in milliseconds.
 const DRAIN_MS: u64 = 5_000;
@@ -69,6 +70,28 @@ enum Written {
     Broken,
 }
 
+/// Reads every connection that may have bytes, and executes what they say. Nothing of `shared` is
+/// borrowed meanwhile, so that a long command can let others be served.
+pub(super) fn read_ready(shared: &RefCell<Net>, engine: &mut Engine) {
+    let mut ready = std::mem::take(&mut shared.borrow_mut().ready);
+    for id in ready.drain(..) {
+        let mut left = READ_TURN_BYTES;
+        loop {
+            let mut net = shared.borrow_mut();
+            let Some(count) = net.read_some(engine, id, &mut left) else { break };
+            let buffer = std::mem::take(&mut net.buffer);
+            drop(net);
+            engine.receive(id, &buffer[..count]);
+            shared.borrow_mut().buffer = buffer;
+        }
+    }
+    // Those that were listed again meanwhile are read in the next turn.
+    let net = &mut *shared.borrow_mut();
+    if net.ready.is_empty() {
+        net.ready = ready;
+    }
+}
+
 impl Net {
     pub(super) fn conn_event(&mut self, engine: &mut Engine, slot: usize, event: &Event) {
         let Some(conn) = self.conns.get_mut(slot).and_then(Option::as_mut) else { return };
@@ -125,62 +148,72 @@ impl Net {
         }
     }
 
-    /// Reads every connection that may have bytes, and executes what they say.
-    pub(super) fn read_ready(&mut self, engine: &mut Engine) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for id in ready.drain(..) {
-            self.read_conn(engine, id);
-        }
-        // Those that were listed again meanwhile are read in the next turn.
-        if self.ready.is_empty() {
-            self.ready = ready;
-        }
+    /// Whether a connection is one whose commands may be executed in the middle of another's.
+    pub(super) fn is_settled(&self, slot: usize) -> bool {
+        self.conns.get(slot).and_then(Option::as_ref).is_none_or(|conn| !conn.connecting)
     }
 
     fn conn(&mut self, id: ClientId) -> Option<&mut Conn> {
         self.conns.get_mut(id.slot as usize)?.as_mut().filter(|conn| conn.id == id)
     }
 
-    fn read_conn(&mut self, engine: &mut Engine, id: ClientId) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        if conn.id != id {
-            return;
+    /// Reads what a connection has, up to a buffer full; `None` when there is no more to do for it in
+    /// this turn. `left` is what it may still say in this turn.
+    pub(super) fn read_some(
+        &mut self,
+        engine: &mut Engine,
+        id: ClientId,
+        left: &mut usize,
+    ) -> Option<usize> {
+        let conn = self.conns.get_mut(id.slot as usize).and_then(Option::as_mut);
+        let conn = conn.filter(|conn| conn.id == id)?;
+        if *left == READ_TURN_BYTES {
+            conn.listed = false;
         }
-        conn.listed = false;
-        let mut left = READ_TURN_BYTES;
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; READ_BUFFER_BYTES];
+        }
         while conn.readable {
+            if *left == 0 {
+                conn.listed = true;
+                self.ready.push(id);
+                return None;
+            }
             let draining = conn.draining_until_ms.is_some();
             match engine.clients.get_mut(id) {
-                None => return self.drop_conn(engine, id),
+                None => {
+                    self.drop_conn(engine, id);
+                    return None;
+                }
                 Some(client) if !draining && !Engine::wants_read(client) => {
                     client.read_stopped = true;
-                    return;
+                    return None;
                 }
                 Some(_) => {}
             }
             match conn.stream.read(&mut self.buffer) {
-                Ok(0) => return self.peer_ended(engine, id),
+                Ok(0) => {
+                    self.peer_ended(engine, id);
+                    return None;
+                }
                 Ok(count) => {
-                    if !draining {
-                        engine.receive(id, &self.buffer[..count]);
-                    }
                     if count < self.buffer.len() && !conn.end_near {
                         conn.readable = false;
                     }
-                    left = left.saturating_sub(count);
-                    if left == 0 && conn.readable {
-                        conn.listed = true;
-                        self.ready.push(id);
-                        return;
+                    *left = left.saturating_sub(count);
+                    if !draining {
+                        return Some(count);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.drop_conn(engine, id),
+                Err(_) => {
+                    self.drop_conn(engine, id);
+                    return None;
+                }
             }
         }
+        None
     }
 
     /// The peer sent its end: what it was owed is written, then the connection goes.

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
-use super::errors::{self, Raised, fail, reply, with_code};
 use super::lib::args::{Arguments, number};
+use super::raised::{self, Raised, fail, reply, with_code};
 use super::state::{REPLICATE_ALL, Request, Shared};
 use super::{convert, sha1};
 use crate::resp::num::format_f64;
@@ -118,7 +118,7 @@ fn call(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<Valu
 }
 
 fn pcall(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<Value> {
-    call(lua, shared, values).or_else(|error| errors::visible(lua, &error))
+    call(lua, shared, values).or_else(|error| raised::visible(lua, &error))
 }
 
 fn setresp(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<()> {
@@ -170,7 +170,7 @@ fn one_string(lua: &Lua, values: &MultiValue) -> mlua::Result<Result<LuaString, 
         return Ok(Ok(text.clone()));
     }
     let wrong = reply("wrong number or type of arguments");
-    Ok(Err(errors::visible(lua, &wrong)?))
+    Ok(Err(raised::visible(lua, &wrong)?))
 }
 
 fn error_reply(lua: &Lua, values: MultiValue) -> mlua::Result<Value> {

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::errors::Raised;
+use super::raised::Raised;
 use crate::resp::Reply;
 use crate::resp::num::{parse_f64, parse_i64};
 
@@ -20,7 +20,7 @@ pub fn to_lua(lua: &Lua, bytes: &mut &[u8]) -> mlua::Result<Value> {
         b'-' => {
             let text = String::from_utf8_lossy(line).into_owned();
             let error = mlua::Error::external(Raised::Reply { text, counted: true });
-            super::errors::visible(lua, &error)?
+            super::raised::visible(lua, &error)?
         }
         b':' => Value::Number(number() as f64),
         b'$' | b'*' if number() < 0 => Value::Boolean(false),

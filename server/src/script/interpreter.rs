@@ -7,7 +7,7 @@ use mlua::{
     Error, Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, Value, VmState,
 };
 
-use super::errors::{self, Raised, reply};
+use super::raised::{self, Raised, reply};
 use super::state::{Registered, Request, Shared};
 use super::{api, lib};
 
@@ -92,11 +92,8 @@ impl Interpreter {
         }
         let hook = Rc::clone(&shared);
         let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
+        // Coroutines inherit it.
         lua.set_global_hook(triggers, move |_, _| interrupt(&hook))?;
-        lua.set_hook(triggers, {
-            let hook = Rc::clone(&shared);
-            move |_, _| interrupt(&hook)
-        })?;
         Ok(Self {
             shared,
             kind: setup.kind,
@@ -114,7 +111,7 @@ impl Interpreter {
     pub fn compile(&self, code: &[u8]) -> Result<Function, String> {
         let chunk = self.lua.load(code).set_name(self.kind.chunk_name());
         let compiled = chunk.set_mode(ChunkMode::Text).into_function();
-        compiled.map_err(|error| errors::find(&error).to_string())
+        compiled.map_err(|error| raised::find(&error).to_string())
     }
 
     fn list<'a>(&self, items: impl Iterator<Item = &'a [u8]>) -> mlua::Result<Table> {
@@ -195,7 +192,7 @@ impl Interpreter {
 
 /// An error of the call itself, which happens when memory or the stack ran out.
 fn not_run(error: &Error) -> Outcome {
-    let text = format!("ERR Error running script, {:.100}", errors::find(error).to_string());
+    let text = format!("ERR Error running script, {:.100}", raised::find(error).to_string());
     Outcome::Failed { text, counted: false }
 }
 
@@ -236,7 +233,7 @@ fn native(lua: &Lua, shared: &Rc<Shared>, insecure: bool) -> mlua::Result<Table>
             return Err(killed(&state));
         }
         match value {
-            Value::Error(error) => errors::visible(lua, &error),
+            Value::Error(error) => raised::visible(lua, &error),
             other => Ok(other),
         }
     };
@@ -248,9 +245,9 @@ fn native(lua: &Lua, shared: &Rc<Shared>, insecure: bool) -> mlua::Result<Table>
             Value::Error(error) => *error,
             other => return Ok(other),
         };
-        match errors::find(&error) {
-            Raised::Killed(text) => errors::visible(lua, &reply(&text)),
-            _ => errors::visible(lua, &error),
+        match raised::find(&error) {
+            Raised::Killed(text) => raised::visible(lua, &reply(&text)),
+            _ => raised::visible(lua, &error),
         }
     };
     table.raw_set("final", lua.create_function(last)?)?;
@@ -270,7 +267,9 @@ fn place(lua: &Lua) -> (Option<String>, Option<usize>) {
     for level in 2.. {
         let frame = lua.inspect_stack(level, |frame| {
             let source = frame.source();
-            let ours = source.what == "C" || source.short_src.as_deref() == Some("sandbox");
+            let ours = source.what == "C"
+                || frame.current_line().is_none()
+                || source.short_src.as_deref() == Some("sandbox");
             let name = source.source.map(std::borrow::Cow::into_owned);
             (!ours).then(|| (name, frame.current_line()))
         });

@@ -13,7 +13,7 @@ pub mod packed;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::errors::fail;
+use super::raised::fail;
 use args::Arguments;
 
 /// The most results that one call may give, as in Lua's own C stack.

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
-use super::errors::reply;
 use super::flags::ScriptFlags;
+use super::raised::reply;
 use super::state::{Registered, Shared};
 
 pub fn register_function(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<()> {

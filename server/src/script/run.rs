@@ -15,7 +15,7 @@ use crate::command::{Command, Flags, Handled, lookup, subcommand};
 use crate::engine::access::log::Where;
 use crate::engine::run::run_row;
 use crate::engine::{Context, Engine, hooks};
-use crate::resp::{Args, CommandError, Proto, errors};
+use crate::resp::{Args, CommandError, Proto};
 
 /// What error texts and FUNCTION STATS call a script.
 #[derive(Clone, Copy, Debug)]
@@ -276,11 +276,16 @@ fn acl_check(cx: &mut Context<'_>, shared: &Shared) {
     reply.push(answer);
 }
 
+/// What a connection may do to itself in the meantime, and what ends the process.
+const ALLOWED: &[&str] = &[
+    "auth", "discard", "hello", "multi", "quit", "reset", "select", "shutdown", "unwatch", "watch",
+];
+
 /// Why a command is refused while a script runs long, if it is.
 pub fn busy_refusal(engine: &Engine, row: &Command) -> Option<CommandError> {
     let running = engine.rooms.scripts.running.as_ref()?;
-    if row.is(Flags::ALLOW_BUSY) {
+    if row.is(Flags::ALLOW_BUSY) || ALLOWED.contains(&row.name) {
         return None;
     }
-    Some(if running.functions { errors::BUSY_FUNCTION } else { errors::BUSY_SCRIPT }.into())
+    Some(running.busy_text().into())
 }

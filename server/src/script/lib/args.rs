@@ -2,7 +2,7 @@
 
 use mlua::{Error, Lua, LuaString, MultiValue, Table, Value};
 
-use crate::script::errors::fail;
+use crate::script::raised::fail;
 
 /// The arguments of one call; positions count from 1.
 pub struct Arguments<'a> {

@@ -5,7 +5,7 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::RESULTS_MAX;
 use super::args::Arguments;
-use crate::script::errors::fail;
+use crate::script::raised::fail;
 
 /// Tables nested deeper are written as nil, which also ends cycles.
 const PACK_DEPTH: usize = 16;

@@ -5,7 +5,7 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::RESULTS_MAX;
 use super::args::{Arguments, number};
-use crate::script::errors::fail;
+use crate::script::raised::fail;
 
 const INT_SIZE_MAX: usize = 32;
 const ALIGN_MAX: usize = 8;

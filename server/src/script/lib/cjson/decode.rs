@@ -4,7 +4,7 @@ use mlua::{Lua, Table, Value};
 
 use super::super::number::strtod;
 use super::{DEPTH_MAX, Options};
-use crate::script::errors::fail;
+use crate::script::raised::fail;
 
 pub(super) fn decode(lua: &Lua, options: &Options, text: &[u8]) -> mlua::Result<Value> {
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {

@@ -5,7 +5,7 @@ use mlua::{Lua, LuaString, Table, Value};
 use super::super::args::type_name;
 use super::super::number::format_g;
 use super::{DEPTH_MAX, Invalid, Options};
-use crate::script::errors::fail;
+use crate::script::raised::fail;
 
 pub(super) fn encode(lua: &Lua, options: &Options, value: &Value) -> mlua::Result<LuaString> {
     let mut writer = Writer { lua, options, out: Vec::new() };
