@@ -276,15 +276,10 @@ fn acl_check(cx: &mut Context<'_>, shared: &Shared) {
     reply.push(answer);
 }
 
-/// What a connection may do to itself in the meantime, and what ends the process.
-const ALLOWED: &[&str] = &[
-    "auth", "discard", "hello", "multi", "quit", "reset", "select", "shutdown", "unwatch", "watch",
-];
-
 /// Why a command is refused while a script runs long, if it is.
 pub fn busy_refusal(engine: &Engine, row: &Command) -> Option<CommandError> {
     let running = engine.rooms.scripts.running.as_ref()?;
-    if row.is(Flags::ALLOW_BUSY) || ALLOWED.contains(&row.name) {
+    if row.is(Flags::ALLOW_BUSY) {
         return None;
     }
     Some(running.busy_text().into())
