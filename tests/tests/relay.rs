@@ -148,6 +148,48 @@ fn blocked_commands_keep_their_order_and_their_time() {
     assert_eq!(late.receive().unwrap(), Value::Nil, "its time ran out on the way or there");
 }
 
+/// A reader that waits for what comes after `$` keeps the id of the time when it came, and one of a
+/// group is told when the group goes away, on whichever server they wait.
+#[test]
+fn readers_of_streams_wait_on_the_new_primary() {
+    let (old, new) = pair("streams");
+    let mut there = new.client().unwrap();
+    check(&mut there, &format!("REPLICAOF 127.0.0.1 {}", old.port), &ok());
+    check(&mut old.client().unwrap(), "XADD s 1-1 f v", &text("1-1"));
+    check(&mut old.client().unwrap(), "XGROUP CREATE s g $", &ok());
+    let waits = |words: &[&str], count: &str| {
+        let mut client = old.client().unwrap();
+        client.send(words).unwrap();
+        wait::until("it is blocked", Duration::from_secs(20), || {
+            Ok((old.info("blocked_clients")? == count).then_some(()))
+        })
+        .unwrap();
+        client
+    };
+    let mut reader = waits(&["XREAD", "BLOCK", "0", "STREAMS", "s", "$"], "1");
+    let group = ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"];
+    let mut first = waits(&group, "2");
+    let mut second = waits(&group, "3");
+    level(&old, &new);
+    check(&mut old.client().unwrap(), "CLIENT PAUSE 20000 WRITE", &ok());
+    check(&mut there, "REPLICAOF NO ONE", &ok());
+    // What arrives before the readers do is not lost for them.
+    check(&mut there, "XADD s 1-2 f w", &text("1-2"));
+    lead(&old, &new, "");
+    check(&mut old.client().unwrap(), "CLIENT UNPAUSE", &ok());
+    let entry = Value::Array(vec![text("1-2"), Value::Array(vec![text("f"), text("w")])]);
+    let found = Value::Array(vec![Value::Array(vec![text("s"), Value::Array(vec![entry])])]);
+    assert_eq!(reader.receive().unwrap(), found);
+    assert_eq!(first.receive().unwrap(), found);
+    wait::until("the second waits there", Duration::from_secs(20), || {
+        Ok((new.info("blocked_clients")? == "1").then_some(()))
+    })
+    .unwrap();
+    check(&mut there, "XGROUP DESTROY s g", &Value::Int(1));
+    let Value::Error(error) = second.receive().unwrap() else { panic!("no error") };
+    assert!(error.contains("NOGROUP No such key 's' or consumer group 'g'"), "{error}");
+}
+
 /// The request to return a session stood behind the blocked command that it was to bring back, so
 /// the client waited on the wrong server for ever.
 #[test]
