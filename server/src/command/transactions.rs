@@ -17,9 +17,6 @@ const OPEN: Flags = Flags(
 /// Refused inside a transaction, which it spoils.
 const OUTSIDE: Flags = Flags(OPEN.0 & !Flags::IN_MULTI.0 | Flags::NO_MULTI.0);
 
-/// Those that a transaction cannot hold, and that spoil it.
-const OUTSIDE: Flags = Flags((OPEN.0 & !Flags::IN_MULTI.0) | Flags::NO_MULTI.0);
-
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "multi",
