@@ -113,6 +113,8 @@ pub struct Multi {
     pub needs_memory: bool,
     /// A queued command is a write or may replicate.
     pub writes: bool,
+    /// The database that queued commands have selected.
+    pub db: Option<usize>,
 }
 
 #[allow(clippy::struct_excessive_bools)] // independent facts
@@ -166,7 +168,7 @@ pub struct Client {
     pub active_ms: u64,
     /// When the output first exceeded its soft limit.
     pub soft_limit_since_ms: Option<u64>,
-    pub last_command: &'static str,
+    pub last_command: Option<&'static crate::command::Command>,
     pub commands: u64,
     pub bytes_in: u64,
     /// Bytes that were written and taken off the front of `out`; what was written of `out` and is
@@ -212,7 +214,7 @@ impl Client {
             created_ms: now_ms,
             active_ms: now_ms,
             soft_limit_since_ms: None,
-            last_command: "NULL",
+            last_command: None,
             commands: 0,
             bytes_in: 0,
             bytes_out: 0,

@@ -93,6 +93,7 @@ pub struct Stats {
     pub keyspace_misses: u64,
     pub errors: u64,
     pub clients_over_output_limit: u64,
+    pub evicted_clients: u64,
 }
 
 pub struct Engine {

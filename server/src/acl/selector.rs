@@ -71,7 +71,13 @@ impl Selector {
     pub(super) fn from_text(text: &[u8], defaults: Defaults) -> Result<Self, RuleError> {
         let mut selector = Self::new(defaults);
         let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        words.into_iter().try_for_each(|word| selector.apply(word))?;
+        for word in words {
+            // Where the selector ends could not be told any more when it is listed.
+            if word.ends_with(b")") {
+                return Err(RuleError::Syntax);
+            }
+            selector.apply(word)?;
+        }
         Ok(selector)
     }
 
@@ -163,14 +169,16 @@ impl Selector {
         if self.all_keys {
             return Err(RuleError::AfterAllKeys);
         }
-        let tilde = word.iter().position(|byte| *byte == b'~').ok_or(RuleError::Syntax)?;
+        // `%RW` alone is a pattern too, of the empty key.
+        let tilde = word.iter().position(|byte| *byte == b'~').unwrap_or(word.len());
         let access = match word[..tilde].to_ascii_uppercase().as_slice() {
-            b"" | b"%RW" | b"%WR" => Access::ALL,
+            b"" if tilde < word.len() => Access::ALL,
+            b"%RW" | b"%WR" => Access::ALL,
             b"%R" => Access { read: true, write: false },
             b"%W" => Access { read: false, write: true },
             _ => return Err(RuleError::Syntax),
         };
-        let pattern = &word[tilde + 1..];
+        let pattern = word.get(tilde + 1..).unwrap_or_default();
         if has_spaces(pattern) {
             return Err(RuleError::Syntax);
         }
@@ -356,6 +364,7 @@ impl Selector {
             some => [b"resetchannels ".as_slice(), &some].concat(),
         };
         let databases = match self.describe_databases() {
+            _ if self.all_databases => Vec::new(),
             none if none.is_empty() => b"resetdbs".to_vec(),
             some => some,
         };

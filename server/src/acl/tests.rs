@@ -12,33 +12,27 @@ fn user(rules: &str) -> User {
 
 /// Rules, and the text in which they are listed.
 const DESCRIBED: &[(&str, &str)] = &[
-    ("", "off sanitize-payload resetchannels alldbs -@all"),
-    ("on nopass ~* &* +@all", "on nopass sanitize-payload ~* &* alldbs +@all"),
-    ("+get +set", "off sanitize-payload resetchannels alldbs -@all +get +set"),
-    ("+set +get +set", "off sanitize-payload resetchannels alldbs -@all +get +set"),
-    ("+GET -get", "off sanitize-payload resetchannels alldbs -@all -get"),
-    (
-        "+@all -config +config|get",
-        "off sanitize-payload resetchannels alldbs +@all -config +config|get",
-    ),
-    ("+config|get +config", "off sanitize-payload resetchannels alldbs -@all +config"),
-    ("+select|0 +select|1", "off sanitize-payload resetchannels alldbs -@all +select|0 +select|1"),
-    (
-        "+@all -@dangerous +keys",
-        "off sanitize-payload resetchannels alldbs +@all -@dangerous +keys",
-    ),
-    ("~a* %R~b %W~c %W~b", "off sanitize-payload ~a* ~b %W~c resetchannels alldbs -@all"),
-    ("&a &b* &a", "off sanitize-payload resetchannels &a &b* alldbs -@all"),
-    ("db=3,1,3", "off sanitize-payload resetchannels db=1,3 -@all"),
-    ("resetdbs", "off sanitize-payload resetchannels resetdbs -@all"),
-    ("skip-sanitize-payload on", "on skip-sanitize-payload resetchannels alldbs -@all"),
+    ("", "off resetchannels -@all"),
+    ("on nopass ~* &* +@all", "on nopass ~* &* +@all"),
+    ("+get +set", "off resetchannels -@all +get +set"),
+    ("+set +get +set", "off resetchannels -@all +get +set"),
+    ("+GET -get", "off resetchannels -@all -get"),
+    ("+@all -config +config|get", "off resetchannels +@all -config +config|get"),
+    ("+config|get +config", "off resetchannels -@all +config"),
+    ("+select|0 +select|1", "off resetchannels -@all +select|0 +select|1"),
+    ("+@all -@dangerous +keys", "off resetchannels +@all -@dangerous +keys"),
+    ("~a* %R~b %W~c %W~b", "off ~a* ~b %W~c resetchannels -@all"),
+    ("&a &b* &a", "off resetchannels &a &b* -@all"),
+    ("db=3,1,3", "off resetchannels db=1,3 -@all"),
+    ("resetdbs", "off resetchannels resetdbs -@all"),
+    ("skip-sanitize-payload on", "on resetchannels -@all"),
     (
         "(~a +get) ( %W~b +set )",
-        "off sanitize-payload resetchannels alldbs -@all \
-         (~a resetchannels alldbs -@all +get) (%W~b resetchannels alldbs -@all +set)",
+        "off resetchannels -@all \
+         (~a resetchannels -@all +get) (%W~b resetchannels -@all +set)",
     ),
-    ("(~a +get) clearselectors", "off sanitize-payload resetchannels alldbs -@all"),
-    ("on +@all ~* reset", "off sanitize-payload resetchannels alldbs -@all"),
+    ("(~a +get) clearselectors", "off resetchannels -@all"),
+    ("on +@all ~* reset", "off resetchannels -@all"),
 ];
 
 #[test]
@@ -65,6 +59,7 @@ fn rules_that_are_refused_change_nothing() {
     check("+config|get|x", "Allowing first-arg of a subcommand is not supported");
     check("+get|", "Syntax error");
     check("%~a", "Syntax error");
+    check("%", "Syntax error");
     check("%RX~a", "Syntax error");
     check("nonsense", "Syntax error");
     check("allkeys ~a", "Adding a pattern after the * pattern (or the 'allkeys' flag)");
@@ -76,6 +71,7 @@ fn rules_that_are_refused_change_nothing() {
     check("db=-1", "The provided database ID is out of range");
     check("(~a", "Unmatched parenthesis in acl selector starting at '(~a'");
     check("(~a +nosuch)", "Unknown command");
+    check("(~a))", "Syntax error");
 }
 
 fn request<'r>(
@@ -173,10 +169,7 @@ fn a_file_is_read_whole_or_not_at_all() {
         all.put(&name, user);
     }
     let text = String::from_utf8(all.to_text()).unwrap();
-    assert_eq!(
-        text.lines().next(),
-        Some("user a on sanitize-payload resetchannels alldbs -@all +get")
-    );
+    assert_eq!(text.lines().next(), Some("user a on resetchannels -@all +get"));
     for (text, error) in [
         ("user a on\nuser a off", "WARNING: Duplicate user 'a' found on line 2. "),
         ("usr a on", "f:1 should start with user keyword followed by the username. "),

@@ -14,7 +14,6 @@ type PasswordHash = [u8; 64];
 pub struct User {
     enabled: bool,
     no_password: bool,
-    skips_sanitizing: bool,
     passwords: Vec<PasswordHash>,
     /// The first is the root selector.
     selectors: Vec<Selector>,
@@ -61,7 +60,6 @@ impl User {
         Self {
             enabled: false,
             no_password: false,
-            skips_sanitizing: false,
             passwords: Vec::new(),
             selectors: vec![Selector::new(defaults)],
         }
@@ -96,11 +94,10 @@ impl User {
     /// Applies one word, or one selector.
     pub fn apply(&mut self, word: &[u8], defaults: Defaults) -> Result<(), RuleError> {
         match word.to_ascii_lowercase().as_slice() {
-            b"" => {}
+            // Payloads are checked for everybody.
+            b"" | b"skip-sanitize-payload" | b"sanitize-payload" => {}
             b"on" => self.enabled = true,
             b"off" => self.enabled = false,
-            b"skip-sanitize-payload" => self.skips_sanitizing = true,
-            b"sanitize-payload" => self.skips_sanitizing = false,
             b"nopass" => {
                 self.no_password = true;
                 self.passwords.clear();
@@ -206,13 +203,7 @@ impl User {
     }
 
     pub fn flags(&self) -> Vec<&'static str> {
-        let set = [
-            self.enabled,
-            !self.enabled,
-            self.no_password,
-            self.skips_sanitizing,
-            !self.skips_sanitizing,
-        ];
+        let set = [self.enabled, !self.enabled, self.no_password];
         FLAG_NAMES.iter().zip(set).filter(|(_, set)| *set).map(|(name, _)| *name).collect()
     }
 

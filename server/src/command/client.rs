@@ -211,3 +211,6 @@ fn help(cx: &mut Context<'_>) -> Handled {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

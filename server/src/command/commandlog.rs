@@ -76,7 +76,10 @@ fn kind(cx: &Context<'_>, at: usize) -> Result<Kind, CommandError> {
 
 fn get(cx: &mut Context<'_>) -> Handled {
     if cx.args.len() > 3 && cx.args.is(0, "slowlog") {
-        return Err(crate::resp::errors::wrong_arity("slowlog|get"));
+        return Err(
+            "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP."
+                .into(),
+        );
     }
     let refusal = "ERR count should be greater than or equal to -1";
     let count = cx.args.get(2).map_or(Ok(10), |text| support::at_least(text, -1, refusal))?;

@@ -212,9 +212,23 @@ fn sorted(
     Ok(items.into_iter().map(|item| item.element).collect())
 }
 
+/// Patterns lead to keys that are not among the arguments: only who may read all may ask so.
+fn check_rights(cx: &Context<'_>, query: &Query<'_>) -> Handled {
+    let asks = query.by.is_some() || !query.gets.is_empty();
+    if !asks || cx.from_primary || !cx.engine.acl.users.is_restrictive() {
+        return Ok(());
+    }
+    if cx.engine.acl_reads_all(cx.client, cx.row, cx.args) {
+        return Ok(());
+    }
+    let option = if query.by.is_some() { "BY" } else { "GET" };
+    Err(format!("ERR {option} option of SORT denied due to insufficient ACL permissions.").into())
+}
+
 fn sort(cx: &mut Context<'_>, may_store: bool) -> Handled {
     let args = cx.args;
     let mut query = Query::read(args, may_store)?;
+    check_rights(cx, &query)?;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     let all = elements(db, args.at(1))?;
     let mut elements = sorted(db, &mut query, all)?;

@@ -89,7 +89,7 @@ impl Config {
             };
             let count = others.iter().take_while(|word| !word.starts_with("--")).count();
             let (values, after) = others.split_at(count);
-            config.set(name, &values.join(" "))?;
+            config.set_line(name, &values.join(" "))?;
             rest = after;
         }
         Ok(config)

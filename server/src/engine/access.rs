@@ -122,7 +122,8 @@ impl Engine {
         place: Where,
     ) -> Result<(), String> {
         let User::Named(id) = client.user else { return Ok(()) };
-        let Err(refusal) = self.acl_decide(id, client.db, row, args, false) else { return Ok(()) };
+        let db = client.multi.as_ref().and_then(|multi| multi.db).unwrap_or(client.db);
+        let Err(refusal) = self.acl_decide(id, db, row, args, false) else { return Ok(()) };
         let Refusal { reason, object, text } = refusal;
         self.acl_note(client, reason, place, object, None);
         Err(text)
@@ -137,6 +138,27 @@ impl Engine {
         args: Args<'_>,
     ) -> Result<(), String> {
         self.acl_decide(user, db, row, args, true).map_err(|refusal| refusal.text)
+    }
+
+    /// Whether a connection's user may run the command, and read every key there is: what `SORT`
+    /// finds by patterns is not among its arguments.
+    pub(crate) fn acl_reads_all(
+        &self,
+        client: &Client,
+        row: &'static Command,
+        args: Args<'_>,
+    ) -> bool {
+        let User::Named(id) = client.user else { return true };
+        let (Some(user), Some(command)) = (self.acl.users.get(id), commands::id_of(row)) else {
+            return false;
+        };
+        let entry = commands::entry(command);
+        let (keys, first_arg) = (keys_of(entry, args), args.get(1));
+        let databases = self.databases_of(entry, args, client.db);
+        let request =
+            Request { command, is_open: false, first_arg, keys: &keys, channels: &[], databases };
+        let read = Access { read: true, write: false };
+        user.allows_everything() || user.allows_with_all_keys(&request, read)
     }
 
     fn acl_decide(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{Closing, Duty, Hold};
+use crate::client::{Client, ClientId, Closing, Duty, Hold};
 
 use super::effects::Timer;
 use super::{Engine, hooks};
@@ -19,6 +19,7 @@ impl Engine {
         self.expire_some();
         self.end_idle();
         self.bound_tracking();
+        self.evict_clients();
         self.forget_timers();
         self.look_at_memory();
         self.reckon_speed();
@@ -99,6 +100,35 @@ impl Engine {
         }
         for id in ended {
             self.clients.close(id, Closing::AfterOutput);
+        }
+    }
+
+    /// `maxmemory-clients`: the largest connections end until the others fit.
+    fn evict_clients(&mut self) {
+        let bound = self.config.maxmemory_clients.of(self.config.maxmemory.0);
+        if bound == 0 {
+            return;
+        }
+        let counted = |client: &&Client| {
+            client.duty == Duty::Commands
+                && client.closing == Closing::No
+                && !client.traits.no_evict
+                && !client.is_internal()
+        };
+        let mut sizes: Vec<(usize, ClientId)> = self
+            .clients
+            .iter()
+            .filter(counted)
+            .map(|client| (client.memory_bytes(), client.id))
+            .collect();
+        let mut total: u64 = sizes.iter().map(|(bytes, _)| *bytes as u64).sum();
+        sizes.sort_unstable();
+        while total > bound
+            && let Some((bytes, id)) = sizes.pop()
+        {
+            total -= bytes as u64;
+            self.clients.close(id, Closing::Now);
+            self.stats.evicted_clients += 1;
         }
     }
 

@@ -84,6 +84,7 @@ impl Engine {
         }
         if self.config.maxmemory.0 > 0 {
             self.make_room(client);
+            self.tell_evicted(client);
         }
         if let Err(error) = self.admit(client, row) {
             return self.refuse(client, &error);
@@ -203,6 +204,11 @@ impl Engine {
         let multi = client.multi.as_mut().expect("the caller saw it");
         multi.needs_memory |= row.is(Flags::DENYOOM);
         multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
+        if row.name == "select" {
+            let index = args.get(1).and_then(crate::resp::num::parse_i64);
+            let index = index.and_then(|index| usize::try_from(index).ok());
+            multi.db = index.filter(|index| *index < self.config.databases).or(multi.db);
+        }
         let queued = args.to_owned();
         multi.bytes += queued.size_bytes();
         multi.queue.push(queued);
@@ -220,10 +226,13 @@ impl Engine {
         row: &'static Command,
         args: Args<'_>,
     ) {
-        client.last_command = row.name;
+        client.last_command = Some(row);
         client.commands += 1;
         self.stats.commands += 1;
         let before = client.out.len();
+        if client.traits.no_touch {
+            self.keyspace.set_quiet(true);
+        }
         run_row(&mut Context {
             engine: self,
             client,
@@ -233,6 +242,9 @@ impl Engine {
             timed_out: false,
             from_primary: false,
         });
+        if client.traits.no_touch {
+            self.keyspace.set_quiet(false);
+        }
         if row.is(Flags::LOCAL) && self.gates_output() {
             Self::exempt_output(client, before);
         }

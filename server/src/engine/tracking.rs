@@ -192,9 +192,25 @@ impl Engine {
                 continue;
             };
             for id in self.tracking.forget(&key) {
-                self.tell(id, by, Some(&[&key]), running.as_deref_mut());
+                let own = running.as_deref().filter(|client| client.id == id);
+                let client = own.or_else(|| self.clients.get(id));
+                // It has changed its mode since it read the key.
+                if client
+                    .and_then(|client| client.tracking.as_ref())
+                    .is_some_and(|wishes| !wishes.broadcast)
+                {
+                    self.tell(id, by, Some(&[&key]), running.as_deref_mut());
+                }
             }
             self.tracking.broadcast(&key, by);
+        }
+    }
+
+    /// Tells what was evicted to make room for a command, before it runs.
+    pub(super) fn tell_evicted(&mut self, running: &mut Client) {
+        if self.tracking.is_on() {
+            self.tell_changes(Some(running));
+            running.out.append(&mut self.events.own);
         }
     }
 

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use super::filter::Filter;
+use crate::acl::commands;
 use crate::client::{Client, ClientId, Closing, Duty, Hold};
-use crate::command::Handled;
+use crate::command::{Command, Handled};
 use crate::engine::{Context, Engine};
 use crate::resp::{Proto, errors};
 
@@ -80,7 +81,7 @@ pub fn line(engine: &Engine, client: &Client) -> String {
         client.out.len(),
         client.out.capacity(),
         client.memory_bytes(),
-        client.last_command,
+        client.last_command.map_or("NULL", full_name),
         String::from_utf8_lossy(engine.acl.name_of(client.user)),
         client.tracking.as_ref().map_or(-1, |wishes| wishes.redirect as i64),
         if client.proto == Proto::Resp3 { 3 } else { 2 },
@@ -95,6 +96,10 @@ pub fn line(engine: &Engine, client: &Client) -> String {
         client.commands
     );
     text
+}
+
+fn full_name(row: &'static Command) -> &'static str {
+    commands::id_of(row).map_or(row.name, |id| commands::entry(id).name.as_str())
 }
 
 /// The letters of what a connection is and does; `N` for none.

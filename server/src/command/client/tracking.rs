@@ -49,7 +49,7 @@ fn options(cx: &Context<'_>) -> Result<Wishes, CommandError> {
         } else if let (true, Some(value)) = (args.is(at, "prefix"), value) {
             let prefix = Box::from(value);
             if let Some(other) = wishes.prefixes.iter().find(|other| overlap(&prefix, other)) {
-                return Err(collision(value, other, "another provided prefix"));
+                return Err(collision(other, value, "another provided prefix"));
             }
             wishes.prefixes.insert(prefix);
             at += 1;

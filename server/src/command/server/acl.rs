@@ -141,9 +141,14 @@ fn describe(reply: &mut Reply<'_>, selector: &Selector) {
     }
 }
 
+fn wrong_form(word: &str) -> crate::resp::CommandError {
+    format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try ACL HELP.")
+        .into()
+}
+
 fn cat(cx: &mut Context<'_>) -> Handled {
     if cx.args.len() > 3 {
-        return Err(errors::wrong_arity("acl|cat"));
+        return Err(wrong_form("CAT"));
     }
     let Some(wanted) = cx.args.get(2) else {
         let mut reply = cx.client.reply();
@@ -172,7 +177,7 @@ fn cat(cx: &mut Context<'_>) -> Handled {
 
 fn genpass(cx: &mut Context<'_>) -> Handled {
     if cx.args.len() > 3 {
-        return Err(errors::wrong_arity("acl|genpass"));
+        return Err(wrong_form("GENPASS"));
     }
     let bits = cx.args.get(2).map_or(Ok(256), crate::command::support::int)?;
     if !(1..=GENPASS_MAX_BITS).contains(&bits) {
@@ -190,7 +195,7 @@ fn genpass(cx: &mut Context<'_>) -> Handled {
 
 fn log(cx: &mut Context<'_>) -> Handled {
     if cx.args.len() > 3 {
-        return Err(errors::wrong_arity("acl|log"));
+        return Err(wrong_form("LOG"));
     }
     if cx.args.len() == 3 && cx.args.is(2, "reset") {
         cx.engine.acl.log.clear();

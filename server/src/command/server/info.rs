@@ -103,6 +103,7 @@ fn clients(engine: &Engine, lines: &mut Lines) {
     lines.add("maxclients", engine.config.maxclients);
     let blocked = engine.clients.iter().filter(|client| client.hold == Hold::Blocked).count();
     lines.add("blocked_clients", blocked);
+    lines.add("tracking_clients", engine.tracking.counts()[0]);
     let subscribed = engine.clients.iter().filter(|client| client.subscription_count() > 0);
     lines.add("pubsub_clients", subscribed.count());
     lines.add("watching_clients", watching(engine));
@@ -145,9 +146,20 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     lines.add("expired_keys", stats.expired_keys);
     lines.add("expired_fields", stats.expired_fields);
     lines.add("evicted_keys", stats.evicted_keys);
+    lines.add("evicted_clients", stats.evicted_clients);
     lines.add("total_eviction_exceeded_time", engine.memory.over_us / 1000);
     let over_us = engine.memory.over_since_us.map_or(0, |since| engine.now.mono_us - since);
     lines.add("current_eviction_exceeded_time", over_us / 1000);
+    let denied = engine.acl.log.counts;
+    lines.add("acl_access_denied_auth", denied.auth);
+    lines.add("acl_access_denied_cmd", denied.command);
+    lines.add("acl_access_denied_key", denied.key);
+    lines.add("acl_access_denied_channel", denied.channel);
+    lines.add("acl_access_denied_db", denied.database);
+    let [_, keys, items, prefixes] = engine.tracking.counts();
+    lines.add("tracking_total_keys", keys);
+    lines.add("tracking_total_items", items);
+    lines.add("tracking_total_prefixes", prefixes);
     lines.add("keyspace_hits", stats.keyspace_hits);
     lines.add("keyspace_misses", stats.keyspace_misses);
     lines.add("pubsub_channels", engine.pubsub.channels.len());

@@ -124,10 +124,10 @@ fn a_user_may_remove_itself() {
 fn users_are_shown() {
     check(
         &[("acllog-max-len", "0")],
-        "a: ACL LIST => *1 $58 user default on nopass sanitize-payload ~* &* alldbs +@all
+        "a: ACL LIST => *1 $34 user default on nopass ~* &* +@all
          a: ACL SETUSER joe on ~a (~b +get) => +OK
          a: ACL USERS => *2 $7 default $3 joe
-         a: ACL GETUSER joe => *14 $5 flags *2 $2 on $16 sanitize-payload $9 passwords *0 $8 commands $5 -@all $4 keys $2 ~a $8 channels $0  $9 databases $6 alldbs $9 selectors *1 *8 $8 commands $10 -@all +get $4 keys $2 ~b…
+         a: ACL GETUSER joe => *14 $5 flags *1 $2 on $9 passwords *0 $8 commands $5 -@all $4 keys $2 ~a $8 channels $0  $9 databases $6 alldbs $9 selectors *1 *8 $8 commands $10 -@all +get $4 keys $2 ~b…
          a: ACL GETUSER nobody => $-1
          a: ACL SETUSER joe +nosuch => -ERR Error in ACL SETUSER modifier '+nosuch': Unknown command…
          a: ACL GENPASS 5 => $2 …
@@ -135,5 +135,25 @@ fn users_are_shown() {
          a: ACL CAT nosuch => -ERR Unknown category 'nosuch'
          a: ACL LOAD => -ERR This instance is not configured to use an ACL file…
          a: ACL LOG => *0",
+    );
+}
+
+#[test]
+fn databases_that_a_transaction_selects_and_keys_that_patterns_find() {
+    check(
+        &[],
+        "a: ACL SETUSER joe on nopass (db=0,1 +@all -@read ~*) (db=2 +@all -@write ~*) => +OK
+         b: AUTH joe x => +OK
+         b: MULTI => +OK
+         b: SET k v => +QUEUED
+         b: SELECT 2 => +QUEUED
+         b: GET k => +QUEUED
+         b: SET k v => -NOPERM …
+         b: DISCARD => +OK
+         a: ACL SETUSER sue on nopass ~l +sort => +OK
+         c: AUTH sue x => +OK
+         c: SORT l => *0
+         c: SORT l BY w* => -ERR BY option of SORT denied due to insufficient ACL permissions.
+         c: SORT l GET w* => -ERR GET option of SORT denied due to insufficient ACL permissions.",
     );
 }

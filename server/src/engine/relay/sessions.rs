@@ -239,5 +239,5 @@ fn open_multi(multi: &Multi) -> crate::client::Multi {
     let writes = any_is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
     let needs_memory = any_is(Flags::DENYOOM);
     let bytes = queue.iter().map(OwnedArgs::size_bytes).sum();
-    crate::client::Multi { queue, bytes, broken: multi.aborted, needs_memory, writes }
+    crate::client::Multi { queue, bytes, broken: multi.aborted, needs_memory, writes, db: None }
 }

@@ -150,3 +150,18 @@ fn nothing_is_kept_for_nobody() {
     bench.ask(client, "RESET");
     assert_eq!(bench.engine.tracking.counts(), [0; 4]);
 }
+
+/// What was read in the usual mode was told once more after a change to broadcasting.
+#[test]
+fn what_was_read_in_another_mode_is_not_told() {
+    check(
+        &[],
+        "a: CLIENT TRACKING ON => +OK
+         a: GET k => _
+         a: CLIENT TRACKING OFF => +OK
+         a: CLIENT TRACKING ON BCAST PREFIX u => +OK
+         b: SET k v => +OK
+         a: (out) =>
+         a: CLIENT TRACKING ON BCAST PREFIX vw PREFIX v => -ERR Prefix 'vw' overlaps with another provided prefix 'v'. Prefixes for a single client must not overlap.",
+    );
+}
