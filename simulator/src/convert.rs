@@ -11,12 +11,23 @@ fn epoch_in(epoch: Epoch) -> member::Epoch {
     member::Epoch { term: epoch.term, hop: epoch.hop }
 }
 
+/// As it goes over the wire.
+fn config_in(config: &switchover::Config) -> member::Config {
+    config.text().parse().expect("both sides write configs alike")
+}
+
 pub fn verb(command: Command) -> Verb {
     let at = |member, host, port, hostname| Target { member, host, port, hostname };
     match command {
-        Command::Bootstrap { term } => Verb::Bootstrap { term, config: None },
+        Command::Bootstrap { term, config } => {
+            Verb::Bootstrap { term, config: Some(config_in(&config)) }
+        }
         Command::Seal { term } => Verb::Seal { term },
-        Command::Promote { term } => Verb::Promote { term, config: None, wait_ms: 0 },
+        Command::Promote { term, config, wait_ms } => {
+            Verb::Promote { term, config: Some(config_in(&config)), wait_ms }
+        }
+        Command::Prepare { config } => Verb::Prepare { config: config_in(&config) },
+        Command::Commit { config } => Verb::Commit { config: config_in(&config) },
         Command::Follow { epoch, primary, host, port } => {
             Verb::Follow { epoch: epoch_in(epoch), primary: at(primary, host, port, String::new()) }
         }
@@ -33,13 +44,15 @@ pub fn verb(command: Command) -> Verb {
 
 pub fn reply(reply: member::Reply) -> Result<Reply, Refusal> {
     Ok(match reply {
-        member::Reply::Ok | member::Reply::Level | member::Reply::Prepared => Reply::Ok,
+        member::Reply::Ok | member::Reply::Level => Reply::Ok,
+        member::Reply::Prepared => Reply::Prepared,
         member::Reply::NotLevel => return Err(Refusal::NotLevel("the pause has ended".into())),
         member::Reply::Sealed(status) => Reply::Sealed {
             member: status.member,
             data_epoch: epoch_out(status.data_epoch),
             offset: status.offset,
             empty: status.empty,
+            lease_left_ms: status.lease_left_ms,
         },
         member::Reply::Paused { offset, epoch } => {
             Reply::Paused { offset, epoch: epoch_out(epoch) }
@@ -79,6 +92,8 @@ pub fn status(status: member::Status, link: Link, replicas: Vec<Replica>) -> Sta
         handover_record: status.handover_record,
         pause_us: status.pause_us,
         draining: status.draining,
+        configs: status.configs,
+        lease_left_ms: status.lease_left_ms,
         replicas,
         ..Status::default()
     }

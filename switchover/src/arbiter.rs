@@ -88,6 +88,10 @@ impl fmt::Display for Arbiter {
         }
         let ids: Vec<&str> = self.config.members.iter().map(|m| m.member.as_str()).collect();
         write!(f, " config v{} {}/{}", self.config.v, ids.join(","), self.config.w)?;
+        if self.config.durability == Durability::Replicated {
+            let lost = if self.config.degrade { "degrade" } else { "block" };
+            write!(f, " replicated {lost}")?;
+        }
         if let Some(Election { term, winner, empty }) = &self.election {
             let winner = winner.as_ref().map_or("undecided", |winner| &winner.member);
             write!(f, " election {term} {winner}{}", if *empty { " empty" } else { "" })?;
@@ -115,6 +119,38 @@ pub struct Config {
     pub term: u64,
     pub members: Vec<Member>,
     pub w: usize,
+    /// What an answer promises.
+    #[serde(skip_serializing_if = "Durability::is_async")]
+    pub durability: Durability,
+    /// Whether fewer members may do when too few are left.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub degrade: bool,
+}
+
+/// What an answer of the primary promises.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// At once: a planned switch loses nothing, a crash what the successor lacks.
+    #[default]
+    Async,
+    /// When `w` members hold it.
+    Replicated,
+}
+
+impl Durability {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_async(&self) -> bool {
+        *self == Self::Async
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Async => "async",
+            Self::Replicated => "replicated",
+        }
+    }
 }
 
 impl Config {
@@ -125,6 +161,21 @@ impl Config {
 
     pub fn holds(&self, member: &Member) -> bool {
         self.members.contains(member)
+    }
+
+    /// The same rule for the same members, whatever the number of the publication.
+    pub fn same_rule(&self, other: &Self) -> bool {
+        (self.w, self.durability, self.degrade) == (other.w, other.durability, other.degrade)
+            && self.members == other.members
+    }
+
+    /// As members read it: `v/term/w/durability/whenReplicaLost/id,id,…`.
+    pub fn text(&self) -> String {
+        let Self { v, term, w, .. } = self;
+        let durability = self.durability.as_str();
+        let lost = if self.degrade { "degrade" } else { "block" };
+        let ids: Vec<&str> = self.members.iter().map(|member| member.member.as_str()).collect();
+        format!("{v}/{term}/{w}/{durability}/{lost}/{}", ids.join(","))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Wire words are here and nowhere else on this side.
 
-use crate::{Epoch, Member};
+use crate::{Config, Epoch, Member};
 
 /// One `REDISHA` subcommand for a member. All are idempotent by (id, epoch).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,7 @@ pub enum Command {
     /// Fenced and empty → primary of `term.0`.
     Bootstrap {
         term: u64,
+        config: Config,
     },
     /// Promise `term.0`, drop the link, become fenced → [`Reply::Sealed`].
     Seal {
@@ -18,6 +19,17 @@ pub enum Command {
     /// A member that promised `term.0` → primary of it.
     Promote {
         term: u64,
+        config: Config,
+        /// What leases of the sealed may still last.
+        wait_ms: u64,
+    },
+    /// The primary obeys this config too → [`Reply::Prepared`].
+    Prepare {
+        config: Config,
+    },
+    /// This config is published: the primary obeys no other.
+    Commit {
+        config: Config,
     },
     Follow {
         epoch: Epoch,
@@ -63,6 +75,8 @@ impl Command {
             Self::Bootstrap { .. } => "BOOTSTRAP",
             Self::Seal { .. } => "SEAL",
             Self::Promote { .. } => "PROMOTE",
+            Self::Prepare { .. } => "PREPARE",
+            Self::Commit { .. } => "COMMIT",
             Self::Follow { .. } => "FOLLOW",
             Self::Pause { .. } => "PAUSE",
             Self::Unpause { .. } => "UNPAUSE",
@@ -79,9 +93,17 @@ impl Command {
             ["REDISHA", self.name(), "UID", uid, "MEMBER", &target.member].map(Into::into).into();
         let mut push = |key: &str, value: String| words.extend([key.to_owned(), value]);
         match self {
-            Self::Bootstrap { term } | Self::Seal { term } | Self::Promote { term } => {
+            Self::Seal { term } => push("TERM", term.to_string()),
+            Self::Bootstrap { term, config } => {
                 push("TERM", term.to_string());
+                push("CONFIG", config.text());
             }
+            Self::Promote { term, config, wait_ms } => {
+                push("TERM", term.to_string());
+                push("CONFIG", config.text());
+                push("WAIT", wait_ms.to_string());
+            }
+            Self::Prepare { config } | Self::Commit { config } => push("CONFIG", config.text()),
             Self::Follow { epoch, primary, host, port } => {
                 push("EPOCH", epoch.to_string());
                 push("PRIMARY", primary.clone());
@@ -124,7 +146,11 @@ pub enum Reply {
         data_epoch: Epoch,
         offset: u64,
         empty: bool,
+        /// How long leases that it gave still last, in milliseconds.
+        lease_left_ms: u64,
     },
+    /// To PREPARE: the config may be published.
+    Prepared,
     /// To PAUSE: the offset that nothing will follow, and the primary's epoch.
     Paused {
         offset: u64,
@@ -149,6 +175,7 @@ impl Reply {
             ("ACCEPTED", Ok(epoch)) => Self::Accepted { epoch },
             ("DECLINED", Ok(epoch)) => Self::Declined { epoch },
             ("ABDICATED", _) => Self::Abdicated,
+            ("PREPARED", _) => Self::Prepared,
             _ => Self::Ok,
         }
     }
@@ -164,6 +191,8 @@ impl Reply {
                 data_epoch: get("data-epoch")?.parse().ok()?,
                 offset,
                 empty: get("empty")? == "1",
+                // A member that does not speak of leases gives none.
+                lease_left_ms: get("lease-left-ms").map_or(Ok(0), str::parse).ok()?,
             }),
             None => Some(Self::Paused { offset, epoch: get("epoch")?.parse().ok()? }),
         }

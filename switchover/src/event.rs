@@ -1,6 +1,6 @@
 //! What the decision is told.
 
-use crate::{Arbiter, Label, Reason, Refusal, Reply, Status, Tag};
+use crate::{Arbiter, Durability, Label, Reason, Refusal, Reply, Status, Tag};
 
 /// One thing that happened. All but [`Event::Nudge`] answer an effect and carry its tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +88,23 @@ pub struct Settings {
     pub poll_ms: u64,
     /// A target that lags more than this is not worth a pause.
     pub max_lag_bytes: u64,
+    /// The longest that a lease given to a primary may last, in milliseconds.
+    pub lease_ms: u64,
+    /// How long a primary must be silent when enough of its replicas say that they lost it too.
+    pub agreed_after_ms: u64,
+    /// What answers promise.
+    pub durability: Durability,
+    /// Whether a primary that lost too many replicas may go on with fewer.
+    pub degrade: bool,
     /// Attempts of one intent before it is given up.
     pub max_attempts: u32,
+}
+
+impl Settings {
+    /// What a config says beside its members; `async` never waits, so it never makes do with less.
+    pub fn rule(&self) -> (Durability, bool) {
+        (self.durability, self.degrade && self.durability == Durability::Replicated)
+    }
 }
 
 impl Default for Settings {
@@ -102,6 +117,10 @@ impl Default for Settings {
             answer_timeout_ms: 5_000,
             poll_ms: 1_000,
             max_lag_bytes: 16 << 20,
+            lease_ms: 700,
+            agreed_after_ms: 150,
+            durability: Durability::Async,
+            degrade: true,
             max_attempts: 3,
         }
     }

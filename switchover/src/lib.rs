@@ -27,7 +27,9 @@ mod state;
 mod status;
 mod step;
 
-pub use arbiter::{Arbiter, Config, Election, Intent, LastSwitchover, Member, Outcome, Reason};
+pub use arbiter::{
+    Arbiter, Config, Durability, Election, Intent, LastSwitchover, Member, Outcome, Reason,
+};
 pub use command::{Command, Refusal, Reply};
 pub use effect::{Effect, Label, Notice, Why};
 pub use epoch::{Epoch, EpochError};

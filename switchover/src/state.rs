@@ -1,6 +1,6 @@
 //! Where the decision stands. Lives in memory only: a crash loses nothing that matters.
 
-use crate::{Arbiter, Epoch, Intent, Member, Notice, Seen, Settings, Why};
+use crate::{Arbiter, Config, Epoch, Intent, Member, Notice, Seen, Settings, Why};
 
 /// Names the phase that an effect belongs to; its answer counts only while that phase lasts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,10 @@ pub struct State {
     pub tag: Tag,
     /// The primary whose labels (and release) this process has completed, before it is published.
     pub moved: Option<Member>,
+    /// How many looks in a row have found the primary with too few replicas.
+    pub lacking: u32,
+    /// What the members sealed last still owe to an old primary, in milliseconds.
+    pub lease_left_ms: u64,
     /// What was last said about being unable to act, so that it is said once.
     pub told: Option<Why>,
 }
@@ -72,6 +76,11 @@ pub enum Phase {
         asked: Vec<Member>,
         sealed: Vec<Sealed>,
     },
+    /// The primary is asked to obey this config too, before it is published.
+    Preparing {
+        primary: Member,
+        config: Config,
+    },
     /// The winner has been told.
     Promoting {
         winner: Member,
@@ -94,6 +103,7 @@ impl Phase {
             Self::Labelling(_) => "Labelling",
             Self::Releasing { .. } => "Releasing",
             Self::Sealing { .. } => "Sealing",
+            Self::Preparing { .. } => "Preparing",
             Self::Promoting { .. } => "Promoting",
         }
     }
@@ -129,6 +139,7 @@ pub struct Sealed {
     /// Applied bytes.
     pub offset: u64,
     pub empty: bool,
+    pub lease_left_ms: u64,
 }
 
 /// What follows a successful publication.
@@ -140,6 +151,8 @@ pub enum Then {
     Seal,
     /// Tell the recorded winner.
     Promote,
+    /// Tell this primary that its config is published.
+    Commit(Member),
     /// Say this and look again.
     Tell(Vec<Notice>),
 }

@@ -41,6 +41,10 @@ pub struct Status {
     /// Connections that are relayed now.
     pub relayed: u64,
     pub draining: bool,
+    /// Of a primary: the configs that it obeys, as [`Config::text`](crate::Config::text), joined by `;`.
+    pub configs: String,
+    /// How long leases that it gave still last, in milliseconds.
+    pub lease_left_ms: u64,
     pub version: String,
     /// Of a primary: the member replicas that are connected to it.
     pub replicas: Vec<Replica>,
@@ -189,6 +193,8 @@ impl Status {
             "handover-record" => text.clone_into(&mut self.handover_record),
             "pause-us" => self.pause_us = read(field, text)?,
             "relayed" => self.relayed = read(field, text)?,
+            "configs" => text.clone_into(&mut self.configs),
+            "lease-left-ms" => self.lease_left_ms = read(field, text)?,
             "draining" => self.draining = text == "1",
             "version" => text.clone_into(&mut self.version),
             _ => {}

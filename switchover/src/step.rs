@@ -4,6 +4,7 @@
 //! no use for changes nothing. `tests/table.txt` lists every phase with every event.
 
 mod boot;
+mod change;
 mod elect;
 mod look;
 mod plan;
@@ -45,6 +46,9 @@ impl Turn {
                 Phase::HandingOver(attempt) => self.handover_answered(attempt, result),
                 Phase::Aborting { attempt, why } => self.unpause_answered(&attempt, &why, &result),
                 Phase::Sealing { asked, sealed } => self.seal_answered(asked, sealed, name, result),
+                Phase::Preparing { primary, config } => {
+                    self.prepare_answered(primary, config, &result);
+                }
                 Phase::Promoting { .. } => self.promotion_answered(&result),
                 // Released or not, the old primary closes its relays by itself a little later.
                 Phase::Releasing { primary } => self.move_done(primary),
@@ -81,6 +85,7 @@ impl Turn {
             | Phase::HandingOver(_)
             | Phase::Aborting { .. }
             | Phase::Labelling(_)
+            | Phase::Preparing { .. }
             | Phase::Promoting { .. } => self.observe(None),
         }
     }

@@ -43,6 +43,8 @@ const COURSES: &[(&str, &str)] = &[
     ("releasing", "MOVED|nudge|observed|labelled b|labelled a"),
     ("sealing", "SILENT|nudge|observed|expired|observed|published done"),
     ("sealing, one answered", "SILENT|nudge|observed|expired|observed|published done|SEALED ONE"),
+    ("preparing a config", "replicated|nudge|observed"),
+    ("publishing a config", "replicated|nudge|observed|reply a prepared"),
     ("promoting", "SILENT|nudge|observed|expired|observed|published done|SEALED|published done"),
 ];
 
@@ -72,6 +74,19 @@ const SIGHTS: &[(&str, &str)] = &[
     ("label drifted", "member a primary 1.0 label=replica replicas=b1,c1"),
     ("replica restarted", "member c fenced id=c2 empty=1"),
     ("replica in sync again", "member c follower a1 1.0 id=c2"),
+    ("config to change", "replicated"),
+    ("config being prepared", "replicated|member a PRIMARY configs=1/1/1/async/block/a1;NEXT"),
+    (
+        "another config being prepared",
+        "replicated|member a PRIMARY configs=1/1/1/async/block/a1;2/1/1/replicated/degrade/a1",
+    ),
+    ("config published", "PUBLISHED|member a PRIMARY configs=0/1/1/replicated/degrade/a1;OBEYED"),
+    ("config obeyed", "PUBLISHED|member a PRIMARY configs=OBEYED"),
+    (
+        "replicas gone",
+        "PUBLISHED|member a primary 1.0 label=primary configs=OBEYED|member b silent\
+         |member c silent",
+    ),
     ("nobody answers", "member a silent|member b silent|member c silent"),
     ("nothing yet", "EMPTY"),
     ("nothing yet, one silent", "EMPTY|member c silent"),
@@ -88,6 +103,7 @@ const OTHERS: &[&str] = &[
     "published unknown",
     "reply a ok",
     "reply a paused",
+    "reply a prepared",
     "reply a accepted 1.1",
     "reply a declined 1.2",
     "reply a abdicated",
@@ -113,6 +129,9 @@ fn expand(word: &str) -> &str {
         "SILENT" => "NO LINKS|member a silent",
         "NO LINKS" => "member b follower a1 1.0 link=down|member c follower a1 1.0 link=down",
         "REQUEST" => "request r1 drain",
+        "PUBLISHED" => {
+            "replicated|arbiter term=1 primary=a1@1.0 config=a1,b1,c1 durability=degrade"
+        }
         "INTENT" => "arbiter term=1 primary=a1@1.0 config=a1,b1,c1 intent=r1/1:a1:b1",
         "MOVED" => {
             "INTENT|member a follower b1 1.1 label=primary handover=r1/1:accepted:b1 pause-us=900\
@@ -136,12 +155,20 @@ fn expand(word: &str) -> &str {
     }
 }
 
+/// Short names for words within a line.
+fn within(line: &str) -> String {
+    line.replace("PRIMARY", "primary 1.0 label=primary replicas=b1,c1")
+        .replace("NEXT", "2/1/2/replicated/degrade/a1,b1,c1")
+        .replace("OBEYED", "1/1/2/replicated/degrade/a1,b1,c1")
+}
+
 fn lines(course: &str) -> Vec<String> {
     let words = course.split('|').map(str::trim).filter(|line| !line.is_empty());
     let expanded = words.map(|word| (word, expand(word)));
-    expanded
-        .flat_map(|(word, text)| if word == text { vec![text.to_owned()] } else { lines(text) })
-        .collect()
+    let part = |(word, text): (&str, &str)| {
+        if word == text { vec![within(text)] } else { lines(text) }
+    };
+    expanded.flat_map(part).collect()
 }
 
 fn reach(course: &str) -> (World, State) {
@@ -184,6 +211,7 @@ fn detail(phase: &Phase) -> String {
                 Then::Seal => "seal",
                 Then::Promote => "promote",
                 Then::Tell(_) => "tell",
+                Then::Commit(_) => "commit",
             };
             format!("Publishing, then {then}")
         }
@@ -228,6 +256,7 @@ fn every_phase_with_every_event_is_as_checked_in() {
         "Labelling",
         "Releasing",
         "Sealing",
+        "Preparing",
         "Promoting",
     ];
     assert_eq!(reached, BTreeSet::from(all), "a phase without a course, or an unknown one");

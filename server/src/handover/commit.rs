@@ -238,7 +238,7 @@ impl Member {
             [only] if *only == config => return Reply::Prepared,
             [_, next] if *next == config => {}
             [_, _] => return Reply::NotReady("another config is being prepared".into()),
-            [only] if config.v != only.v + 1 => {
+            [only] if config.v <= only.v => {
                 return Reply::NotReady(format!("config {} is in force", only.v));
             }
             [] | [_] => self.commit.configs.push(config),
@@ -264,7 +264,8 @@ impl Member {
         };
         match self.commit.configs.as_slice() {
             [only] if *only == config => return Reply::Ok,
-            [old, next] if next.v == config.v && (next == &config || old.same_rule(&config)) => {}
+            [old, next] if next.v == config.v && (next == &config || old.gives_way_to(&config)) => {
+            }
             _ => return Reply::NotReady(format!("config {} was not prepared here", config.v)),
         }
         self.commit.configs = vec![config];

@@ -47,10 +47,12 @@ impl Config {
         self.members.iter().any(|id| id == member)
     }
 
-    /// The same members under the same rule, whatever the number of the publication.
-    pub fn same_rule(&self, other: &Self) -> bool {
-        (self.w, self.durability, self.degrade) == (other.w, other.durability, other.degrade)
-            && self.members == other.members
+    /// Whether `other` is this config under another number: the same members and the same rule.
+    /// Of two that wait for nobody, it does not matter.
+    pub fn gives_way_to(&self, other: &Self) -> bool {
+        let rule = |one: &Self| (one.w, one.durability, one.degrade);
+        let neither = [self, other].iter().all(|one| one.durability == Durability::Async);
+        neither || rule(self) == rule(other) && self.members == other.members
     }
 
     /// Reads configs joined by `;`; an empty text is none.

@@ -2,6 +2,7 @@
 
 use crate::{Config, Election, Role, Then, Why};
 
+use super::change::greatest_v;
 use super::turn::{Answer, Turn};
 
 impl Turn {
@@ -23,10 +24,12 @@ impl Turn {
     fn bootstrap(&mut self) {
         let Some(first) = self.answers().next().map(|answer| answer.member()) else { return };
         let term = self.greatest_term() + 1;
+        let (durability, degrade) = self.state.settings.rule();
         self.publish(Then::Promote, |arbiter| {
             arbiter.initialised = true;
             arbiter.term = term;
-            arbiter.config = Config { v: 1, term, members: vec![first.clone()], w: 1 };
+            arbiter.config =
+                Config { v: 1, term, members: vec![first.clone()], w: 1, durability, degrade };
             arbiter.election = Some(Election { term, winner: Some(first), empty: true });
         });
     }
@@ -37,10 +40,13 @@ impl Turn {
         let term = self.greatest_term() + 1;
         let holders = self.answers().filter(|answer| !answer.status.empty);
         let members = holders.map(|answer| answer.member()).collect();
+        // Above every number that a primary may know, so that it obeys the next one.
+        let v = self.answers().map(|answer| greatest_v(answer.status)).max().unwrap_or(0) + 1;
+        let (durability, degrade) = self.state.settings.rule();
         self.publish(Then::Tell(Vec::new()), |arbiter| {
             arbiter.initialised = true;
             arbiter.term = term;
-            arbiter.config = Config { v: 1, term, members, w: 1 };
+            arbiter.config = Config { v, term, members, w: 1, durability, degrade };
         });
     }
 }

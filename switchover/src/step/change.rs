@@ -91,7 +91,7 @@ impl Turn {
             members = self.those_left(primary, members);
         }
         let (v, w) = (self.state.arbiter.config.v + 1, members.len() / 2 + 1);
-        let (durability, degrade) = (settings.durability, settings.degrade);
+        let (durability, degrade) = settings.rule();
         Config { v, term: epoch.term, members, w, durability, degrade }
     }
 
@@ -107,13 +107,16 @@ impl Turn {
             member == primary || online(&member.member)
         };
         let left: Vec<Member> = members.iter().filter(|one| there(one)).cloned().collect();
-        let config = &self.state.arbiter.config;
-        if left.len() > members.len() / 2 && left.len() >= config.w.min(members.len() / 2 + 1) {
+        if left.len() > members.len() / 2 {
             self.state.lacking = 0;
             return members;
         }
         self.state.lacking += 1;
-        if self.state.lacking >= LACKING_LOOKS { left } else { config.members.clone() }
+        if self.state.lacking >= LACKING_LOOKS {
+            left
+        } else {
+            self.state.arbiter.config.members.clone()
+        }
     }
 
     /// The configuration as it should be: a new life counts once it is in sync, a silent member

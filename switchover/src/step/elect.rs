@@ -57,11 +57,11 @@ impl Turn {
         result: Result<Reply, Refusal>,
     ) {
         match result {
-            Ok(Reply::Sealed { member, data_epoch, offset, empty }) => {
+            Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms }) => {
                 let member = Member { name, member };
                 let counted = sealed.iter().any(|one| one.member == member);
                 if asked.contains(&member) && !counted {
-                    sealed.push(Sealed { member, data_epoch, offset, empty });
+                    sealed.push(Sealed { member, data_epoch, offset, empty, lease_left_ms });
                 }
             }
             _ => asked.retain(|member| member.name != name),
@@ -100,10 +100,11 @@ impl Turn {
             return self.wait(Why::Silent { names: self.silent_names() });
         }
         let (member, empty) = (winner.member.clone(), winner.empty);
+        self.state.lease_left_ms = sealed.iter().map(|one| one.lease_left_ms).max().unwrap_or(0);
         self.publish(Then::Promote, |arbiter| {
             let (members, w) =
-                if enough { (config.members, config.w) } else { (vec![member.clone()], 1) };
-            arbiter.config = Config { v: config.v + 1, term, members, w };
+                if enough { (config.members.clone(), config.w) } else { (vec![member.clone()], 1) };
+            arbiter.config = Config { v: config.v + 1, term, members, w, ..config };
             arbiter.election = Some(Election { term, winner: Some(member), empty });
             if !enough && arbiter.primary.is_some() {
                 arbiter.data_loss_possible = Some(term);
@@ -120,7 +121,13 @@ impl Turn {
         };
         let phase = Phase::Promoting { winner: winner.clone() };
         let tag = self.enter(phase, self.state.settings.answer_timeout_ms);
-        let command = if empty { Command::Bootstrap { term } } else { Command::Promote { term } };
+        let config = self.state.arbiter.config.clone();
+        let wait_ms = self.state.lease_left_ms;
+        let command = if empty {
+            Command::Bootstrap { term, config }
+        } else {
+            Command::Promote { term, config, wait_ms }
+        };
         self.command(tag, &winner, command);
     }
 
@@ -147,6 +154,12 @@ impl Turn {
             && status.member == winner.member
             && status.empty == election.empty
             && (status.promised == at || election.empty && status.promised <= at);
-        if ready { self.promote() } else { self.claim() }
+        if ready {
+            // What the sealed said is forgotten: nothing lasts longer than this.
+            self.state.lease_left_ms = self.state.settings.lease_ms;
+            self.promote();
+        } else {
+            self.claim();
+        }
     }
 }

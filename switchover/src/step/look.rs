@@ -92,8 +92,26 @@ impl Turn {
         if silent == Some(&lost) {
             return self.claim();
         }
-        let after = self.state.settings.failover_after_ms;
+        let settings = &self.state.settings;
+        let after = if self.lost_by_replicas(&lost) {
+            settings.agreed_after_ms.min(settings.failover_after_ms)
+        } else {
+            settings.failover_after_ms
+        };
         self.enter(Phase::Suspecting { lost }, after);
+    }
+
+    /// Whether as many members as an election needs have lost their link to this primary.
+    fn lost_by_replicas(&self, lost: &Member) -> bool {
+        let config = &self.state.arbiter.config;
+        let agreeing = self.answers().filter(|answer| {
+            answer.status.role == Role::Follower
+                && answer.status.link != Link::Up
+                && answer.status.primary_member == lost.member
+                && config.holds(&answer.member())
+        });
+        config.durability == crate::Durability::Replicated
+            && agreeing.count() >= config.seals_needed()
     }
 
     /// While somebody is handing over, the two of them decide; this side only carries the record.

@@ -1,8 +1,8 @@
 //! A primary is there: make everybody follow it, lead the address to it, publish it.
 
 use crate::{
-    Command, Config, Effect, Epoch, Handover, Label, Labelling, LastSwitchover, Link, Member,
-    Notice, Outcome, Phase, Reason, Request, Role, Status, Then, Why,
+    Command, Effect, Epoch, Handover, Label, Labelling, LastSwitchover, Member, Notice, Outcome,
+    Phase, Reason, Request, Role, Then, Why,
 };
 
 use super::turn::{Answer, SOON_MS, Turn};
@@ -178,12 +178,8 @@ impl Turn {
             return self.label(primary.clone(), None);
         }
         self.state.moved = None;
-        let members = self.members_now(primary);
-        if members != self.state.arbiter.config.members {
-            return self.publish(Then::Tell(Vec::new()), |arbiter| {
-                let (v, w) = (arbiter.config.v + 1, members.len() / 2 + 1);
-                arbiter.config = Config { v, term: epoch.term, members, w };
-            });
+        if self.change_config(primary, epoch) {
+            return;
         }
         let stopping = self.stopping(primary);
         if let Some(request) = request.or(stopping.as_ref()) {
@@ -198,25 +194,6 @@ impl Turn {
         self.by_id(&primary.member).filter(|answer| answer.status.draining)?;
         let id = format!("stop-{}", primary.member);
         Some(Request { id, reason: Reason::Shutdown, to: None })
-    }
-
-    /// The configuration as it should be: a new life counts once it is in sync, a silent member
-    /// keeps its place, and a name that no longer exists leaves.
-    fn members_now(&self, primary: &Member) -> Vec<Member> {
-        let config = &self.state.arbiter.config;
-        let known = |name: &str| config.members.iter().find(|member| member.name == name).cloned();
-        let synced = |status: &Status| {
-            status.member == primary.member
-                || status.role == Role::Follower
-                    && status.primary_member == primary.member
-                    && status.link == Link::Up
-        };
-        let members = self.state.members.iter().filter_map(|seen| {
-            let now = seen.status.as_ref().filter(|status| synced(status));
-            let now = now.map(|s| Member { name: seen.name.clone(), member: s.member.clone() });
-            now.or_else(|| known(&seen.name))
-        });
-        members.collect()
     }
 }
 

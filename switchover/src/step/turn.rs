@@ -95,6 +95,7 @@ impl Turn {
             Then::Switch(attempt) => self.pause(attempt),
             Then::Seal => self.seal(),
             Then::Promote => self.promote(),
+            Then::Commit(primary) => self.commit(&primary),
             Then::Tell(notices) => {
                 self.state.moved = None;
                 self.effects.extend(notices.into_iter().map(Effect::Notify));

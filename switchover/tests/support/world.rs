@@ -3,19 +3,20 @@
 //! Lines that describe: `member NAME [silent|fenced|primary T.H|follower ID T.H|limbo T.H to ID]`
 //! followed by `key=value` words (`id`, `promised`, `data`, `offset`, `link`, `label`, `eligible`,
 //! `empty`, `pause`, `handover=ID:OUTCOME:TO`, `record`, `pause-us`, `draining`,
-//! `replicas=id,id`, `lag`, `uid`);
+//! `replicas=id,id`, `lag`, `uid`, `configs`);
 //! `arbiter key=value…`; `request ID REASON [POD]`; `request none`.
-//! All other lines are events.
+//! `replicated`, which is the setting. All other lines are events.
 
 use switchover::{
-    Arbiter, Config, Election, Event, Intent, Label, Member, Observation, Publication, Reason,
-    Refusal, Replica, Reply, Request, Seen, Settings, State, Status, Tag,
+    Arbiter, Config, Durability, Election, Event, Intent, Label, Member, Observation, Publication,
+    Reason, Refusal, Replica, Reply, Request, Seen, Settings, State, Status, Tag,
 };
 
 pub struct World {
     pub arbiter: Arbiter,
     pub members: Vec<Seen>,
     pub request: Option<Request>,
+    pub settings: Settings,
 }
 
 pub fn member(id: &str) -> Member {
@@ -28,7 +29,12 @@ fn reason(text: &str) -> Reason {
 
 impl World {
     pub fn new() -> Self {
-        Self { arbiter: Arbiter::new("u"), members: Vec::new(), request: None }
+        Self {
+            arbiter: Arbiter::new("u"),
+            members: Vec::new(),
+            request: None,
+            settings: Settings::default(),
+        }
     }
 
     /// Applies a line that describes; returns whether it was one.
@@ -37,6 +43,7 @@ impl World {
         match words[0] {
             "member" => self.set_member(words[1], &words[2..]),
             "arbiter" => self.set_arbiter(&words[1..]),
+            "replicated" => self.settings.durability = Durability::Replicated,
             "request" if words[1] == "none" => self.request = None,
             "request" => {
                 self.request = Some(Request {
@@ -89,6 +96,7 @@ impl World {
                 "record" => status.handover_record = value.into(),
                 "pause-us" => status.pause_us = value.parse().unwrap(),
                 "draining" => status.draining = true,
+                "configs" => status.configs = value.into(),
                 "uid" => status.uid = value.into(),
                 "lag" => lag = value.parse().unwrap(),
                 "replicas" => ids = value,
@@ -135,7 +143,12 @@ impl World {
                 "config" => {
                     let members: Vec<Member> = value.split(',').map(member).collect();
                     let w = members.len() / 2 + 1;
-                    arbiter.config = Config { v: 1, term: arbiter.term, members, w };
+                    let term = arbiter.term;
+                    arbiter.config = Config { v: 1, term, members, w, ..Config::default() };
+                }
+                "durability" => {
+                    arbiter.config.durability = Durability::Replicated;
+                    arbiter.config.degrade = value == "degrade";
                 }
                 "election" => {
                     let parts: Vec<&str> = value.split(':').collect();
@@ -185,7 +198,7 @@ impl World {
     pub fn observation(&self) -> Observation {
         Observation {
             arbiter: self.arbiter.clone(),
-            settings: Settings::default(),
+            settings: self.settings,
             members: self.members.clone(),
             request: self.request.clone(),
         }
@@ -232,12 +245,15 @@ fn reply(words: &[&str]) -> Result<Reply, Refusal> {
     match words[1] {
         "ok" | "level" => Ok(Reply::Ok),
         "paused" => Ok(Reply::Paused { offset: 100, epoch: "1.0".parse().unwrap() }),
-        "accepted" | "declined" | "abdicated" => Ok(Reply::from_text(&text.to_uppercase())),
+        "accepted" | "declined" | "abdicated" | "prepared" => {
+            Ok(Reply::from_text(&text.to_uppercase()))
+        }
         "sealed" => Ok(Reply::Sealed {
             member: words[2].into(),
             data_epoch: words[3].parse().unwrap(),
             offset: words[4].parse().unwrap(),
             empty: words.get(5) == Some(&"empty"),
+            lease_left_ms: 0,
         }),
         "lost" => Err(Refusal::Lost("the connection ended".into())),
         _ => Err(Refusal::from_error(&text)),
