@@ -18,6 +18,8 @@ pub struct Brain {
     pub alive: bool,
     state: State,
     gather: Option<Gather>,
+    /// Of a mutant: one seal less is enough.
+    fewer: bool,
 }
 
 /// An observation being made.
@@ -32,7 +34,13 @@ impl World {
         let number = self.number();
         self.note(|| format!("operator {number} starts"));
         self.brains.retain(|brain| brain.alive);
-        self.brains.push(Brain { number, alive: true, state: State::new(), gather: None });
+        self.brains.push(Brain {
+            number,
+            alive: true,
+            state: State::new(),
+            gather: None,
+            fewer: false,
+        });
         self.tell(number, Event::Nudge);
     }
 
@@ -86,10 +94,14 @@ impl World {
         }
         match effect {
             Effect::Observe { tag } => self.gather(brain, tag),
-            Effect::Publish { tag, arbiter } => match self.way(BRAIN, STORE) {
-                Some(delay) => self.after(delay, Thing::WriteStore { brain, tag, arbiter }),
-                None => self.unknown(brain, tag),
-            },
+            Effect::Publish { tag, mut arbiter } => {
+                let fewer = self.brain(brain).is_some_and(|brain| brain.fewer);
+                self.miswritten(&mut arbiter, fewer);
+                match self.way(BRAIN, STORE) {
+                    Some(delay) => self.after(delay, Thing::WriteStore { brain, tag, arbiter }),
+                    None => self.unknown(brain, tag),
+                }
+            }
             Effect::Command { tag, to, command } => {
                 let node = place_of(&to.name);
                 match self.way(BRAIN, node) {
@@ -155,7 +167,7 @@ impl World {
     }
 
     pub fn read_store(&mut self, brain: u64, tag: Tag) {
-        let arbiter = Box::new(self.arbiter.clone());
+        let arbiter = Box::new(self.status_read());
         if let Some(delay) = self.way(STORE, BRAIN) {
             self.after(delay, Thing::GotStore { brain, tag, arbiter });
         }
@@ -189,7 +201,7 @@ impl World {
     pub fn gather_ends(&mut self, number: u64, tag: Tag) {
         let Some(brain) = self.brain(number) else { return };
         let Some(gather) = brain.gather.take_if(|gather| gather.tag == tag) else { return };
-        let Some(arbiter) = gather.arbiter else { return };
+        let Some(mut arbiter) = gather.arbiter else { return };
         let mut answers = gather.answers;
         let members = NAMES.iter().enumerate().map(|(place, name)| Seen {
             name: (*name).into(),
@@ -200,13 +212,26 @@ impl World {
             label: self.labels[place],
             status: answers.remove(&place),
         });
+        let mut members = members.collect();
+        let fewer = self.misseen(&mut arbiter, &mut members);
+        if let Some(brain) = self.brain(number) {
+            brain.fewer = fewer;
+        }
         let last = arbiter.last_switchover.as_ref();
         let open = |request: &&switchover::Request| last.is_none_or(|one| one.id != request.id);
         let request = self.request.as_ref().filter(open).cloned();
         let observation = Observation {
             arbiter: arbiter.clone(),
-            settings: Settings::default(),
-            members: members.collect(),
+            settings: Settings {
+                durability: self.rule.0,
+                degrade: self.rule.1,
+                // No promise rests on patience.
+                failover_after_ms: self.patience_ms,
+                agreed_after_ms: 20,
+                poll_ms: if self.patience_ms < 1_000 { 100 } else { 1_000 },
+                ..Settings::default()
+            },
+            members,
             request,
         };
         let observation = Box::new(observation);
@@ -214,10 +239,16 @@ impl World {
     }
 
     pub fn write_store(&mut self, brain: u64, tag: Tag, arbiter: Arbiter) {
+        let mut arbiter = arbiter;
+        if self.mutant == Some(Mutant::ConflictRetried) {
+            arbiter.version = self.arbiter.version + 1;
+        }
         let fits = arbiter.version == self.arbiter.version + 1;
         let result = if fits {
             self.note(|| format!("store: {arbiter}"));
-            self.arbiter = arbiter;
+            self.check_loss(&arbiter);
+            self.former = std::mem::replace(&mut self.arbiter, arbiter);
+            self.check_config();
             Publication::Done
         } else {
             Publication::Conflict

@@ -26,13 +26,18 @@ impl World {
     }
 
     pub fn next_ping(&mut self) {
-        let wait = self.rng.between(50 * MS, 300 * MS);
+        // Where acknowledgements are leases the server sends a sign of life that often.
+        let waits = self.rule.0 == switchover::Durability::Replicated;
+        let wait = if waits { 150 * MS } else { self.rng.between(50 * MS, 300 * MS) };
         self.after(wait, Thing::NextPing);
         for node in 0..NAMES.len() {
             let careless = self.mutant == Some(Mutant::PingAfterPause);
+            if self.nodes[node].stopped.is_some() {
+                continue;
+            }
             let Some(life) = &self.nodes[node].life else { continue };
             let primary = matches!(life.member.role(), Role::Primary { .. });
-            if primary && (careless || life.member.stream_open(self.now)) {
+            if primary && (careless || life.member.stream_open(life.local(self.now))) {
                 self.append(node, Rec::Ping);
             }
         }
@@ -59,6 +64,10 @@ impl World {
         self.after(wait, Thing::NextChaos);
         if !self.chaos {
             return;
+        }
+        self.checks.faults += 1;
+        if self.rule.0 == switchover::Durability::Replicated && self.rng.chance(5_000) {
+            return self.more_chaos();
         }
         let node = self.rng.below(3) as usize;
         match self.rng.below(13) {
@@ -137,18 +146,22 @@ impl World {
     }
 
     fn drain(&mut self, node: usize) {
+        if self.nodes[node].stopped.is_some() {
+            return;
+        }
         let Some(life) = &self.nodes[node].life else { return };
-        let boot = life.boot;
+        let (boot, alone_at_us) = (life.boot, life.local(self.now) + 3 * SEC);
         self.note(|| format!("{} is told to stop", NAMES[node]));
-        let alone_at_us = self.now + 3 * SEC;
         self.event(node, Event::Drain { alone_at_us }, &Cause::Other);
         self.after(15 * SEC, Thing::Exit { node, boot });
     }
 
     fn user_pause(&mut self, node: usize) {
-        let now = self.now;
-        let until = now + self.rng.between(MS, SEC);
-        if let Some(life) = &mut self.nodes[node].life {
+        let lasts = self.rng.between(MS, SEC);
+        let stopped = self.nodes[node].stopped.is_some();
+        if let Some(life) = self.nodes[node].life.as_mut().filter(|_| !stopped) {
+            let now = life.local(self.now);
+            let until = now + lasts;
             life.member.user_pause(PauseKind::Write, now, until);
         }
         self.plan_tick(node);
@@ -160,6 +173,11 @@ impl World {
         self.chaos = false;
         self.request = None;
         self.parted.clear();
+        self.deaf.clear();
+        self.late_reads = 0;
+        for node in 0..NAMES.len() {
+            self.go_on(node);
+        }
         let alive: Vec<u64> =
             self.brains.iter().filter(|brain| brain.alive).map(|brain| brain.number).collect();
         for number in alive.iter().rev().skip(1) {

@@ -24,6 +24,10 @@ pub struct Checks {
     pub decided: BTreeMap<Epoch, bool>,
     /// Acknowledged writes and the epoch under which they were.
     pub acknowledged: Vec<(u64, Epoch)>,
+    /// What clients were shown where answers wait for members.
+    pub shown: crate::answer::Shown,
+    pub data_lost: bool,
+    pub faults: u64,
     pub limbo: [Option<InLimbo>; 3],
     pause: [Option<InPause>; 3],
     /// The giver's log at each handover: offset T and hash.
@@ -140,7 +144,8 @@ impl World {
         if id.is_empty() || self.checks.pause[node].is_some() {
             return;
         }
-        let until = self.now + left * MS;
+        let rate = self.nodes[node].rate;
+        let until = self.now + (left + 1) * MS * 1_000 / rate;
         self.checks.pause[node] = Some(InPause { id: id.to_owned(), until });
     }
 
@@ -252,8 +257,12 @@ impl World {
     /// No pause outlives its timer, no limbo its bound; looked at now and then by the run.
     pub fn check_pauses(&mut self) {
         for (node, name) in NAMES.iter().enumerate() {
+            let place = &self.nodes[node];
+            if place.stopped.is_some() || place.woken_at + 100 * MS > self.now {
+                continue;
+            }
             let limbo = self.checks.limbo[node].as_ref();
-            if limbo.is_some_and(|limbo| limbo.since + LIMBO_MAX + LATE < self.now) {
+            if limbo.is_some_and(|limbo| limbo.since + LIMBO_MAX * 21 / 20 + LATE < self.now) {
                 self.violated(&format!("{name} is in limbo beyond the bound"));
             }
             let Some(life) = &self.nodes[node].life else { continue };
@@ -281,7 +290,10 @@ impl World {
             return self.violated("a write was executed twice");
         }
         let acknowledged = self.checks.acknowledged.iter();
-        let lost = acknowledged.filter(|(id, at)| at.term == epoch.term && !kept.contains(id));
+        let replicated = self.rule.0 == switchover::Durability::Replicated;
+        let kept_for_ever = replicated && !self.checks.data_lost;
+        let bound = |at: &Epoch| kept_for_ever || !replicated && at.term == epoch.term;
+        let lost = acknowledged.filter(|(id, at)| bound(at) && !kept.contains(id));
         let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
         if !lost.is_empty() {
             let line = format!("{} acknowledged writes are lost, with no election", lost.len());

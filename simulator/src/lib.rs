@@ -14,13 +14,16 @@
 //! | `check` | the promises, watched from outside |
 //! | [`mutant`] | planted bugs, which the checkers must catch |
 
+mod answer;
 mod brain;
 mod chaos;
 mod check;
 mod convert;
+mod fault;
 mod link;
 mod log;
-pub mod mutant;
+pub mod misdeed;
+mod mutant;
 mod node;
 mod rng;
 pub mod run;

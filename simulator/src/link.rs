@@ -3,7 +3,7 @@
 
 use server::handover::{Epoch, Event, Peer, Record, Target};
 
-use crate::log::{Entry, Log};
+use crate::log::{Entry, Log, Rec};
 use crate::mutant::Mutant;
 use crate::node::{Cause, place_of, record_of};
 use crate::world::{MS, NAMES, Thing, UID, World};
@@ -25,6 +25,8 @@ pub struct Follow {
     pub epoch: Epoch,
     pub conn: Option<u64>,
     pub up: bool,
+    /// When anything of the stream came last.
+    pub heard: u64,
 }
 
 /// A primary's side of one replica.
@@ -70,7 +72,7 @@ impl World {
     pub fn follow(&mut self, node: usize, target: Target, epoch: Epoch) {
         self.unfollow(node);
         let Some(life) = &mut self.nodes[node].life else { return };
-        life.follow = Some(Follow { target, epoch, conn: None, up: false });
+        life.follow = Some(Follow { target, epoch, conn: None, up: false, heard: 0 });
         let boot = life.boot;
         self.after(0, Thing::Connect { node, boot });
     }
@@ -129,7 +131,10 @@ impl World {
         if self.parted(a, b) || self.chaos && self.rng.chance(3) {
             return self.cut(conn);
         }
-        let delay = self.delay();
+        // Nothing is lost on a connection: it comes when the way is open again.
+        let (from, to) = if to_follower { (b, a) } else { (a, b) };
+        let stalled = self.deaf_until(from, to).map_or(0, |until| until - self.now);
+        let delay = self.delay() + stalled;
         let Some(ends) = self.conns.get_mut(&conn) else { return };
         let last = &mut ends.last[usize::from(to_follower)];
         let at = (self.now + delay).max(*last);
@@ -276,6 +281,7 @@ impl World {
         });
         if let Some(follow) = &mut life.follow {
             follow.up = true;
+            follow.heard = self.now;
         }
         self.event(node, Event::Linked { epoch }, &Cause::Other);
         if let Some(data_epoch) = replaced {
@@ -284,7 +290,26 @@ impl World {
         self.acknowledge(node, conn);
     }
 
-    fn stream_came(&mut self, node: usize, conn: u64, entries: Vec<Entry>) {
+    fn stream_came(&mut self, node: usize, conn: u64, mut entries: Vec<Entry>) {
+        if self.mutant == Some(Mutant::ReceiveAsApply) && self.current(node, conn) {
+            let Some(life) = &mut self.nodes[node].life else { return };
+            let Some(end) = entries.last().map(|entry| entry.end) else { return };
+            // Only records are applied at once, so that a switch goes on at all.
+            let records = entries.iter().any(|entry| matches!(entry.rec, Rec::Note(_)));
+            life.received.append(&mut entries);
+            if !records {
+                return self.send(conn, false, Wire::Ack(end));
+            }
+            entries = std::mem::take(&mut life.received);
+        }
+        let now = self.now;
+        let life = self.nodes[node]
+            .life
+            .as_mut()
+            .filter(|life| life.follow.as_ref().is_some_and(|follow| follow.conn == Some(conn)));
+        if let Some(follow) = life.and_then(|life| life.follow.as_mut()) {
+            follow.heard = now;
+        }
         for entry in entries {
             if !self.current(node, conn) {
                 return;
@@ -312,9 +337,11 @@ impl World {
 
     fn acknowledge(&mut self, node: usize, conn: u64) {
         if self.current(node, conn)
-            && let Some(life) = &self.nodes[node].life
+            && let Some(life) = &mut self.nodes[node].life
         {
             let offset = life.log.offset();
+            let at = life.local(self.now);
+            life.member.granted(at);
             self.send(conn, false, Wire::Ack(offset));
         }
     }
@@ -349,6 +376,7 @@ impl World {
             return;
         }
         let Some(life) = &mut self.nodes[node].life else { return };
+        life.received.clear();
         if let Some(follow) = &mut life.follow {
             follow.conn = None;
             follow.up = false;
@@ -362,7 +390,12 @@ impl World {
         let Some(served) = life.served.remove(&conn) else { return };
         let again = life.served.values().any(|other| other.member == served.member);
         if !again {
-            self.event(node, Event::ReplicaGone { member: served.member }, &Cause::Other);
+            let member = served.member.clone();
+            self.event(node, Event::ReplicaGone { member }, &Cause::Other);
+            if self.mutant == Some(Mutant::CrashAsResignation) {
+                let member = served.member;
+                self.event(node, Event::Resigned { member }, &Cause::Other);
+            }
         }
     }
 }

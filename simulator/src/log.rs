@@ -81,6 +81,21 @@ impl Log {
         &self.entries[count.min(self.entries.len())..]
     }
 
+    /// The last write at or before this offset: the offset behind it, and the hash there.
+    pub fn last_write(&self, upto: u64) -> Option<(u64, u64)> {
+        let count = self.entries.partition_point(|entry| entry.end <= upto);
+        let writes = self.entries[..count].iter().rev();
+        let last = writes.into_iter().find(|entry| crate::answer::is_data(&entry.rec));
+        last.map(|entry| (entry.end, entry.hash))
+    }
+
+    /// Offset and hash behind each record after `from`, up to `upto`.
+    pub fn records_between(&self, from: u64, upto: u64) -> Vec<(u64, u64)> {
+        let begin = self.entries.partition_point(|entry| entry.end <= from);
+        let rest = self.entries[begin..].iter().take_while(|entry| entry.end <= upto);
+        rest.map(|entry| (entry.end, entry.hash)).collect()
+    }
+
     pub fn truncate(&mut self, count: usize) {
         self.entries.truncate(count);
     }

@@ -23,10 +23,44 @@ pub enum Mutant {
     NoPauseTimer,
     /// The address is led away from the old primary before it leads to the new one.
     UnlabelFirst,
+    /// An election is content with one seal too few.
+    FewerSeals,
+    /// The winner is who has promised most, not who holds most.
+    WinnerByPromise,
+    /// A member that was started anew counts as the one before.
+    RestartedIdCounted,
+    /// An elected primary answers before its start record is committed.
+    OpenWithoutStart,
+    /// A config is published without the primary's obeying it first.
+    PrepareSkipped,
+    /// The primary says PREPARED though too few members of the config hold what is committed.
+    PreparedWithoutData,
+    /// The primary forgets a prepared config by itself.
+    AbortWithoutCas,
+    /// An election keeps only who was sealed, whatever they hold.
+    KeepsUnequal,
+    /// An elected primary does not wait for the old one's leases.
+    NoLeaseWait,
+    /// Reads are answered while the epoch is being given away.
+    ReadsInLimbo,
+    /// Reads are answered whether or not anybody has been heard.
+    ReadsWithoutLease,
+    /// A process that was stopped goes on by the time at which it was.
+    CachedClock,
+    /// What was received counts as applied.
+    ReceiveAsApply,
+    /// A replica whose connection broke counts as one that resigned.
+    CrashAsResignation,
+    /// A lost status is filled anew though one name was silent.
+    ColdStartSilent,
+    /// The status is written over whatever stands there.
+    ConflictRetried,
+    /// After a lost status an empty member is the first primary, whoever else holds data.
+    StatusResetBootstraps,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 25] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -35,6 +69,23 @@ impl Mutant {
         Self::TwoOwners,
         Self::NoPauseTimer,
         Self::UnlabelFirst,
+        Self::FewerSeals,
+        Self::WinnerByPromise,
+        Self::RestartedIdCounted,
+        Self::OpenWithoutStart,
+        Self::PrepareSkipped,
+        Self::PreparedWithoutData,
+        Self::AbortWithoutCas,
+        Self::KeepsUnequal,
+        Self::NoLeaseWait,
+        Self::ReadsInLimbo,
+        Self::ReadsWithoutLease,
+        Self::CachedClock,
+        Self::ReceiveAsApply,
+        Self::CrashAsResignation,
+        Self::ColdStartSilent,
+        Self::ConflictRetried,
+        Self::StatusResetBootstraps,
     ];
 }
 

@@ -1,26 +1,36 @@
 //! One member's process: the real `Member` with a log, a gate and held commands around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use server::handover::{
-    Effect, Env, Event, Gate, Handover, Identity, Member, Record, Request, Role, Target, Timing,
-    Verb,
+    Effect, Env, Epoch, Event, Gate, Handover, Identity, Member, Outcome, Record, Request, Role,
+    Target, Timing, Verb,
 };
 use switchover::{Event as Told, Link, Refusal, Replica, Tag};
 
+use crate::answer::Owed;
 use crate::convert;
 use crate::link::{Follow, Served};
-use crate::log::{Log, Rec};
+use crate::log::{Entry, Log, Rec};
 use crate::mutant::Mutant;
 use crate::run::Victim;
 use crate::world::{MS, NAMES, SEC, Thing, UID, World};
+
+/// A follower that has heard nothing for so long says so.
+const SILENT: u64 = 500 * MS;
 
 /// A pod: its process may be gone, its disk stays.
 pub struct Node {
     pub place: usize,
     pub boots: u64,
     pub life: Option<Life>,
+    /// How many of its own clock's thousandths a thousandth lasts.
+    pub rate: u64,
+    /// Since when the process is stopped, what has come for it since, and when it went on last.
+    pub stopped: Option<u64>,
+    pub deferred: Vec<Thing>,
+    pub woken_at: u64,
     disk: Log,
 }
 
@@ -37,6 +47,18 @@ pub struct Life {
     /// Requests whose answer is still owed.
     tokens: BTreeMap<u64, (u64, Tag)>,
     held: Vec<u64>,
+    /// Answers that wait for commit.
+    pub owed: VecDeque<Owed>,
+    /// Behind the last data in the log, now and when the present office began.
+    pub data_end: u64,
+    pub data_end_at_office: u64,
+    /// The office came by an election.
+    pub elected: bool,
+    pub cached_clock: Option<u64>,
+    rate: u64,
+    /// Of a mutant: what was received and not applied.
+    pub received: Vec<Entry>,
+    promised_before: Epoch,
     tick_at: Option<u64>,
 }
 
@@ -51,13 +73,41 @@ pub enum Cause {
 
 impl Node {
     pub fn new(place: usize) -> Self {
-        Self { place, boots: 0, life: None, disk: Log::default() }
+        Self {
+            place,
+            boots: 0,
+            life: None,
+            rate: 1_000,
+            stopped: None,
+            deferred: Vec::new(),
+            woken_at: 0,
+            disk: Log::default(),
+        }
     }
 }
 
 impl Life {
     pub fn env(&self, now_us: u64) -> Env {
-        Env { now_us, offset: self.log.offset(), empty: self.log.is_empty() }
+        Env { now_us: self.local(now_us), offset: self.log.offset(), empty: self.log.is_empty() }
+    }
+
+    /// For a mutant: what was promised before the seal.
+    pub fn note_promise(&mut self) {
+        self.promised_before = self.member.promised();
+    }
+
+    pub fn promise_before(&self) -> Epoch {
+        self.promised_before
+    }
+
+    /// What this member's own clock shows.
+    pub fn local(&self, now_us: u64) -> u64 {
+        self.cached_clock.unwrap_or(now_us) * self.rate / 1_000
+    }
+
+    /// When its own clock will show this.
+    pub fn global(&self, local_us: u64) -> u64 {
+        (local_us * 1_000).div_ceil(self.rate)
     }
 
     pub fn id(&self) -> String {
@@ -80,8 +130,12 @@ impl World {
         let (boot, replid) = (self.number(), self.number());
         self.nodes[node].boots += 1;
         let name = NAMES[node];
+        let life = match self.mutant {
+            Some(Mutant::RestartedIdCounted) => 1,
+            _ => self.nodes[node].boots,
+        };
         let here = Target {
-            member: format!("{name}{}", self.nodes[node].boots),
+            member: format!("{name}{life}"),
             host: name.into(),
             port: 1,
             hostname: String::new(),
@@ -99,6 +153,14 @@ impl World {
             served: BTreeMap::new(),
             tokens: BTreeMap::new(),
             held: Vec::new(),
+            owed: VecDeque::new(),
+            data_end: 0,
+            data_end_at_office: 0,
+            elected: false,
+            cached_clock: None,
+            rate: self.nodes[node].rate,
+            received: Vec::new(),
+            promised_before: Epoch::ZERO,
             tick_at: None,
         });
     }
@@ -108,6 +170,8 @@ impl World {
         let Some(mut life) = self.nodes[node].life.take() else { return };
         self.note(|| format!("{} crashes, keeps {keep} records", NAMES[node]));
         self.checks.crashes += 1;
+        self.nodes[node].stopped = None;
+        self.nodes[node].deferred.clear();
         self.checks.forget(node);
         life.log.truncate(keep);
         self.nodes[node].disk = life.log;
@@ -158,11 +222,26 @@ impl World {
         }
         let boot = life.boot;
         let before = crate::check::Before::of(life, self.now);
+        let elected = matches!(
+            &event,
+            Event::Request { request: Request { verb: Verb::Promote { .. }, .. }, .. }
+        );
         let effects = life.member.handle(env, event);
+        let after = life.member.role();
+        if matches!(after, Role::Primary { .. }) && *after != before.role {
+            life.elected = elected;
+        }
+        let served = matches!(before.role, Role::Primary { .. } | Role::Limbo(_));
+        if served && !matches!(after, Role::Primary { .. } | Role::Limbo(_)) {
+            let accepted = matches!(before.role, Role::Limbo(_))
+                && life.member.last_outcome() == Outcome::Accepted;
+            self.office_left(node, accepted);
+        }
         self.watch(node, &before, &effects, cause);
         self.tempt(node, &before);
         self.perform(node, boot, effects);
         self.plan_tick(node);
+        self.settle(node);
     }
 
     fn perform(&mut self, node: usize, boot: u64, effects: Vec<Effect>) {
@@ -188,7 +267,8 @@ impl World {
         match effect {
             Effect::Reply { token, reply } => {
                 if let Some((brain, tag)) = life.tokens.remove(&token) {
-                    self.reply(node, brain, tag, convert::reply(reply));
+                    let result = self.misreported(node, convert::reply(reply));
+                    self.reply(node, brain, tag, result);
                 }
             }
             Effect::Append { argument } => self.append(node, Rec::Note(Rc::from(argument))),
@@ -206,6 +286,8 @@ impl World {
                 self.unfollow(node);
                 if let Some(life) = &mut self.nodes[node].life {
                     life.replid = replid;
+                    life.data_end = life.log.offset();
+                    life.data_end_at_office = life.data_end;
                 }
             }
             Effect::Follow { primary, epoch } => {
@@ -236,7 +318,15 @@ impl World {
     pub fn append(&mut self, node: usize, rec: Rec) {
         self.check_append(node, &rec);
         let Some(life) = &mut self.nodes[node].life else { return };
+        let data = crate::answer::is_data(&rec);
         life.log.append(rec);
+        let (offset, at) = (life.log.offset(), life.local(self.now));
+        if data {
+            life.data_end = offset;
+        }
+        if life.member.waits_for_commit() {
+            life.member.note_stream(offset, at);
+        }
         self.feed(node);
     }
 
@@ -245,11 +335,13 @@ impl World {
         let Some(life) = &mut self.nodes[node].life else { return };
         let limbo = matches!(life.member.role(), Role::Limbo(_));
         let Some(due) = life.member.next_deadline_us() else { return };
-        if no_timer && !limbo || life.tick_at.is_some_and(|at| at <= due && at > self.now) {
+        if no_timer && !limbo
+            || life.tick_at.is_some_and(|at| at <= life.global(due) && at > self.now)
+        {
             return;
         }
         // Real timers fire a little late.
-        let at = due.max(self.now) + 500;
+        let at = life.global(due).max(self.now) + 500;
         life.tick_at = Some(at);
         let boot = life.boot;
         self.at(at, Thing::Tick { node, boot });
@@ -274,6 +366,9 @@ impl World {
         if self.nodes[node].life.is_none() {
             return self.lost(brain, tag, node);
         }
+        let Some((to, command)) = self.miscommanded(node, (brain, tag), to, command) else {
+            return;
+        };
         let cause = match &command {
             switchover::Command::Unpause { id } => Cause::Unpause(id.clone()),
             switchover::Command::Takeover { .. } => Cause::Takeover,
@@ -281,7 +376,7 @@ impl World {
         };
         let token = self.number();
         self.note(|| {
-            format!("{} <- {} {}", NAMES[node], to.member, command.words("", to).join(" "))
+            format!("{} <- {} {}", NAMES[node], to.member, command.words("", &to).join(" "))
         });
         let request =
             Request { uid: UID.into(), member: to.member.clone(), verb: convert::verb(command) };
@@ -348,8 +443,13 @@ impl World {
         let now = self.now;
         let overridden = self.serves_in_limbo(node);
         let Some(life) = &mut self.nodes[node].life else { return };
-        let gate = if overridden { Gate::Open } else { life.member.gate(now, true, true) };
+        let at = life.local(now);
+        let gate = if overridden { Gate::Open } else { life.member.gate(at, true, true) };
         match gate {
+            Gate::Open if !overridden && life.member.waits_for_commit() => {
+                self.append(node, Rec::Write(id));
+                self.owe_write(node, id);
+            }
             Gate::Open => {
                 self.check_acknowledged(node, id);
                 self.append(node, Rec::Write(id));
@@ -394,7 +494,14 @@ impl World {
     pub fn status_of(&self, node: usize) -> Option<switchover::Status> {
         let life = self.nodes[node].life.as_ref()?;
         let link = match (&life.follow, life.member.role()) {
-            (Some(follow), Role::Follower { .. }) if follow.up => Link::Up,
+            (Some(follow), Role::Follower { .. }) if follow.up => {
+                let silent = self.now > follow.heard + SILENT;
+                if silent && self.rule.0 == switchover::Durability::Replicated {
+                    Link::Down
+                } else {
+                    Link::Up
+                }
+            }
             (Some(_), Role::Follower { .. }) => Link::Connecting,
             _ => Link::None,
         };

@@ -110,6 +110,16 @@ pub enum Thing {
         node: usize,
         id: u64,
     },
+    /// A client asks what is there; what had been shown to anybody by then.
+    Read {
+        node: usize,
+        asked_at: u64,
+    },
+    /// SIGCONT.
+    Continue {
+        node: usize,
+    },
+    NextRead,
     NextWrite,
     NextPing,
     NextChaos,
@@ -178,6 +188,15 @@ pub struct World {
     pub requests: u64,
     /// Which pairs of places cannot reach each other, and until when.
     pub parted: BTreeMap<(usize, usize), u64>,
+    /// Ways on which nothing arrives, and until when.
+    pub deaf: BTreeMap<(usize, usize), u64>,
+    /// What the status was before it was written last, and how many reads still see that.
+    pub former: Arbiter,
+    pub late_reads: u32,
+    /// What answers promise in this world, and whether a primary may go on with fewer.
+    pub rule: (switchover::Durability, bool),
+    /// How long an operator waits for a silent primary, in milliseconds.
+    pub patience_ms: u64,
     pub checks: Checks,
     /// The one crash of a calm world, until it has happened.
     pub plan: Option<Plan>,
@@ -204,6 +223,11 @@ impl World {
             request: None,
             requests: 0,
             parted: BTreeMap::new(),
+            deaf: BTreeMap::new(),
+            former: Arbiter::new(UID),
+            late_reads: 0,
+            rule: crate::answer::rule(run.seed),
+            patience_ms: 3_000,
             checks: Checks::default(),
             plan: None,
             trace: Vec::new(),
@@ -213,6 +237,11 @@ impl World {
             order: 0,
             numbers: 0,
         };
+        if world.rule.0 == switchover::Durability::Replicated {
+            world.draw_rates();
+            world.patience_ms = [20, 100, 500, 3_000][world.rng.below(4) as usize];
+            world.after(SEC, Thing::NextRead);
+        }
         for node in 0..NAMES.len() {
             world.after(node as u64 * MS, Thing::Boot { node });
         }
@@ -270,7 +299,9 @@ impl World {
 
     /// The delay of a message without a connection, or none if it never arrives.
     pub fn way(&mut self, from: usize, to: usize) -> Option<u64> {
-        let lost = self.parted(from, to) || self.chaos && self.rng.chance(200);
+        let lost = self.parted(from, to)
+            || self.deaf_until(from, to).is_some()
+            || self.chaos && self.rng.chance(200);
         if lost { None } else { Some(self.delay()) }
     }
 
@@ -306,8 +337,14 @@ impl World {
         self.now = self.now.max(end);
     }
 
-    fn happen(&mut self, thing: Thing) {
+    pub fn happen(&mut self, thing: Thing) {
+        if let Some(node) = self.addressee(&thing) {
+            return self.nodes[node].deferred.push(thing);
+        }
         match thing {
+            Thing::Read { node, asked_at } => self.read_came(node, asked_at),
+            Thing::Continue { node } => self.go_on(node),
+            Thing::NextRead => self.next_read(),
             Thing::Told { brain, event } => self.tell(brain, event),
             Thing::AskStatus { brain, tag, node } => self.ask_status(brain, tag, node),
             Thing::GotStatus { brain, tag, node, status } => {

@@ -84,11 +84,17 @@ pub struct RedisHASpec {
         .message("spec.storage: cannot be changed later (volumes keep the size that they were made with)"))]
     pub storage: Option<Storage>,
 
-    /// When a write is answered; `async` when absent.
+    /// When a write is answered: `async` at once, `replicated` when more than half of the members
+    /// hold it in memory; `async` when absent. It can be changed while clients are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == 'async'")
-        .message("spec.durability: this version offers 'async' only; leave the field out or set it to 'async'"))]
+    #[x_kube(validation = Rule::new("self in ['async', 'replicated']")
+        .message("spec.durability: this version offers 'async' and 'replicated'; leave the field out or set it to one of them"))]
     pub durability: Option<Durability>,
+
+    /// What a `replicated` primary does when too few replicas are left to hold a write: `degrade`
+    /// goes on with those that are left, `block` waits for them. `degrade` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_replica_lost: Option<WhenReplicaLost>,
 
     /// How the primary moves.
     #[serde(default)]
@@ -163,17 +169,26 @@ pub enum SourceAfter {
     Pause,
 }
 
-/// When a write is answered. This version knows `async` only: at once, as Redis does. A planned
-/// switch loses nothing; a crash can lose what had not reached a replica.
+/// When a write is answered. A planned switch loses nothing in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// When W members hold it.
+    /// When more than half of the members hold it in memory: the crash of one loses nothing.
     Replicated,
-    /// At once.
+    /// At once, as Redis does: a crash can lose what had not reached a replica.
     Async,
     /// When W members have it on disk.
     Disk,
+}
+
+/// What a primary does that has lost too many replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenReplicaLost {
+    /// Fewer members hold what is answered, until others are back.
+    Degrade,
+    /// Nothing is answered until enough are back.
+    Block,
 }
 
 /// A volume for each pod.

@@ -11,7 +11,7 @@ use switchover::{Arbiter, Label, Notice, Observation, Reason, Seen, Settings};
 use super::cluster::Cluster;
 use super::context::Context;
 use super::validate::parse_duration;
-use crate::api::{REDIS_PORT, ROLE_LABEL, RedisHA};
+use crate::api::{Durability, REDIS_PORT, ROLE_LABEL, RedisHA, WhenReplicaLost};
 use crate::executor::{Directory, View, WorldError};
 use crate::trigger::{self, Facts};
 
@@ -94,9 +94,19 @@ fn view(
     });
     let pause = parse_duration(&redisha.spec.switchover.pause_timeout);
     let defaults = Settings::default();
+    let replicated = redisha.spec.durability == Some(Durability::Replicated);
+    let degrade = redisha.spec.when_replica_lost != Some(WhenReplicaLost::Block);
     View {
         settings: Settings {
             pause_timeout_ms: pause.map_or(defaults.pause_timeout_ms, |p| p.as_millis() as u64),
+            durability: if replicated {
+                switchover::Durability::Replicated
+            } else {
+                switchover::Durability::Async
+            },
+            degrade,
+            // A lost primary is missed by clients from the first moment on.
+            poll_ms: if replicated { 250 } else { defaults.poll_ms },
             ..defaults
         },
         members: members.collect(),

@@ -74,7 +74,12 @@ pub struct Files {
 impl Files {
     pub fn new(layout: &Layout, tell: Tell) -> Self {
         // Nobody waits for a pod here: look more often, and act sooner, than in a cluster.
-        let settings = Settings { failover_after_ms: 1_000, poll_ms: 500, ..Settings::default() };
+        let settings = Settings {
+            failover_after_ms: 1_000,
+            poll_ms: 200,
+            durability: switchover::Durability::Replicated,
+            ..Settings::default()
+        };
         Self { layout: layout.clone(), settings, tell }
     }
 }

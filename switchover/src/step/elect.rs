@@ -1,8 +1,8 @@
 //! An election: claim a term, seal, decide, promote. Any doubt leads to a new term.
 
 use crate::{
-    Command, Config, Election, Epoch, LastSwitchover, Member, Notice, Outcome, Phase, Refusal,
-    Reply, Role, Sealed, Then, Why,
+    Command, Config, Durability, Election, Epoch, LastSwitchover, Member, Notice, Outcome, Phase,
+    Refusal, Reply, Role, Sealed, Then, Why,
 };
 
 use super::turn::Turn;
@@ -106,7 +106,10 @@ impl Turn {
                 if enough { (config.members.clone(), config.w) } else { (vec![member.clone()], 1) };
             arbiter.config = Config { v: config.v + 1, term, members, w, ..config };
             arbiter.election = Some(Election { term, winner: Some(member), empty });
-            if !enough && arbiter.primary.is_some() {
+            // A first primary may have answered before anybody published it.
+            let answered =
+                arbiter.primary.is_some() || arbiter.config.durability == Durability::Replicated;
+            if !enough && answered {
                 arbiter.data_loss_possible = Some(term);
             }
         });

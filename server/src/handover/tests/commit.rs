@@ -212,3 +212,16 @@ fn a_resigned_member_is_never_sealed_and_need_not_hold_a_write() {
         Some(Reply::NotReady(_))
     ));
 }
+
+/// Whoever had followed another primary since forgot the lease that it had given before.
+#[test]
+fn a_lease_given_to_another_primary_does_not_shorten_the_first() {
+    let mut b = Node::boot("bb");
+    b.ask(follow("1.0", "a"));
+    b.member.granted(b.now_us);
+    b.ask(follow("2.0", "ccc"));
+    let Some(Reply::Sealed(status)) = b.ask(Verb::Seal { term: 3 }) else {
+        panic!("sealed");
+    };
+    assert_eq!(status.lease_left_ms, 660);
+}

@@ -1,0 +1,213 @@
+//! Clients that write and read where answers wait for members, and what they were shown.
+//!
+//! Whatever was shown to somebody, by an acknowledgement or by a read, is one history: every later
+//! answer extends it or lies within it, and no read misses what was shown before it was asked.
+
+use std::collections::VecDeque;
+
+use server::handover::{Epoch, Role};
+
+use crate::log::Rec;
+use crate::mutant::Mutant;
+use crate::node::Life;
+use crate::world::{MS, NAMES, Thing, World};
+
+/// An answer that waits for commit.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    /// A write's number; none for a read.
+    write: Option<u64>,
+    epoch: Epoch,
+    depends: u64,
+    /// What had been shown to anybody when a read was asked for.
+    asked_at: u64,
+}
+
+/// What clients were shown, record by record: the offset behind each, and the hash of all before.
+#[derive(Default)]
+pub struct Shown {
+    records: Vec<(u64, u64)>,
+    pub reads: u64,
+    pub last_us: u64,
+}
+
+impl Shown {
+    pub fn end(&self) -> u64 {
+        self.records.last().map_or(0, |record| record.0)
+    }
+
+    /// Data may have been lost, and everybody was told so.
+    pub fn forget(&mut self) {
+        self.records.clear();
+    }
+}
+
+impl World {
+    pub fn next_read(&mut self) {
+        let wait = self.rng.between(10 * MS, 60 * MS);
+        self.after(wait, Thing::NextRead);
+        // Deposed primaries are asked too: those are the ones that could be stale.
+        let node = self.rng.below(NAMES.len() as u64) as usize;
+        let asked_at = self.checks.shown.end();
+        let delay = self.delay();
+        self.after(delay, Thing::Read { node, asked_at });
+    }
+
+    pub fn read_came(&mut self, node: usize, asked_at: u64) {
+        let in_limbo = self.mutant == Some(Mutant::ReadsInLimbo);
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let serves = match life.member.role() {
+            Role::Primary { .. } => life.member.waits_for_commit(),
+            Role::Limbo(_) => in_limbo,
+            _ => false,
+        };
+        if serves {
+            let epoch = life.member.epoch().unwrap_or_default();
+            life.owed.push_back(Owed { write: None, epoch, depends: life.data_end, asked_at });
+            self.settle(node);
+        }
+    }
+
+    /// A write was appended on a primary whose answers wait.
+    pub fn owe_write(&mut self, node: usize, id: u64) {
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let epoch = life.member.epoch().unwrap_or_default();
+        let depends = life.log.offset();
+        life.owed.push_back(Owed { write: Some(id), epoch, depends, asked_at: 0 });
+        self.settle(node);
+    }
+
+    /// Releases what may be released now.
+    pub fn settle(&mut self, node: usize) {
+        let now = self.now;
+        let mutant = self.mutant;
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let Some(released) = released(life, now, mutant) else { return };
+        let owed = &mut life.owed;
+        let mut ready = VecDeque::new();
+        while owed.front().is_some_and(|one| one.depends <= released) {
+            ready.extend(owed.pop_front());
+        }
+        for answer in ready {
+            self.show(node, &answer);
+        }
+    }
+
+    /// The member has left office, or given it away with its whole log.
+    pub fn office_left(&mut self, node: usize, accepted: bool) {
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let owed = std::mem::take(&mut life.owed);
+        if accepted && life.member.pair_is_enough() {
+            for answer in owed {
+                self.show(node, &answer);
+            }
+        }
+    }
+
+    fn show(&mut self, node: usize, answer: &Owed) {
+        let name = NAMES[node];
+        let Some(life) = &self.nodes[node].life else { return };
+        let Some((end, hash)) = life.log.last_write(answer.depends) else { return };
+        if let Some(id) = answer.write {
+            self.checks.acknowledged.push((id, answer.epoch));
+        } else {
+            self.checks.shown.reads += 1;
+            let asked_at = answer.asked_at.min(self.checks.shown.end());
+            if end < asked_at {
+                let (seen, shown) = (end, asked_at);
+                return self.violated(&format!(
+                    "{name} answers a read at {seen}, after {shown} was shown"
+                ));
+            }
+        }
+        self.checks.shown.last_us = self.now;
+        let shown = self.checks.shown.end();
+        let same = if end <= shown {
+            self.checks.shown.records.binary_search(&(end, hash)).is_ok()
+        } else {
+            let old = self.checks.shown.records.last();
+            let extends = old.is_none_or(|(at, hash)| life.log.hash_at(*at) == Some(*hash));
+            if extends {
+                let more = life.log.records_between(shown, end);
+                self.checks.shown.records.extend(more);
+            }
+            extends
+        };
+        if !same {
+            let epoch = answer.epoch;
+            self.violated(&format!(
+                "{name} shows in {epoch} a history up to {end} that is not the one shown up to {shown}"
+            ));
+        }
+    }
+
+    /// What an election reads is always something that the primary obeys.
+    pub fn check_config(&mut self) {
+        let config = self.arbiter.config.clone();
+        if config.durability != switchover::Durability::Replicated {
+            return;
+        }
+        let Ok(published) = config.text().parse::<server::handover::Config>() else { return };
+        let mut gaps = Vec::new();
+        for life in self.nodes.iter().filter_map(|node| node.life.as_ref()) {
+            let Role::Primary { epoch } = life.member.role() else { continue };
+            let own = epoch.term == self.arbiter.term && published.term == epoch.term;
+            let obeys = life.member.configs().iter().any(|one| one.gives_way_to(&published));
+            if own && !obeys && !life.member.configs().is_empty() {
+                gaps.push(format!("{} obeys {:?}", life.id(), life.member.configs()));
+            }
+        }
+        for gap in gaps {
+            self.violated(&format!("{gap} while {} is published", config.text()));
+        }
+    }
+}
+
+fn released(life: &Life, now: u64, mutant: Option<Mutant>) -> Option<u64> {
+    let at = life.local(now);
+    let primary = matches!(life.member.role(), Role::Primary { .. });
+    match mutant {
+        Some(Mutant::OpenWithoutStart) if primary && life.elected => {
+            Some(life.member.committed().max(life.data_end_at_office))
+        }
+        Some(Mutant::ReadsInLimbo) if matches!(life.member.role(), Role::Limbo(_)) => {
+            Some(life.member.committed())
+        }
+        Some(Mutant::ReadsWithoutLease) if primary => Some(life.member.committed()),
+        _ => life.member.released(at),
+    }
+}
+
+/// Whether this record is one that clients asked for.
+pub fn is_data(rec: &Rec) -> bool {
+    matches!(rec, Rec::Write(_))
+}
+
+/// How the seed's cluster answers.
+pub fn rule(seed: u64) -> (switchover::Durability, bool) {
+    let durability = match seed % 3 {
+        0 => switchover::Durability::Async,
+        _ => switchover::Durability::Replicated,
+    };
+    (durability, seed.is_multiple_of(2))
+}
+
+impl World {
+    /// A decision that gives up data is right only if too few lives are left that hold it.
+    pub fn check_loss(&mut self, next: &switchover::Arbiter) {
+        let config = &self.arbiter.config;
+        let replicated = config.durability == switchover::Durability::Replicated;
+        if !replicated || next.data_loss_possible == self.arbiter.data_loss_possible {
+            return;
+        }
+        let lives = self.nodes.iter().filter_map(|node| node.life.as_ref());
+        let left = lives.filter(|life| config.members.iter().any(|one| one.member == life.id()));
+        let (left, needed) = (left.count(), config.seals_needed());
+        self.checks.data_lost = true;
+        self.checks.shown.forget();
+        self.checks.acknowledged.clear();
+        if left >= needed {
+            self.violated(&format!("data are given up though {left} of {needed} lives hold them"));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Faults beyond crashes: processes stopped and continued, ways open in one direction only, clocks
+//! of different rates, a status that is read late or lost.
+
+use switchover::Arbiter;
+
+use crate::mutant::Mutant;
+use crate::world::{BRAIN, MS, NAMES, SEC, STORE, Thing, UID, World};
+
+/// How far the rate of a member's clock may be off, in thousandths.
+const RATE_OFF: u64 = 45;
+
+impl World {
+    pub fn draw_rates(&mut self) {
+        for node in 0..NAMES.len() {
+            self.nodes[node].rate = 1_000 - RATE_OFF + self.rng.below(2 * RATE_OFF + 1);
+        }
+    }
+
+    /// SIGSTOP; everything that comes waits in its sockets until SIGCONT.
+    pub fn stop(&mut self, node: usize) {
+        if self.nodes[node].stopped.is_some() || self.nodes[node].life.is_none() {
+            return;
+        }
+        let lasts = match self.rng.below(4) {
+            0 => self.rng.between(5 * SEC, 15 * SEC),
+            _ => self.rng.between(20 * MS, 3 * SEC),
+        };
+        self.note(|| format!("{} is stopped for {} ms", NAMES[node], lasts / MS));
+        self.nodes[node].stopped = Some(self.now);
+        self.checks.faults += 1;
+        self.after(lasts, Thing::Continue { node });
+    }
+
+    pub fn go_on(&mut self, node: usize) {
+        let Some(since) = self.nodes[node].stopped.take() else { return };
+        self.note(|| format!("{} goes on", NAMES[node]));
+        self.nodes[node].woken_at = self.now;
+        if self.mutant == Some(Mutant::CachedClock)
+            && let Some(life) = &mut self.nodes[node].life
+        {
+            life.cached_clock = Some(since);
+        }
+        for thing in std::mem::take(&mut self.nodes[node].deferred) {
+            self.happen(thing);
+        }
+        if let Some(life) = &mut self.nodes[node].life {
+            life.cached_clock = None;
+        }
+    }
+
+    /// The stopped member that this is for, if it is for one.
+    pub fn addressee(&self, thing: &Thing) -> Option<usize> {
+        let node = match thing {
+            Thing::AskStatus { node, .. }
+            | Thing::TakeoverAnswer { node, .. }
+            | Thing::Connect { node, .. }
+            | Thing::Tick { node, .. }
+            | Thing::Exit { node, .. }
+            | Thing::Write { node, .. }
+            | Thing::Read { node, .. }
+            | Thing::UserUnpause { node, .. } => *node,
+            Thing::Command { to, .. } => crate::node::place_of(&to.name),
+            Thing::Takeover { to, .. } => crate::node::place_of(&to.host),
+            Thing::Wire { conn, to_follower, .. } => {
+                let ends = self.conns.get(conn)?;
+                if *to_follower { ends.follower.0 } else { ends.primary.0 }
+            }
+            _ => return None,
+        };
+        self.nodes[node].stopped.map(|_| node)
+    }
+
+    /// Nothing goes from `a` to `b` any more, while the other way stays open.
+    pub fn deafen(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
+        let lasts = self.rng.between(50 * MS, 8 * SEC);
+        self.note(|| format!("nothing goes from {a} to {b} for {} ms", lasts / MS));
+        self.checks.faults += 1;
+        self.deaf.insert((a, b), self.now + lasts);
+    }
+
+    /// Until when what is sent from `a` to `b` is not delivered.
+    pub fn deaf_until(&self, a: usize, b: usize) -> Option<u64> {
+        self.deaf.get(&(a, b)).copied().filter(|until| *until > self.now)
+    }
+
+    pub fn more_chaos(&mut self) {
+        let office = |node: &crate::node::Node| {
+            let role = node.life.as_ref().map(|life| life.member.role().name());
+            role == Some("primary")
+        };
+        // What happens to a primary matters most.
+        let node = match self.nodes.iter().position(office) {
+            Some(primary) if self.rng.chance(6_000) => primary,
+            _ => self.rng.below(3) as usize,
+        };
+        match self.rng.below(14) {
+            0..3 => self.stop(node),
+            3 | 4 => {
+                let (a, b) = (self.rng.below(5) as usize, self.rng.below(5) as usize);
+                self.deafen(a, b);
+            }
+            5 => {
+                // A whole machine is cut off, without any connection being closed.
+                for other in 0..=STORE {
+                    self.deafen(node, other);
+                    self.deafen(other, node);
+                }
+            }
+            6 => self.deafen(node, BRAIN),
+            7 if self.rng.chance(1_500) => {
+                self.note(|| "the status is lost".into());
+                self.checks.faults += 1;
+                self.arbiter = Arbiter::new(UID);
+            }
+            8 => self.late_reads += 3,
+            9 | 10 => {
+                for other in 0..=STORE {
+                    self.part(node.min(other), node.max(other));
+                }
+            }
+            11 | 12 => self.claim_at_will(),
+            _ => {}
+        }
+    }
+
+    /// An operator that is in doubt claims a term; it may always do so.
+    fn claim_at_will(&mut self) {
+        let arbiter = &mut self.arbiter;
+        if !arbiter.initialised {
+            return;
+        }
+        arbiter.version += 1;
+        arbiter.term += 1;
+        arbiter.switchover = None;
+        let term = arbiter.term;
+        arbiter.election = Some(switchover::Election { term, winner: None, empty: false });
+        self.note(|| format!("somebody claims term {term}"));
+    }
+
+    /// What a read of the status answers: now and then not the newest.
+    pub fn status_read(&mut self) -> Arbiter {
+        if self.late_reads > 0 && self.mutant != Some(Mutant::ConflictRetried) {
+            self.late_reads -= 1;
+            return self.former.clone();
+        }
+        if self.mutant == Some(Mutant::ConflictRetried) && self.rng.chance(1_000) {
+            return self.former.clone();
+        }
+        self.arbiter.clone()
+    }
+}

@@ -1,0 +1,135 @@
+//! Planted bugs of what goes between operators and members.
+
+use server::handover::{Config, Event, Request, Verb};
+use switchover::{Arbiter, Command, Member, Refusal, Reply, Role, Seen, Tag};
+
+use crate::convert::epoch_out;
+use crate::mutant::Mutant;
+use crate::node::Cause;
+use crate::world::{UID, World};
+
+impl World {
+    /// The command as it reaches the member, or none.
+    pub fn miscommanded(
+        &mut self,
+        node: usize,
+        (brain, tag): (u64, Tag),
+        to: &Member,
+        mut command: Command,
+    ) -> Option<(Member, Command)> {
+        let to = to.clone();
+        let published = self.arbiter.config.clone();
+        let life = self.nodes[node].life.as_mut()?;
+        if matches!(command, Command::Seal { .. }) {
+            life.note_promise();
+        }
+        match (self.mutant, &mut command) {
+            (Some(Mutant::NoLeaseWait), Command::Promote { wait_ms, .. }) => *wait_ms = 0,
+            (Some(Mutant::KeepsUnequal), Command::Promote { config, .. }) => *config = published,
+            (Some(Mutant::PrepareSkipped), Command::Prepare { .. }) => {
+                let name = to.name.clone();
+                let event = switchover::Event::Replied { tag, name, result: Ok(Reply::Prepared) };
+                self.after(1, crate::world::Thing::Told { brain, event });
+                return None;
+            }
+            _ => {}
+        }
+        Some((to, command))
+    }
+
+    /// The answer as it leaves the member.
+    pub fn misreported(
+        &mut self,
+        node: usize,
+        result: Result<Reply, Refusal>,
+    ) -> Result<Reply, Refusal> {
+        if result == Ok(Reply::Prepared) && self.chaos && self.rng.chance(1_500) {
+            // A change of members is a narrow place too.
+            let wait = self.rng.between(0, 5_000);
+            self.after(wait, crate::world::Thing::Crash { node });
+        }
+        let Some(life) = &self.nodes[node].life else { return result };
+        match (self.mutant, result) {
+            (
+                Some(Mutant::WinnerByPromise),
+                Ok(Reply::Sealed { member, offset, empty, lease_left_ms, .. }),
+            ) => {
+                let data_epoch = epoch_out(life.promise_before());
+                Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms })
+            }
+            (Some(Mutant::PreparedWithoutData), Err(Refusal::NotReady(text)))
+                if text.starts_with("too few members of the config") =>
+            {
+                Ok(Reply::Prepared)
+            }
+            (Some(Mutant::AbortWithoutCas), Ok(Reply::Prepared)) => {
+                if let [old, next] = life.member.configs() {
+                    let config = Config { v: next.v, ..old.clone() };
+                    let request = Request {
+                        uid: UID.into(),
+                        member: life.id(),
+                        verb: Verb::Commit { config },
+                    };
+                    self.event(node, Event::Request { token: 0, request }, &Cause::Other);
+                }
+                Ok(Reply::Prepared)
+            }
+            (_, result) => result,
+        }
+    }
+
+    /// What an operator believes to have seen. True: it counts one seal less.
+    pub fn misseen(&mut self, arbiter: &mut Arbiter, members: &mut Vec<Seen>) -> bool {
+        let role = |seen: &Seen| seen.status.as_ref().map(|status| status.role);
+        let led = members.iter().any(|seen| role(seen) == Some(Role::Primary));
+        match self.mutant {
+            Some(Mutant::FewerSeals)
+                if !led
+                    && arbiter.initialised
+                    && arbiter.config.w < arbiter.config.members.len() =>
+            {
+                arbiter.config.w += 1;
+                return true;
+            }
+            Some(Mutant::ColdStartSilent) if !led && arbiter.initialised => {
+                members.retain(|seen| seen.status.is_some());
+            }
+            Some(Mutant::StatusResetBootstraps) if !arbiter.initialised => {
+                let empty = |seen: &Seen| {
+                    let status = seen.status.as_ref();
+                    status.is_some_and(|status| status.empty && status.role == Role::Fenced)
+                };
+                if members.iter().any(empty) {
+                    members.retain(empty);
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// What an operator writes.
+    pub fn miswritten(&mut self, arbiter: &mut Arbiter, fewer: bool) {
+        if fewer {
+            arbiter.config.w = (arbiter.config.w - 1).max(1);
+        }
+        let decided = arbiter.election.as_ref().filter(|election| election.winner.is_some());
+        if self.mutant == Some(Mutant::KeepsUnequal)
+            && let Some(election) = decided
+            && self.arbiter.election.as_ref().is_none_or(|old| old.winner.is_none())
+        {
+            let term = election.term;
+            let sealed = |one: &Member| {
+                let node = &self.nodes[crate::node::place_of(&one.name)];
+                node.life.as_ref().is_some_and(|life| {
+                    life.id() == one.member && life.member.promised().term == term
+                })
+            };
+            if !arbiter.config.members.iter().any(sealed) {
+                return;
+            }
+            arbiter.config.members.retain(sealed);
+            arbiter.config.w = arbiter.config.members.len() / 2 + 1;
+        }
+    }
+}
