@@ -155,7 +155,9 @@ impl World {
                 self.after(delay, Thing::AskStatus { brain: number, tag, node });
             }
         }
-        self.after(500 * MS, Thing::GatherEnds { brain: number, tag });
+        // A silent member holds nobody up for longer than its operator's patience.
+        let wait = if self.patience_ms < 3_000 { self.rng.between(10, 200) } else { 500 };
+        self.after(wait * MS, Thing::GatherEnds { brain: number, tag });
     }
 
     pub fn ask_status(&mut self, brain: u64, tag: Tag, node: usize) {

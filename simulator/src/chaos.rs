@@ -12,7 +12,13 @@ use crate::world::{MS, NAMES, SEC, Thing, World};
 impl World {
     /// Writes come to where the address leads, and now and then to any member.
     pub fn next_write(&mut self) {
-        let wait = self.rng.between(4 * MS, 40 * MS);
+        // Now and then nobody writes: only then can a read be stale rather than wait for a commit.
+        let waits = self.rule.0 == switchover::Durability::Replicated;
+        let wait = if waits && self.rng.chance(200) {
+            self.rng.between(100 * MS, 2 * SEC)
+        } else {
+            self.rng.between(4 * MS, 40 * MS)
+        };
         self.after(wait, Thing::NextWrite);
         let labelled = self.labels.iter().position(|label| *label == Label::Primary);
         let anywhere = self.rng.below(NAMES.len() as u64) as usize;

@@ -12,6 +12,9 @@
 //! | `link` | replication between two members |
 //! | `brain` | operators' processes, the arbiter's store, labels |
 //! | `check` | the promises, watched from outside |
+//! | `answer` | clients where answers wait for members, and the one history they see |
+//! | `fault` | processes stopped, ways open in one direction, clocks, the status |
+//! | `misdeed` | planted bugs on the way between operators and members |
 //! | [`mutant`] | planted bugs, which the checkers must catch |
 
 mod answer;
@@ -22,12 +25,12 @@ mod convert;
 mod fault;
 mod link;
 mod log;
-pub mod misdeed;
-mod mutant;
+mod misdeed;
+pub mod mutant;
 mod node;
 mod rng;
 pub mod run;
 pub mod world;
 
 pub use mutant::Mutant;
-pub use run::{Report, Run, Victim, run, strike};
+pub use run::{Report, Run, SECONDS, Victim, run, strike};

@@ -24,7 +24,6 @@ impl World {
             life.note_promise();
         }
         match (self.mutant, &mut command) {
-            (Some(Mutant::NoLeaseWait), Command::Promote { wait_ms, .. }) => *wait_ms = 0,
             (Some(Mutant::KeepsUnequal), Command::Promote { config, .. }) => *config = published,
             (Some(Mutant::PrepareSkipped), Command::Prepare { .. }) => {
                 let name = to.name.clone();
@@ -56,11 +55,6 @@ impl World {
             ) => {
                 let data_epoch = epoch_out(life.promise_before());
                 Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms })
-            }
-            (Some(Mutant::PreparedWithoutData), Err(Refusal::NotReady(text)))
-                if text.starts_with("too few members of the config") =>
-            {
-                Ok(Reply::Prepared)
             }
             (Some(Mutant::AbortWithoutCas), Ok(Reply::Prepared)) => {
                 if let [old, next] = life.member.configs() {

@@ -1,5 +1,9 @@
 //! Planted bugs: what an implementation could get wrong, switched on for a whole run.
 //!
+//! Not here, since chance does not meet them often enough: an elected primary that waits for no
+//! lease, PREPARED without data, a lease forgotten at the next primary, commit not at T at a
+//! handover, a command to a reused address. `server::handover`'s own tests tell those stories.
+//!
 //! Each is planted where the world joins the two machines to their surroundings, so that neither
 //! machine carries a wrong branch for the sake of a test.
 
@@ -33,14 +37,10 @@ pub enum Mutant {
     OpenWithoutStart,
     /// A config is published without the primary's obeying it first.
     PrepareSkipped,
-    /// The primary says PREPARED though too few members of the config hold what is committed.
-    PreparedWithoutData,
     /// The primary forgets a prepared config by itself.
     AbortWithoutCas,
     /// An election keeps only who was sealed, whatever they hold.
     KeepsUnequal,
-    /// An elected primary does not wait for the old one's leases.
-    NoLeaseWait,
     /// Reads are answered while the epoch is being given away.
     ReadsInLimbo,
     /// Reads are answered whether or not anybody has been heard.
@@ -60,7 +60,19 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 25] = [
+    /// Those that need a rare course of events: some hundred worlds, so `cargo xtask simulate` only.
+    pub const RARE: [Self; 8] = [
+        Self::WinnerByPromise,
+        Self::OpenWithoutStart,
+        Self::KeepsUnequal,
+        Self::ReadsInLimbo,
+        Self::ReadsWithoutLease,
+        Self::CachedClock,
+        Self::ConflictRetried,
+        Self::StatusResetBootstraps,
+    ];
+
+    pub const ALL: [Self; 23] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -74,10 +86,8 @@ impl Mutant {
         Self::RestartedIdCounted,
         Self::OpenWithoutStart,
         Self::PrepareSkipped,
-        Self::PreparedWithoutData,
         Self::AbortWithoutCas,
         Self::KeepsUnequal,
-        Self::NoLeaseWait,
         Self::ReadsInLimbo,
         Self::ReadsWithoutLease,
         Self::CachedClock,

@@ -25,12 +25,18 @@ pub struct Report {
     pub elections: u64,
     pub crashes: u64,
     pub acknowledged: u64,
+    pub reads: u64,
+    /// Faults beside crashes.
+    pub faults: u64,
     /// The id of the last finished attempt in the arbiter.
     pub last: Option<String>,
     /// Of the whole course: equal for equal seeds.
     pub hash: u64,
     pub trace: Vec<String>,
 }
+
+/// How long a world lasts, in seconds of its own.
+pub const SECONDS: f64 = 60.0;
 
 /// Half a minute of harm, then calm until everything must be at rest.
 pub fn run(run: &Run) -> Report {
@@ -60,6 +66,8 @@ fn report(seed: u64, world: World) -> Report {
         elections: checks.elections,
         crashes: checks.crashes,
         acknowledged: checks.acknowledged.len() as u64,
+        reads: checks.shown.reads,
+        faults: checks.faults,
         last: world.arbiter.last_switchover.as_ref().map(|last| last.id.clone()),
         hash: world.hash,
         trace: world.trace,

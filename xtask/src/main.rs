@@ -20,6 +20,7 @@ mod paths;
 mod peers;
 mod report;
 mod run;
+mod simulate;
 mod soak;
 mod test;
 
@@ -50,6 +51,8 @@ enum Command {
     Check,
     /// Everything, with real processes, libraries and a real Kubernetes; what CI runs.
     Test(test::Args),
+    /// Seeded worlds with faults, and planted bugs that they must catch.
+    Simulate(simulate::Args),
     /// The long forms of tests.
     Soak(soak::Args),
     /// Faults in a real Kubernetes, while clients count together.
@@ -75,6 +78,7 @@ impl Command {
             Self::Drill(_) => "drill",
             Self::Check => "check",
             Self::Test(_) => "test",
+            Self::Simulate(_) => "simulate",
             Self::Soak(_) => "soak",
             Self::Nemesis(_) => "nemesis",
             Self::Conformance(_) => "conformance",
@@ -92,6 +96,7 @@ impl Command {
             Self::Drill(args) => drill::run(args),
             Self::Check => check::run(),
             Self::Test(args) => Ok(test::run(args)),
+            Self::Simulate(args) => simulate::run(args),
             Self::Soak(args) => soak::run(args),
             Self::Nemesis(args) => nemesis::run(args),
             Self::Conformance(args) => conformance::run(args),
