@@ -11,7 +11,7 @@ pub mod mutate;
 pub mod node;
 pub mod targets;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ use corpus::Corpus;
 use targets::Target;
 
 thread_local! {
+    /// Panics of this thread are findings; those of others are told as usual.
+    static FUZZING: Cell<bool> = const { Cell::new(false) };
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -54,9 +56,14 @@ const PANICS_MAX: usize = 10;
 pub fn run(data: &Path, plan: &Plan) -> Result<Vec<Found>> {
     let corpus = Corpus::read(data)?;
     let default = panic::take_hook();
-    panic::set_hook(Box::new(|info| {
-        LAST_PANIC.with(|last| *last.borrow_mut() = info.to_string());
+    panic::set_hook(Box::new(move |info| {
+        if FUZZING.get() {
+            LAST_PANIC.with(|last| *last.borrow_mut() = info.to_string());
+        } else {
+            default(info);
+        }
     }));
+    FUZZING.set(true);
     let wanted = |name: &str| plan.target.as_deref().is_none_or(|target| target == name);
     let mut found = Vec::new();
     for (name, make) in targets::ALL {
@@ -64,7 +71,8 @@ pub fn run(data: &Path, plan: &Plan) -> Result<Vec<Found>> {
             found.push(run_target(name, *make, &corpus, plan));
         }
     }
-    panic::set_hook(default);
+    FUZZING.set(false);
+    drop(panic::take_hook());
     Ok(found)
 }
 

@@ -71,7 +71,7 @@ const SUBCOMMANDS: &[Command] = &[
     },
     Command {
         handler: tracking::caching,
-        ..row("caching", "6.0.0", 3, OPEN, "Caching of what is read.")
+        ..row("caching", "6.0.0", 3, BUSY, "Caching of what is read.")
     },
     redirect::FORCE,
     redirect::MAINT_NOTIFICATIONS,

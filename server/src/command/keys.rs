@@ -229,6 +229,7 @@ pub const COMMANDS: &[Command] = &[
         ..ROW
     },
     Command {
+        group: Group::Server,
         name: "restore-asking",
         arity: -4,
         flags: Flags::WRITE.with(Flags::DENYOOM),

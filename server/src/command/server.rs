@@ -102,7 +102,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "shutdown",
         arity: -1,
-        flags: ADMIN.with(Flags::NO_MULTI),
+        flags: ADMIN.with(Flags::NO_MULTI).with(Flags::ALLOW_BUSY),
         summary: "Saves, as configured, and ends the server.",
         handler: shutdown,
         ..ROW

@@ -17,6 +17,10 @@ use crate::paths;
 const TICKS_PER_SECOND: f64 = 100.0;
 /// From how many keys the generator picks.
 const KEYS: u32 = 100_000;
+/// How many keys the measure of memory makes.
+pub const MEMORY_KEYS: u32 = 1_000_000;
+/// A script that does one small thing.
+const SCRIPT: &str = "return redis.call('SET', KEYS[1], ARGV[1])";
 /// How long a server may take to answer at first.
 const START: Duration = Duration::from_secs(10);
 
@@ -72,7 +76,7 @@ impl Server {
     fn load(&self, command: &str, depth: u32, requests: u32) -> Result<()> {
         let mut load = Command::new("taskset");
         load.args(["--cpu-list", "1"]).arg(&self.benchmark).arg("-q");
-        load.args(["-h", "127.0.0.1", "-t", &command.to_lowercase()]);
+        load.args(["-h", "127.0.0.1"]);
         let options = [
             ("-p", u32::from(self.port)),
             ("-c", CONNECTIONS),
@@ -84,6 +88,40 @@ impl Server {
         for (option, value) in options {
             load.args([option, &value.to_string()]);
         }
+        // The generator has words of its own for most commands, and takes any others as they are.
+        let value = "x".repeat(VALUE_BYTES as usize);
+        match command {
+            "XADD" => load.args(["XADD", "stream", "*", "field", &value]),
+            "EVAL" => load.args(["EVAL", SCRIPT, "1", "key:__rand_int__", &value]),
+            _ => load.args(["-t", &command.to_lowercase()]),
+        };
+        self.run_load(&mut load, command)
+    }
+
+    /// What a key of 13 bytes with a small value takes of the process's memory. For a server that
+    /// has held nothing yet.
+    pub fn bytes_per_key(&self) -> Result<f64> {
+        let before = self.resident_bytes()?;
+        let mut load = Command::new(&self.benchmark);
+        load.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string(), "--sequential"]);
+        let keys = MEMORY_KEYS.to_string();
+        load.args(["-P", "16", "-r", &keys, "-n", &keys]);
+        load.args(["SET", "k__rand_int__", &"x".repeat(VALUE_BYTES as usize)]);
+        self.run_load(&mut load, "SET")?;
+        let after = self.resident_bytes()?;
+        self.ask("FLUSHALL")?;
+        Ok((after as f64 - before as f64) / f64::from(MEMORY_KEYS))
+    }
+
+    fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kb = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+        Ok(kb.parse::<u64>()? * 1024)
+    }
+
+    fn run_load(&self, load: &mut Command, command: &str) -> Result<()> {
         let output = load.stdin(Stdio::null()).output().context("start the load generator")?;
         let said = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);

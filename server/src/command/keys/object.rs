@@ -43,6 +43,7 @@ pub const SUBCOMMANDS: &[Command] = &[
         name: "help",
         arity: 2,
         flags: Flags::LOADING.with(Flags::STALE).with(Flags::LOCAL),
+        since: "6.2.0",
         keys: Keys::None,
         summary: "Lists the subcommands.",
         handler: help,

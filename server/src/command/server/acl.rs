@@ -37,7 +37,7 @@ pub const SUBCOMMANDS: &[Command] = &[
     Command { handler: setuser, ..row("setuser", -3, CHANGES, "Makes or changes a user.") },
     Command { handler: users, ..row("users", 2, ADMIN, "The names of all users.") },
     Command { handler: whoami, ..row("whoami", 2, OPEN, "The connection's user.") },
-    Command { handler: |cx| super::help(cx, "ACL", SUBCOMMANDS), ..HELP },
+    Command { handler: |cx| super::help(cx, "ACL", SUBCOMMANDS), since: "6.0.0", ..HELP },
 ];
 
 fn whoami(cx: &mut Context<'_>) -> Handled {

@@ -34,7 +34,7 @@ pub const SUBCOMMANDS: &[Command] = &[
         handler: usage,
         ..ROW
     },
-    Command { handler: |cx| super::help(cx, "MEMORY", SUBCOMMANDS), ..HELP },
+    Command { handler: |cx| super::help(cx, "MEMORY", SUBCOMMANDS), since: "4.0.0", ..HELP },
 ];
 
 /// What a slot of the table takes for each key, with its share of free ones.
