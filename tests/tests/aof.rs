@@ -216,6 +216,31 @@ fn the_files_can_be_turned_off_and_on() -> Result<()> {
     Ok(())
 }
 
+/// Files of other servers may be a base alone, or commands without a base; they are gone on with.
+#[test]
+fn a_base_alone_or_no_base_is_gone_on_with() -> Result<()> {
+    let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n";
+    for (kind, lines) in [("b", 2), ("i", 1)] {
+        let place = format!("redisha-only-{kind}-{}", std::process::id());
+        let directory = std::env::temp_dir().join(place);
+        let folder = directory.join("appendonlydir");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("one.aof"), set)?;
+        let manifest = folder.join("appendonly.aof.manifest");
+        fs::write(&manifest, format!("file one.aof seq 1 type {kind}\n"))?;
+        let dir = directory.to_string_lossy().into_owned();
+        let on = [&ALWAYS[..], &["--dir", &dir]].concat();
+        let server = Server::start("only", &on)?;
+        ok(&mut server.client()?, "INCR k")?;
+        drop(server);
+        let server = Server::start("only-again", &on)?;
+        ensure!(text(&server, "GET k")? == "2", "{kind}");
+        ensure!(fs::read_to_string(&manifest)?.lines().count() == lines, "{kind}");
+        fs::remove_dir_all(&directory)?;
+    }
+    Ok(())
+}
+
 /// Runs a server that must not start; answers what it said.
 fn refused(directory: &Path, directives: &[&str]) -> Result<String> {
     let port = free_port()?.to_string();

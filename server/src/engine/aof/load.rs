@@ -369,25 +369,29 @@ impl Engine {
         }
         let loaded = self.rooms.aof.loaded.take();
         self.aof_attach()?;
-        let last = loaded.as_ref().and_then(|(manifest, _)| manifest.incr.last().cloned());
-        match (loaded, last) {
-            (Some((mut manifest, keep)), Some(last)) if manifest.base.is_some() => {
-                let remove: Vec<_> = manifest.history.drain(..).map(|entry| entry.name).collect();
-                let text = manifest.print();
-                let aof = &mut self.rooms.aof;
-                aof.manifest = manifest;
-                aof.state = super::State::On;
-                if !remove.is_empty() {
-                    aof.disk.as_mut().expect("it was just opened").commit(text, remove);
-                }
-                self.aof_begin_file(&last, keep, false);
-                self.aof_note_sizes();
-            }
-            _ => {
-                self.rooms.aof.state = super::State::Waiting;
-                self.rewrite_to_end()?;
+        let Some((mut manifest, keep)) = loaded else {
+            self.rooms.aof.state = super::State::Waiting;
+            return self.rewrite_to_end();
+        };
+        let remove: Vec<_> = manifest.history.drain(..).map(|entry| entry.name).collect();
+        let aof = &mut self.rooms.aof;
+        aof.state = super::State::On;
+        if !remove.is_empty() {
+            let disk = aof.disk.as_mut().expect("it was just opened");
+            disk.commit(manifest.print(), remove);
+        }
+        // Either kind of file may be all there is: there is no base yet, or nothing since it.
+        let last = manifest.incr.last().cloned();
+        let first = manifest.next_incr(&self.config.appendfilename);
+        aof.manifest = manifest;
+        match last {
+            Some(last) => self.aof_begin_file(&last, keep, false),
+            None => {
+                aof.manifest.incr.push(first.clone());
+                self.aof_begin_file(&first, 0, true);
             }
         }
+        self.aof_note_sizes();
         Ok(())
     }
 

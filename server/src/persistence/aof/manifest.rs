@@ -164,5 +164,17 @@ fn quoted(name: &str) -> String {
     if name.bytes().all(plain) {
         return name.to_owned();
     }
-    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    let mut text = String::from("\"");
+    for byte in name.bytes() {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            b' '..=b'~' => text.push(char::from(byte)),
+            other => write!(text, "\\x{other:02x}").expect("a string takes everything"),
+        }
+    }
+    text.push('"');
+    text
 }

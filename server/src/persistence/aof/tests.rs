@@ -31,6 +31,10 @@ fn manifests_are_read_as_stock_servers_write_them() {
     assert_eq!(manifest.history, [entry("appendonly.aof.1.incr.aof", 1)]);
     assert_eq!(manifest.incr, [entry("with space.aof", 3)]);
     assert_eq!(Manifest::parse(manifest.print().as_bytes()), Ok(manifest.clone()));
+    // A name with line ends and quotes must not break the lines of the manifest.
+    let odd = Manifest { base: Some(entry(" a\n\"b\\\u{e9}\r\t", 1)), ..Manifest::default() };
+    assert_eq!(odd.print().lines().count(), 1);
+    assert_eq!(Manifest::parse(odd.print().as_bytes()), Ok(odd));
     let base = manifest.next_base("a", true);
     let first = manifest.next_incr("a");
     assert_eq!((base.name.as_str(), first.name.as_str()), ("a.3.base.rdb", "a.4.incr.aof"));
