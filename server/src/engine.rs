@@ -26,6 +26,7 @@ pub mod events;
 pub mod evict;
 pub mod gates;
 pub mod hooks;
+pub mod measure;
 pub mod member;
 pub mod migrate;
 pub mod observe;
@@ -89,9 +90,11 @@ pub struct Stats {
     pub expired_keys: u64,
     pub expired_fields: u64,
     pub evicted_keys: u64,
-    pub keyspace_hits: u64,
-    pub keyspace_misses: u64,
     pub errors: u64,
+    pub reads: u64,
+    pub writes: u64,
+    pub clients_over_query_limit: u64,
+    pub evicted_clients: u64,
     pub clients_over_output_limit: u64,
     pub evicted_clients: u64,
 }
@@ -117,6 +120,7 @@ pub struct Engine {
     pub events: events::Events,
     pub watched: run::Watched,
     pub stats: Stats,
+    pub measures: measure::Measures,
     /// Clients whose next command a gate holds, in order of arrival.
     pub held: VecDeque<ClientId>,
     /// Clients that may go on after this command.
@@ -165,6 +169,7 @@ impl Engine {
             events: events::Events::default(),
             watched: run::Watched::default(),
             stats: Stats::default(),
+            measures: measure::Measures::default(),
             held: VecDeque::new(),
             runnable: VecDeque::new(),
             wake: None,

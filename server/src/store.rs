@@ -160,6 +160,15 @@ impl Keyspace {
         self.dbs.iter_mut().for_each(|db| db.lazy = lazy);
     }
 
+    /// Lookups that found a key, and that did not, since the start or the last reset.
+    pub fn hits(&self) -> (u64, u64) {
+        self.dbs.iter().fold((0, 0), |sum, db| (sum.0 + db.hits, sum.1 + db.misses))
+    }
+
+    pub fn reset_hits(&mut self) {
+        self.dbs.iter_mut().for_each(|db| (db.hits, db.misses) = (0, 0));
+    }
+
     /// While true no key's time comes. Commands of a primary's stream run so: the primary decided at
     /// its own time what they found, and says itself when a key expires.
     pub fn ignore_expiry(&mut self, ignore: bool) {

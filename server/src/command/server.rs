@@ -5,6 +5,7 @@ mod config;
 mod databases;
 mod info;
 mod introspect;
+mod latency;
 mod lolwut;
 mod memory;
 
@@ -114,6 +115,15 @@ pub const COMMANDS: &[Command] = &[
         since: "4.0.0",
         summary: "Tells how memory is used.",
         subcommands: memory::SUBCOMMANDS,
+        ..ROW
+    },
+    Command {
+        name: "latency",
+        arity: -2,
+        flags: Flags::NONE,
+        since: "2.8.13",
+        summary: "Tells of what was slow.",
+        subcommands: latency::SUBCOMMANDS,
         ..ROW
     },
     Command {

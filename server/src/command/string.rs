@@ -222,18 +222,9 @@ fn get(cx: &mut Context<'_>) -> Handled {
     let found = string_at(cx.engine.keyspace.db_mut(cx.client.db), cx.args.at(1))?;
     let mut reply = cx.client.reply();
     match found {
-        Some(StrRef::Bytes(bytes)) => {
-            reply.bulk(bytes);
-            cx.engine.stats.keyspace_hits += 1;
-        }
-        Some(StrRef::Int(number)) => {
-            reply.bulk_int(number);
-            cx.engine.stats.keyspace_hits += 1;
-        }
-        None => {
-            reply.null();
-            cx.engine.stats.keyspace_misses += 1;
-        }
+        Some(StrRef::Bytes(bytes)) => reply.bulk(bytes),
+        Some(StrRef::Int(number)) => reply.bulk_int(number),
+        None => reply.null(),
     }
     Ok(())
 }

@@ -64,6 +64,11 @@ impl Blocking {
         }
     }
 
+    /// Keys that somebody waits for.
+    pub fn keys(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }

@@ -68,13 +68,16 @@ impl Engine {
         };
         match redirected {
             Redirected::No => {}
-            Redirected::Refused(error) => return self.refuse(client, &error),
+            Redirected::Refused(error) => return self.refuse(client, &error, found.ok()),
             Redirected::Relayed => return Flow::Done,
             Redirected::Held => return Flow::Held,
         }
         let row = match found {
             Ok(row) => row,
-            Err(error) => return self.refuse(client, &error),
+            Err(error) => {
+                let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
+                return self.refuse(client, &error, row);
+            }
         };
         if client.duty == Duty::Replica && !row.is(Flags::LOCAL) {
             // It receives the stream; a command of its own would pass the pause and every gate of
@@ -87,7 +90,7 @@ impl Engine {
             self.tell_evicted(client);
         }
         if let Err(error) = self.admit(client, row) {
-            return self.refuse(client, &error);
+            return self.refuse(client, &error, Some(row));
         }
         if self.rooms.scripts.running.is_some()
             && let Some(error) = crate::script::run::busy_refusal(self, row)
@@ -181,8 +184,13 @@ impl Engine {
         }
     }
 
-    fn refuse(&mut self, client: &mut Client, error: &CommandError) -> Flow {
-        self.stats.errors += 1;
+    fn refuse(
+        &mut self,
+        client: &mut Client,
+        error: &CommandError,
+        row: Option<&Command>,
+    ) -> Flow {
+        self.note_error(&error.0, row);
         if let Some(multi) = &mut client.multi {
             multi.broken = true;
         }
@@ -199,7 +207,7 @@ impl Engine {
         if row.is(Flags::NO_MULTI) {
             let name = full_name(args, row);
             let error = format!("ERR Command '{name}' not allowed inside a transaction");
-            return self.refuse(client, &error.into());
+            return self.refuse(client, &error.into(), Some(row));
         }
         let multi = client.multi.as_mut().expect("the caller saw it");
         multi.needs_memory |= row.is(Flags::DENYOOM);

@@ -8,6 +8,7 @@ use crate::config::EventClasses;
 use crate::resp::{Args, CommandError, OwnedArgs};
 
 use super::access::log::Where;
+use super::measure;
 use super::propagate::Verbatim;
 use super::{Context, Engine, hooks, observe};
 
@@ -27,11 +28,11 @@ pub fn run_row(cx: &mut Context<'_>) {
     if cx.engine.events.wants(EventClasses::KEY_MISS) {
         note_missing(cx);
     }
-    let begun_us = cx.engine.read_clock_us();
+    let begun_us = cx.engine.lap();
     let outcome = (cx.row.handler)(cx);
-    let us = cx.engine.read_clock_us().saturating_sub(begun_us);
+    let us = measure::note_command(cx, begun_us, outcome.is_err());
     if let Err(error) = outcome {
-        cx.engine.stats.errors += 1;
+        cx.engine.note_error(&error.0, None);
         cx.client.out.truncate(before);
         cx.client.reply().error(&error);
     }

@@ -41,6 +41,8 @@ impl Engine {
     /// Bytes arrived on a connection.
     pub fn receive(&mut self, id: ClientId, bytes: &[u8]) {
         let Some(mut client) = self.clients.take(id) else { return };
+        self.forget_lap();
+        self.stats.reads += 1;
         client.quiet_ms = self.now.mono_ms() - client.active_ms;
         client.active_ms = self.now.mono_ms();
         client.bytes_in += bytes.len() as u64;

@@ -40,6 +40,9 @@ pub struct Db {
     /// What was removed and takes long to free.
     pub(super) garbage: Vec<Garbage>,
     pub(super) lazy: Lazy,
+    /// Lookups that found a key, and that did not.
+    pub(super) hits: u64,
+    pub(super) misses: u64,
     pub(super) access: Access,
     shared: Arc<Shared>,
     pub(super) walk: Option<Walk>,
@@ -62,6 +65,8 @@ impl Db {
             note_new: false,
             garbage: Vec::new(),
             lazy: Lazy::default(),
+            hits: 0,
+            misses: 0,
             access: Access::default(),
             shared,
             walk: None,
@@ -171,7 +176,11 @@ impl Db {
     /// The value of a key, which counts as a use of it; removes it if its time has come.
     #[inline]
     pub fn lookup(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
-        let place = self.live(key)?;
+        let Some(place) = self.live(key) else {
+            self.misses += 1;
+            return None;
+        };
+        self.hits += 1;
         self.used(place);
         Some(self.table.at(place).entry.view())
     }

@@ -120,6 +120,8 @@ fn set(cx: &mut Context<'_>) -> Handled {
 
 fn resetstat(cx: &mut Context<'_>) -> Handled {
     cx.engine.stats = Stats::default();
+    cx.engine.measures.reset();
+    cx.engine.keyspace.reset_hits();
     cx.engine.memory.peak = cx.engine.used_memory();
     cx.engine.lazyfree.reset();
     cx.client.reply().ok();

@@ -1,0 +1,327 @@
+//! What commands cost and how they fail: the counts behind INFO commandstats, latencystats and
+//! errorstats, and LATENCY.
+//!
+//! The clock is read once for each command: where one ends the next of the same input begins.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::command::{Command, Flags, all, lookup};
+
+use super::{Context, Engine};
+
+/// Kinds of errors that are told apart; beyond it no new ones are counted.
+const ERRORS_MAX: usize = 128;
+/// Samples kept of one kind of latency.
+const SAMPLES_MAX: usize = 160;
+
+/// Counts of one command.
+#[derive(Debug)]
+pub struct RowStats {
+    /// `config|get` for a subcommand.
+    pub name: String,
+    pub calls: u64,
+    pub us: u64,
+    /// Refused before it ran.
+    pub rejected: u64,
+    /// Ran and answered with an error.
+    pub failed: u64,
+    pub histogram: Option<Box<Histogram>>,
+}
+
+/// A count for each span of durations: two significant digits, as the usual histograms of high
+/// dynamic range have them, up to about 17 minutes.
+#[derive(Debug)]
+pub struct Histogram {
+    counts: Vec<u64>,
+    total: u64,
+}
+
+/// Up to this many nanoseconds each has a count of its own.
+const EXACT: u64 = 256;
+const HALF: usize = 128;
+const MOST_NS: u64 = 1 << 40;
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: vec![0; Self::index(MOST_NS) + 1], total: 0 }
+    }
+}
+
+impl Histogram {
+    fn index(ns: u64) -> usize {
+        if ns < EXACT {
+            return ns as usize;
+        }
+        let shift = ns.ilog2() as usize - 7;
+        EXACT as usize + (shift - 1) * HALF + ((ns >> shift) as usize - HALF)
+    }
+
+    /// The greatest duration that counts as the same as this one.
+    fn highest(ns: u64) -> u64 {
+        if ns < EXACT {
+            return ns;
+        }
+        let shift = ns.ilog2() - 7;
+        ((ns >> shift) + 1 << shift) - 1
+    }
+
+    /// The greatest duration of a count.
+    fn highest_of(index: usize) -> u64 {
+        let Some(above) = index.checked_sub(EXACT as usize) else { return index as u64 };
+        let shift = above / HALF + 1;
+        ((above % HALF + HALF + 1) as u64) << shift
+    }
+
+    pub fn note(&mut self, ns: u64) {
+        self.counts[Self::index(ns.min(MOST_NS))] += 1;
+        self.total += 1;
+    }
+
+    /// The duration, in nanoseconds, that this part of all stays under.
+    pub fn percentile(&self, percent: f64) -> u64 {
+        let wanted = ((percent / 100.0 * self.total as f64 + 0.5) as u64).max(1);
+        let mut seen = 0;
+        for (index, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= wanted {
+                let highest = Self::highest_of(index);
+                return if index < EXACT as usize { highest } else { highest - 1 };
+            }
+        }
+        0
+    }
+
+    /// Bounds in microseconds, each twice the last, with the count of what is at most that; only
+    /// those that add to the count.
+    pub fn doubling(&self) -> Vec<(u64, u64)> {
+        let mut found = Vec::new();
+        let (mut bound_ns, mut seen, mut index) = (1024, 0, 0);
+        while seen < self.total && bound_ns <= MOST_NS {
+            let highest = Self::highest(bound_ns);
+            let before = seen;
+            while index <= Self::index(highest) {
+                seen += self.counts[index];
+                index += 1;
+            }
+            if seen > before {
+                found.push((highest / 1000, seen));
+            }
+            bound_ns *= 2;
+        }
+        found
+    }
+}
+
+/// Latencies of one kind over the threshold.
+#[derive(Debug, Default)]
+pub struct Event {
+    /// Unix seconds and the longest milliseconds within each.
+    pub samples: VecDeque<(i64, u64)>,
+    pub max_ms: u64,
+    pub sum_ms: u64,
+    pub count: u64,
+}
+
+pub struct Measures {
+    pub rows: Vec<RowStats>,
+    /// Rows by address: there is one of each for as long as the process lives.
+    index: HashMap<usize, usize, Spread>,
+    pub errors: BTreeMap<String, u64>,
+    pub events: BTreeMap<&'static str, Event>,
+    /// When the last command ended, while the next one may begin there; else 0.
+    lap_us: u64,
+}
+
+/// Addresses are spread by a multiplication.
+#[derive(Clone, Copy, Default)]
+pub struct Spread(u64);
+
+impl std::hash::BuildHasher for Spread {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl std::hash::Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize((*byte).into()));
+    }
+
+    #[inline]
+    fn write_usize(&mut self, number: usize) {
+        let mixed = (self.0 ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+fn address(row: &Command) -> usize {
+    std::ptr::from_ref(row).addr()
+}
+
+impl Default for Measures {
+    fn default() -> Self {
+        let mut found = Self {
+            rows: Vec::new(),
+            index: HashMap::default(),
+            errors: BTreeMap::new(),
+            events: BTreeMap::new(),
+            lap_us: 0,
+        };
+        for name in all().map(|row| row.name) {
+            let row = lookup(name.as_bytes()).expect("every row is in the table");
+            found.add(row, row.name.to_owned());
+            for sub in row.subcommands {
+                found.add(sub, format!("{}|{}", row.name, sub.name));
+            }
+        }
+        found
+    }
+}
+
+impl Measures {
+    fn add(&mut self, row: &Command, name: String) {
+        self.index.insert(address(row), self.rows.len());
+        let (calls, us, rejected, failed, histogram) = (0, 0, 0, 0, None);
+        self.rows.push(RowStats { name, calls, us, rejected, failed, histogram });
+    }
+
+    #[inline]
+    fn of(&mut self, row: &Command) -> Option<&mut RowStats> {
+        self.index.get(&address(row)).map(|at| &mut self.rows[*at])
+    }
+
+    /// Forgets every count of commands and errors, as CONFIG RESETSTAT does.
+    pub fn reset(&mut self) {
+        for row in &mut self.rows {
+            (row.calls, row.us, row.rejected, row.failed) = (0, 0, 0, 0);
+            row.histogram = None;
+        }
+        self.errors.clear();
+    }
+
+    pub fn note_latency(&mut self, event: &'static str, at_s: i64, ms: u64) {
+        let event = self.events.entry(event).or_default();
+        event.max_ms = event.max_ms.max(ms);
+        event.sum_ms += ms;
+        event.count += 1;
+        match event.samples.back_mut() {
+            Some((last_s, last_ms)) if *last_s == at_s => *last_ms = (*last_ms).max(ms),
+            _ => {
+                event.samples.push_back((at_s, ms));
+                if event.samples.len() > SAMPLES_MAX {
+                    event.samples.pop_front();
+                }
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// The monotonic clock now, in microseconds; the time of the wake-up where there is no clock.
+    fn clock_us(&self) -> u64 {
+        self.read_clock.as_ref().map_or(self.now.mono_us, |read| read())
+    }
+
+    /// The next command does not begin where the last one ended.
+    #[inline]
+    pub(super) fn forget_lap(&mut self) {
+        self.measures.lap_us = 0;
+    }
+
+    /// When the command that is about to run begins.
+    #[inline]
+    pub(super) fn lap(&mut self) -> u64 {
+        if self.measures.lap_us == 0 {
+            self.measures.lap_us = self.clock_us();
+        }
+        self.measures.lap_us
+    }
+
+    /// An error reply; `refused` names the row that did not come to run.
+    #[cold]
+    pub fn note_error(&mut self, text: &str, refused: Option<&Command>) {
+        self.stats.errors += 1;
+        let code = text.split_ascii_whitespace().next().unwrap_or("ERR");
+        if let Some(count) = self.measures.errors.get_mut(code) {
+            *count += 1;
+        } else if self.measures.errors.len() < ERRORS_MAX {
+            self.measures.errors.insert(code.to_owned(), 1);
+        }
+        if let Some(stats) = refused.and_then(|row| self.measures.of(row)) {
+            stats.rejected += 1;
+        }
+    }
+}
+
+/// Counts the command that has just run, and returns how long it took in microseconds.
+#[inline]
+pub(super) fn note_command(cx: &mut Context<'_>, begun_us: u64, failed: bool) -> u64 {
+    let engine = &mut *cx.engine;
+    let end_us = engine.clock_us();
+    let us = end_us.saturating_sub(begun_us);
+    engine.measures.lap_us = end_us;
+    let tracking = engine.config.latency_tracking;
+    if let Some(stats) = engine.measures.of(cx.row) {
+        stats.calls += 1;
+        stats.us += us;
+        stats.failed += u64::from(failed);
+        if tracking {
+            stats.histogram.get_or_insert_default().note(us * 1000);
+        }
+    }
+    let threshold_ms = engine.config.latency_monitor_threshold_ms;
+    if threshold_ms > 0 && us >= threshold_ms * 1000 {
+        let event = if cx.row.is(Flags::FAST) { "fast-command" } else { "command" };
+        engine.measures.note_latency(event, engine.now.unix_us / 1_000_000, us / 1000);
+    }
+    us
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::Bench;
+
+    #[test]
+    fn durations_are_told_with_two_digits() {
+        let mut histogram = Histogram::default();
+        for us in [4, 15, 23, 30, 68, 679, 1_000_000] {
+            histogram.note(us * 1000);
+        }
+        let tenth = |percent| histogram.percentile(percent);
+        assert_eq!(tenth(1.0), 4_015);
+        assert_eq!(tenth(50.0), 30_079);
+        assert_eq!(tenth(80.0), 679_935);
+        assert_eq!(histogram.doubling()[..3], [(4, 1), (16, 2), (33, 4)]);
+        histogram.note(u64::MAX);
+    }
+
+    #[test]
+    fn calls_failures_and_refusals_are_counted_apart() {
+        let mut bench = Bench::new(&[]);
+        let client = bench.client();
+        bench.ask(client, "SET k v");
+        bench.ask(client, "INCR k");
+        bench.ask(client, "GET");
+        bench.ask(client, "MULTI");
+        bench.ask(client, "GET k");
+        bench.ask(client, "EXEC");
+        let text = bench.ask(client, "INFO commandstats errorstats");
+        for part in ["cmdstat_set:calls=1,", "cmdstat_get:calls=1,", "cmdstat_exec:calls=1,"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let failed = "rejected_calls=0,failed_calls=1";
+        assert!(text.contains(failed), "{failed} in {text}");
+        let refused = "rejected_calls=1,failed_calls=0";
+        assert!(text.contains(refused), "{refused} in {text}");
+        assert!(text.contains("errorstat_ERR:count=2"), "{text}");
+        bench.ask(client, "CONFIG RESETSTAT");
+        assert!(!bench.ask(client, "INFO errorstats").contains("errorstat_ERR"));
+    }
+}
