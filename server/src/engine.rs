@@ -36,6 +36,7 @@ pub mod pubsub;
 pub mod relay;
 pub mod replicate;
 pub mod run;
+mod secure;
 #[cfg(test)]
 pub mod testing;
 pub mod tracking;
@@ -94,7 +95,6 @@ pub struct Stats {
     pub reads: u64,
     pub writes: u64,
     pub clients_over_query_limit: u64,
-    pub evicted_clients: u64,
     pub clients_over_output_limit: u64,
     pub evicted_clients: u64,
 }
@@ -121,6 +121,9 @@ pub struct Engine {
     pub watched: run::Watched,
     pub stats: Stats,
     pub measures: measure::Measures,
+    /// For the connections that begin from now on; `None` without TLS.
+    pub tls: Option<std::sync::Arc<crate::tls::Tls>>,
+    tls_looked_ms: u64,
     /// Clients whose next command a gate holds, in order of arrival.
     pub held: VecDeque<ClientId>,
     /// Clients that may go on after this command.
@@ -170,6 +173,8 @@ impl Engine {
             watched: run::Watched::default(),
             stats: Stats::default(),
             measures: measure::Measures::default(),
+            tls: None,
+            tls_looked_ms: 0,
             held: VecDeque::new(),
             runnable: VecDeque::new(),
             wake: None,

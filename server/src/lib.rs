@@ -19,3 +19,4 @@ pub mod replication;
 pub mod resp;
 pub mod script;
 pub mod store;
+pub mod tls;

@@ -102,6 +102,7 @@ fn run(args: &[String]) -> anyhow::Result<u8> {
     if let Some(secret) = secret {
         engine.set_internal_secret(secret);
     }
+    engine.start_tls()?;
     engine.wake = Some(net.waker());
     health::serve(probes, &engine.health)?;
     net.start(&mut engine)?;

@@ -12,14 +12,17 @@ mod conn;
 pub mod health;
 mod link;
 mod listen;
+mod stream;
 
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::client::ClientId;
 use crate::config::Config;
@@ -68,6 +71,8 @@ pub struct Net {
     clock: Clock,
     next_cron_ms: u64,
     signals: mio::net::UnixStream,
+    /// Which signals came.
+    caught: Vec<(i32, Arc<AtomicBool>)>,
     resolver: Resolver,
     waker: Arc<Waker>,
     exit: Option<i32>,
@@ -80,10 +85,14 @@ impl Net {
         let mut listeners = listen::bind_all(config)?;
         for (index, bound) in listeners.iter_mut().enumerate() {
             let token = Token(LISTEN + index);
-            poll.registry().register(&mut bound.listener, token, Interest::READABLE)?;
+            poll.registry().register(bound.listener.source(), token, Interest::READABLE)?;
         }
         let (mut signals, sender) = mio::net::UnixStream::pair()?;
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        let mut caught = Vec::new();
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            let flag = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+            caught.push((signal, flag));
             let sender = std::os::fd::AsFd::as_fd(&sender).try_clone_to_owned()?;
             signal_hook::low_level::pipe::register(signal, sender)?;
         }
@@ -101,6 +110,7 @@ impl Net {
             clock: Clock::start(),
             next_cron_ms: 0,
             signals,
+            caught,
             resolver: Resolver::new(Arc::clone(&waker)),
             waker,
             exit: None,
@@ -215,7 +225,15 @@ impl Net {
     fn signalled(&mut self, engine: &mut Engine) {
         let mut bytes = [0; 64];
         while matches!(io::Read::read(&mut self.signals, &mut bytes), Ok(count) if count > 0) {}
-        hooks::terminate(engine);
+        for (signal, flag) in &self.caught {
+            if !flag.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            match *signal {
+                SIGHUP => engine.reload_tls(),
+                signal => hooks::signalled(engine, signal == SIGINT),
+            }
+        }
     }
 
     /// Performs what the engine asked for.
@@ -238,7 +256,7 @@ impl Net {
     fn close_listeners(&mut self) {
         for bound in &mut self.listeners {
             // Closing the socket ends its registration too; an error here changes nothing.
-            let _ = self.poll.registry().deregister(&mut bound.listener);
+            let _ = self.poll.registry().deregister(bound.listener.source());
         }
         self.listeners.clear();
     }

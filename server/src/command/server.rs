@@ -10,7 +10,6 @@ mod lolwut;
 mod memory;
 
 use super::{Command, Flags, Group, Handled, Keys};
-use crate::engine::effects::Effect;
 use crate::engine::{Context, hooks};
 use crate::resp::errors;
 
@@ -156,32 +155,27 @@ fn time(cx: &mut Context<'_>) -> Handled {
 
 /// Answers with the connection's end, or with an error.
 fn shutdown(cx: &mut Context<'_>) -> Handled {
-    let (mut save, mut nosave) = (false, false);
-    for at in 1..cx.args.len() {
-        if cx.args.is(at, "save") {
-            save = true;
-        } else if cx.args.is(at, "nosave") {
-            nosave = true;
-        } else if cx.args.is(at, "abort") && cx.args.len() == 2 {
-            return Err("ERR No shutdown in progress.".into());
-        } else if !cx.args.is(at, "now") && !cx.args.is(at, "force") {
-            return Err(errors::SYNTAX.into());
-        }
+    let has = |word| (1..cx.args.len()).any(|at| cx.args.is(at, word));
+    let known = ["save", "nosave", "now", "force", "abort"];
+    let all_known = (1..cx.args.len()).all(|at| known.iter().any(|word| cx.args.is(at, word)));
+    let (save, nosave, force) = (has("save"), has("nosave"), has("force"));
+    if !all_known || save && nosave || has("abort") && cx.args.len() > 2 {
+        return Err(errors::SYNTAX.into());
     }
     if let Some(running) = cx.engine.rooms.scripts.running.as_ref().filter(|_| !nosave) {
         return Err(running.busy_text().into());
     }
-    match (save, nosave) {
-        (true, true) => return Err(errors::SYNTAX.into()),
-        (true, false) => {
-            cx.engine.abort_save();
-            cx.engine.save_now()?;
-            cx.engine.effects.push(Effect::Exit(0));
-        }
-        (false, true) => cx.engine.effects.push(Effect::Exit(0)),
-        (false, false) => hooks::terminate(cx.engine),
+    if has("abort") {
+        return Err("ERR No shutdown in progress.".into());
     }
-    Ok(())
+    if cx.args.len() == 1 && cx.engine.is_managed() {
+        hooks::terminate(cx.engine);
+        return Ok(());
+    }
+    hooks::leave(cx.engine, save, nosave, force).map_err(|error| {
+        let why = &error.0;
+        format!("ERR Errors trying to SHUTDOWN. Check logs. ({why})").into()
+    })
 }
 
 /// Whether a connection comes from this machine, for directives that say `local`.

@@ -421,10 +421,8 @@ fn mget(cx: &mut Context<'_>) -> Handled {
     for key in args.iter().skip(1) {
         if let Some(ValueRef::Str(text)) = engine.keyspace.db_mut(client.db).lookup(key) {
             client.reply().bulk(text.bytes(&mut IntBuf::default()));
-            engine.stats.keyspace_hits += 1;
         } else {
             client.reply().null();
-            engine.stats.keyspace_misses += 1;
         }
     }
     Ok(())

@@ -22,6 +22,7 @@ impl Engine {
         self.evict_clients();
         self.forget_timers();
         self.look_at_memory();
+        self.look_at_tls_files();
         self.reckon_speed();
         self.publish_health();
     }

@@ -95,7 +95,7 @@ impl Engine {
         if self.rooms.scripts.running.is_some()
             && let Some(error) = crate::script::run::busy_refusal(self, row)
         {
-            return self.refuse(client, &error);
+            return self.refuse(client, &error, Some(row));
         }
         if self.pause.scope().is_some() && self.pause_holds(client, row) {
             client.hold = Hold::Paused;
@@ -184,12 +184,7 @@ impl Engine {
         }
     }
 
-    fn refuse(
-        &mut self,
-        client: &mut Client,
-        error: &CommandError,
-        row: Option<&Command>,
-    ) -> Flow {
+    fn refuse(&mut self, client: &mut Client, error: &CommandError, row: Option<&Command>) -> Flow {
         self.note_error(&error.0, row);
         if let Some(multi) = &mut client.multi {
             multi.broken = true;

@@ -219,6 +219,48 @@ pub fn terminate(engine: &mut Engine) {
     }
 }
 
+/// SIGTERM, or SIGINT: what `shutdown-on-sigterm` and `shutdown-on-sigint` say.
+pub fn signalled(engine: &mut Engine, interrupt: bool) {
+    let config = &engine.config;
+    let on = if interrupt { &config.shutdown_on_sigint } else { &config.shutdown_on_sigterm };
+    let (save, nosave, force) = (on.has("save"), on.has("nosave"), on.has("force"));
+    if engine.is_managed() {
+        engine.drain_member();
+    } else {
+        // A person who asks again by the same signal gets the same answer: an error keeps the
+        // server running only if nobody said that it is to end by force.
+        if let Err(error) = leave(engine, save, nosave, force) {
+            log(engine, &format!("the server goes on: {}", error.0));
+        }
+    }
+}
+
+/// Ends the process. What is to be saved is saved first: as the directive `save` says, or as the
+/// caller does. An error leaves the server running, unless it is to end by force.
+pub fn leave(
+    engine: &mut Engine,
+    save: bool,
+    nosave: bool,
+    force: bool,
+) -> Result<(), CommandError> {
+    let saved = if nosave {
+        Ok(())
+    } else if save {
+        engine.abort_save();
+        engine.save_now().map_err(CommandError::from)
+    } else {
+        engine.save_before_exit().map_err(|error| CommandError::from(error.to_string()))
+    };
+    let finished = engine.aof_finish().map_err(CommandError::from);
+    match saved.and(finished) {
+        Err(error) if !force => Err(error),
+        _ => {
+            engine.effects.push(super::effects::Effect::Exit(0));
+            Ok(())
+        }
+    }
+}
+
 /// Nobody is served any more: saves what is to be saved and ends the process.
 pub fn exit(engine: &mut Engine) {
     let mut code = 0;

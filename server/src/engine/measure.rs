@@ -62,7 +62,7 @@ impl Histogram {
             return ns;
         }
         let shift = ns.ilog2() - 7;
-        ((ns >> shift) + 1 << shift) - 1
+        (((ns >> shift) + 1) << shift) - 1
     }
 
     /// The greatest duration of a count.
@@ -150,7 +150,9 @@ impl std::hash::Hasher for Spread {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_usize((*byte).into()));
+        for byte in bytes {
+            self.write_usize((*byte).into());
+        }
     }
 
     #[inline]
@@ -223,11 +225,6 @@ impl Measures {
 }
 
 impl Engine {
-    /// The monotonic clock now, in microseconds; the time of the wake-up where there is no clock.
-    fn clock_us(&self) -> u64 {
-        self.read_clock.as_ref().map_or(self.now.mono_us, |read| read())
-    }
-
     /// The next command does not begin where the last one ended.
     #[inline]
     pub(super) fn forget_lap(&mut self) {
@@ -238,7 +235,7 @@ impl Engine {
     #[inline]
     pub(super) fn lap(&mut self) -> u64 {
         if self.measures.lap_us == 0 {
-            self.measures.lap_us = self.clock_us();
+            self.measures.lap_us = self.read_clock_us();
         }
         self.measures.lap_us
     }
@@ -263,7 +260,7 @@ impl Engine {
 #[inline]
 pub(super) fn note_command(cx: &mut Context<'_>, begun_us: u64, failed: bool) -> u64 {
     let engine = &mut *cx.engine;
-    let end_us = engine.clock_us();
+    let end_us = engine.read_clock_us();
     let us = end_us.saturating_sub(begun_us);
     engine.measures.lap_us = end_us;
     let tracking = engine.config.latency_tracking;

@@ -1,6 +1,8 @@
 //! Taking new connections.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -9,6 +11,7 @@ use mio::{Interest, Token};
 use crate::engine::Engine;
 
 use super::conn::Conn;
+use super::stream::{Socket, Stream};
 use super::{FIRST_CONN, Net};
 
 /// Connections accepted from one listener in one turn; the rest waits for the next.
@@ -41,13 +44,23 @@ pub(super) fn keep_alive(stream: &TcpStream, idle_s: u64) {
     }
 }
 
+/// The server's side of a connection; `None` when it should be by TLS and cannot.
+fn served(engine: &Engine, socket: Socket, tls: bool) -> Option<Stream> {
+    if !tls {
+        return Some(Stream::new(socket));
+    }
+    let config = Arc::clone(&engine.tls.as_ref()?.server);
+    let connection = rustls::ServerConnection::new(config).ok()?;
+    Some(Stream::with_tls(socket, connection.into()))
+}
+
 impl Net {
     pub(super) fn accept(&mut self, engine: &mut Engine, listener: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(bound) = self.listeners.get(listener) else { return };
-            let readonly = bound.readonly;
+            let (readonly, tls) = (bound.readonly, bound.tls);
             match bound.listener.accept() {
-                Ok((stream, peer)) => self.accepted(engine, stream, peer, readonly),
+                Ok((socket, peer)) => self.accepted(engine, socket, peer, (readonly, tls)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The connection ended before it was taken.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -69,18 +82,19 @@ impl Net {
     fn accepted(
         &mut self,
         engine: &mut Engine,
-        mut stream: TcpStream,
-        peer: std::net::SocketAddr,
-        readonly: bool,
+        mut socket: Socket,
+        peer: Option<SocketAddr>,
+        (readonly, tls): (bool, bool),
     ) {
-        let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
+        let peer = peer.map(canonical);
         // A relayed client's link to the new primary is no client.
         let clients = engine.clients.len().saturating_sub(engine.relayed_clients());
         let full = clients >= engine.config.maxclients
             || engine.unknown_clients >= engine.config.maxclients.div_ceil(UNKNOWN_SHARE);
         let refusal = if full {
             Some("-ERR max number of clients reached\r\n")
-        } else if engine.is_protected() && !peer.ip().is_loopback() {
+        } else if engine.is_protected() && peer.is_some_and(|peer| !peer.ip().is_loopback()) {
             Some(
                 "-DENIED RedisHA is running in protected mode because no password is set. Set \
                  one with requirepass, or set protected-mode no.\r\n",
@@ -90,18 +104,22 @@ impl Net {
         };
         if let Some(text) = refusal {
             engine.stats.rejected_connections += 1;
-            // The peer is sent away anyway, whether or not it could be told.
-            let _ = stream.write(text.as_bytes());
+            if !tls {
+                // The peer is sent away anyway, whether or not it could be told.
+                let _ = socket.write(text.as_bytes());
+            }
             return;
         }
-        // Without these options a connection still works; it is only slower to notice things.
-        let _ = stream.set_nodelay(true);
-        keep_alive(&stream, engine.config.tcp_keepalive_s);
-        let id = engine.accepted(Some(peer));
-        let local = stream.local_addr().ok();
+        if let Socket::Tcp(stream) = &socket {
+            // Without these options a connection still works; it is only slower to notice things.
+            let _ = stream.set_nodelay(true);
+            keep_alive(stream, engine.config.tcp_keepalive_s);
+        }
+        let Some(stream) = served(engine, socket, tls) else { return };
+        let id = engine.accepted(peer);
+        let local = stream.local_addr();
         if let Some(client) = engine.clients.get_mut(id) {
-            client.local =
-                local.map(|at| std::net::SocketAddr::new(at.ip().to_canonical(), at.port()));
+            client.local = local.map(canonical);
             client.traits.readonly = readonly;
             client.traits.readonly_port = readonly;
         }
@@ -114,7 +132,7 @@ impl Net {
     pub(super) fn add(
         &mut self,
         id: crate::client::ClientId,
-        mut stream: TcpStream,
+        mut stream: Stream,
         connecting: bool,
     ) -> io::Result<()> {
         let slot = id.slot as usize;

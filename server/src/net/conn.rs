@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::io::{self, Read, Write};
 
 use mio::event::Event;
-use mio::net::TcpStream;
 
 use crate::client::{Client, ClientId, Closing, Duty};
 use crate::config::OutputLimit;
 use crate::engine::Engine;
 use crate::engine::effects::LinkEvent;
 
+use super::stream::Stream;
 use super::{Net, READ_BUFFER_BYTES, READ_TURN_BYTES};
 
 /// How long a connection whose end was sent may take to end its own side, in milliseconds.
@@ -27,7 +27,7 @@ const UNAUTHENTICATED_OUTPUT_BYTES: usize = 1024;
 #[allow(clippy::struct_excessive_bools)] // facts about a socket that change independently
 pub struct Conn {
     id: ClientId,
-    stream: TcpStream,
+    stream: Stream,
     /// The connect is under way; the first writable event tells its outcome.
     connecting: bool,
     readable: bool,
@@ -45,7 +45,7 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub fn new(id: ClientId, stream: TcpStream, connecting: bool) -> Self {
+    pub fn new(id: ClientId, stream: Stream, connecting: bool) -> Self {
         Self {
             id,
             stream,
@@ -123,11 +123,7 @@ impl Net {
             return false;
         }
         let id = conn.id;
-        let failure = match conn.stream.take_error() {
-            Ok(None) => conn.stream.peer_addr().err(),
-            Ok(Some(error)) | Err(error) => Some(error),
-        };
-        match failure {
+        match conn.stream.connect_error() {
             Some(error) if error.kind() == io::ErrorKind::NotConnected => false,
             Some(error) => {
                 self.conns[slot] = None;
@@ -137,7 +133,7 @@ impl Net {
             None => {
                 conn.connecting = false;
                 conn.writable = true;
-                let local = conn.stream.local_addr().ok();
+                let local = conn.stream.local_addr();
                 if let Some(client) = engine.clients.get_mut(id) {
                     client.local = local;
                 }
@@ -191,13 +187,21 @@ impl Net {
                 }
                 Some(_) => {}
             }
-            match conn.stream.read(&mut self.buffer) {
+            let read = conn.stream.read(&mut self.buffer);
+            if conn.stream.owes() {
+                // A part of the handshake goes out when the socket says that it is writable.
+                conn.writable = false;
+            }
+            match read {
                 Ok(0) => {
                     self.peer_ended(engine, id);
                     return None;
                 }
                 Ok(count) => {
-                    if count < self.buffer.len() && !conn.end_near {
+                    if let Some(certificate) = conn.stream.new_certificate() {
+                        engine.certified(id, &certificate);
+                    }
+                    if count < self.buffer.len() && !conn.end_near && !conn.stream.is_tls() {
                         conn.readable = false;
                     }
                     *left = left.saturating_sub(count);
@@ -317,8 +321,13 @@ impl Net {
         let Some(conn) = self.conn(id) else { return };
         // With input unread, closing would send a reset, which may overtake the last answer: only
         // a connection whose end was read is closed at once.
-        if conn.ended || conn.stream.shutdown(std::net::Shutdown::Write).is_err() {
-            return self.drop_conn(engine, id);
+        match conn.stream.shutdown_write() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !conn.ended => {
+                conn.writable = false;
+                return;
+            }
+            Ok(()) if !conn.ended => {}
+            _ => return self.drop_conn(engine, id),
         }
         conn.draining_until_ms = Some(now_ms + DRAIN_MS);
         if !conn.listed {
@@ -393,6 +402,14 @@ fn write_out(conn: &mut Conn, client: &mut Client, limit: usize, total: &mut u64
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return Written::Broken,
         }
+    }
+    match conn.stream.flush() {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            conn.writable = false;
+            return Written::Blocked;
+        }
+        Err(_) => return Written::Broken,
     }
     if end < client.out.len() {
         return Written::Gated;

@@ -1,18 +1,23 @@
 //! Connections that this server opens. Names are resolved on a thread of their own, since the
 //! resolver may block for seconds.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use mio::Waker;
 use mio::net::TcpStream;
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::client::ClientId;
 use crate::engine::Engine;
 use crate::engine::effects::LinkEvent;
 
 use super::Net;
+use super::stream::Stream;
+use crate::tls::Tls;
 
 type Found = (ClientId, Result<SocketAddr, String>);
 
@@ -47,6 +52,28 @@ impl Resolver {
     }
 }
 
+/// Begins to connect, from an address of this machine if one is given.
+fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(to) };
+    let domain = Domain::for_address(to);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+/// The client's side of a link.
+fn linked(stream: TcpStream, to: SocketAddr, tls: Option<Arc<Tls>>) -> io::Result<Stream> {
+    let Some(tls) = tls else { return Ok(stream.into()) };
+    let name = rustls::pki_types::ServerName::from(to.ip());
+    let connection =
+        rustls::ClientConnection::new(Arc::clone(&tls.client), name).map_err(io::Error::other)?;
+    Ok(Stream::with_tls(super::stream::Socket::Tcp(stream), connection.into()))
+}
+
 impl Net {
     pub(super) fn connect(&mut self, engine: &mut Engine, link: ClientId, host: &str, port: u16) {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -70,12 +97,14 @@ impl Net {
         let Some(client) = engine.clients.get_mut(link) else { return };
         client.peer = Some(address);
         let keepalive_s = engine.config.tcp_keepalive_s;
-        let added = TcpStream::connect(address).and_then(|stream| {
+        let source = engine.config.bind_source_addr.parse().ok();
+        let tls = engine.tls.clone().filter(|_| engine.config.tls_replication);
+        let added = connect_from(source, address).and_then(|stream| {
             // Without it small messages wait for each other's acknowledgement; not fatal.
             let _ = stream.set_nodelay(true);
             super::accept::keep_alive(&stream, keepalive_s);
             super::accept::bound_silence(&stream);
-            self.add(link, stream, true)
+            self.add(link, linked(stream, address, tls)?, true)
         });
         if let Err(error) = added {
             engine.link_event(link, LinkEvent::Failed(error.to_string()));

@@ -3,10 +3,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-use mio::net::TcpListener;
-use socket2::{Domain, Protocol, Socket, Type};
+use mio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, Type};
 
 use crate::config::Config;
+
+use super::stream::Socket;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -18,20 +20,59 @@ pub enum ListenError {
     None,
 }
 
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// The next connection, with its peer's address where it has one.
+    pub fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.accept().map(|(stream, peer)| (Socket::Tcp(stream), Some(peer)))
+            }
+            Self::Unix(listener) => {
+                listener.accept().map(|(stream, _)| (Socket::Unix(stream), None))
+            }
+        }
+    }
+
+    pub fn source(&mut self) -> &mut dyn mio::event::Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            Self::Unix(listener) => listener,
+        }
+    }
+}
+
 /// A listening socket.
 pub struct Bound {
-    pub listener: TcpListener,
+    pub listener: Listener,
+    /// 0 for a unix socket.
     pub port: u16,
     /// Connections start as READONLY.
     pub readonly: bool,
+    /// Connections are by TLS.
+    pub tls: bool,
 }
 
-/// Binds every address of `bind` to `port` and, if set, `readonly-port`. An address that is
-/// written with a leading `-` may be missing on this machine.
+/// Binds every address of `bind` to `port`, `tls-port` and `readonly-port`, and the unix socket. An
+/// address that is written with a leading `-` may be missing on this machine. Port 0 is none, but
+/// where nothing else is set the system picks one.
 pub fn bind_all(config: &Config) -> Result<Vec<Bound>, ListenError> {
     let mut bound = Vec::new();
-    for (port, readonly) in [(config.port, false), (config.readonly_port, true)] {
-        if readonly && port == 0 {
+    if !config.unixsocket.is_empty() {
+        bound.push(bind_unix(config)?);
+    }
+    let elsewhere = config.tls_port != 0 || !config.unixsocket.is_empty();
+    let ports = [
+        (config.port, false, false, !elsewhere),
+        (config.tls_port, false, true, false),
+        (config.readonly_port, true, false, false),
+    ];
+    for (port, readonly, tls, any) in ports {
+        if port == 0 && !any {
             continue;
         }
         for word in &config.bind.0 {
@@ -47,7 +88,8 @@ pub fn bind_all(config: &Config) -> Result<Vec<Bound>, ListenError> {
                 match listener {
                     Ok(listener) => {
                         let port = listener.local_addr().map_or(port, |address| address.port());
-                        bound.push(Bound { listener, port, readonly });
+                        let listener = Listener::Tcp(listener);
+                        bound.push(Bound { listener, port, readonly, tls });
                     }
                     Err(error) if (optional || missing_is_fine) && is_missing(&error) => {}
                     Err(error) => return Err(refused(address, &error)),
@@ -56,6 +98,21 @@ pub fn bind_all(config: &Config) -> Result<Vec<Bound>, ListenError> {
         }
     }
     if bound.is_empty() { Err(ListenError::None) } else { Ok(bound) }
+}
+
+/// A socket that is left over from a server that is gone makes place.
+fn bind_unix(config: &Config) -> Result<Bound, ListenError> {
+    let path = &config.unixsocket;
+    let refused =
+        |error: io::Error| ListenError::Bind { address: path.clone(), why: describe(&error) };
+    // As every Redis does; what is not there need not be removed.
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).map_err(refused)?;
+    if config.unixsocketperm.0 != 0 {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(config.unixsocketperm.0);
+        std::fs::set_permissions(path, mode).map_err(refused)?;
+    }
+    Ok(Bound { listener: Listener::Unix(listener), port: 0, readonly: false, tls: false })
 }
 
 fn describe(error: &io::Error) -> String {
@@ -114,9 +171,9 @@ fn refused(address: SocketAddr, error: &io::Error) -> ListenError {
     ListenError::Bind { address: address.to_string(), why: describe(error) }
 }
 
-fn bind(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
+fn bind(address: SocketAddr, backlog: u32) -> io::Result<socket2::Socket> {
     let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

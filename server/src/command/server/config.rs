@@ -3,7 +3,7 @@
 use super::{ADMIN, HELP};
 use crate::command::{Command, Group, Handled};
 use crate::config::{ALIASES, ConfigError, DIRECTIVES, file, find};
-use crate::engine::{Context, Stats};
+use crate::engine::{Context, Stats, hooks};
 use crate::glob;
 use crate::resp::errors;
 
@@ -110,6 +110,16 @@ fn set(cx: &mut Context<'_>) -> Handled {
         })?;
         config.dir = std::env::current_dir()
             .map_or_else(|_| config.dir.clone(), |path| path.display().to_string());
+    }
+    if seen.iter().any(|name| name.starts_with("tls-")) {
+        cx.engine.tls = cx.engine.prepare_tls(&config).map_err(|error| {
+            hooks::log(cx.engine, &error.to_string());
+            let name = seen.iter().find(|name| name.starts_with("tls-")).unwrap_or(&"tls-port");
+            format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update \
+                 TLS configuration. Check server logs."
+            )
+        })?;
     }
     cx.engine.config = config;
     cx.engine.apply_config();

@@ -127,7 +127,7 @@ fn clients(engine: &Engine, lines: &mut Lines) {
     lines.add("clients_in_timeout_table", timed(engine));
     lines.add("total_watched_keys", engine.watched.keys.len());
     lines.add("total_blocking_keys", engine.blocking.keys());
-    lines.add("total_blocking_keys_on_nokey", 0);
+    lines.add("total_blocking_keys_on_nokey", waiting_for_loss(engine));
     let (reason, actions, left_ms) = paused(engine);
     lines.add("paused_reason", reason);
     lines.add("paused_actions", actions);
@@ -142,6 +142,15 @@ fn stats_max(engine: &Engine, size: fn(&crate::client::Client) -> usize) -> usiz
 fn timed(engine: &Engine) -> usize {
     let blocked = engine.clients.iter().filter_map(|client| client.blocked.as_ref());
     blocked.filter(|blocked| blocked.deadline_ms.is_some()).count()
+}
+
+/// Keys whose loss somebody who waits for them is told of: those of blocked XREADGROUPs.
+fn waiting_for_loss(engine: &Engine) -> usize {
+    let blocked = engine.clients.iter().filter_map(|client| client.blocked.as_ref());
+    let keys = blocked
+        .filter(|blocked| blocked.args.args().is(0, "xreadgroup"))
+        .flat_map(|blocked| blocked.keys.iter().map(|key| (blocked.db, key)));
+    keys.collect::<std::collections::HashSet<_>>().len()
 }
 
 /// Why commands are held, which, and for how many milliseconds still.

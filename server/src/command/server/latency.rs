@@ -9,12 +9,7 @@ const ROW: Command =
     Command { group: Group::Server, arity: 2, flags: ADMIN, since: "2.8.13", ..Command::ROW };
 
 pub const SUBCOMMANDS: &[Command] = &[
-    Command {
-        name: "doctor",
-        summary: "Tells in words what was slow.",
-        handler: doctor,
-        ..ROW
-    },
+    Command { name: "doctor", summary: "Tells in words what was slow.", handler: doctor, ..ROW },
     Command {
         name: "graph",
         arity: 3,
