@@ -384,12 +384,11 @@ impl Engine {
         let last = manifest.incr.last().cloned();
         let first = manifest.next_incr(&self.config.appendfilename);
         aof.manifest = manifest;
-        match last {
-            Some(last) => self.aof_begin_file(&last, keep, false),
-            None => {
-                aof.manifest.incr.push(first.clone());
-                self.aof_begin_file(&first, 0, true);
-            }
+        if let Some(last) = last {
+            self.aof_begin_file(&last, keep, false);
+        } else {
+            aof.manifest.incr.push(first.clone());
+            self.aof_begin_file(&first, 0, true);
         }
         self.aof_note_sizes();
         Ok(())
