@@ -33,6 +33,11 @@ fn list(name: &str, text: &str) {
 }
 
 #[test]
+fn strings() {
+    list("strings", include_str!("differential/strings.txt"));
+}
+
+#[test]
 fn bitmaps() {
     list("bitmaps", include_str!("differential/bitmaps.txt"));
 }

@@ -1,5 +1,6 @@
 //! Strings.
 
+mod conditional;
 mod expiry;
 mod lcs;
 mod numbers;
@@ -115,6 +116,25 @@ pub const COMMANDS: &[Command] = &[
         since: "1.0.1",
         summary: "Sets the string values of several keys if none of them exists.",
         handler: msetnx,
+        ..ROW
+    },
+    Command {
+        name: "msetex",
+        arity: -4,
+        flags: WRITE.with(Flags::MOVABLE_KEYS),
+        keys: Keys::None,
+        since: "9.1.0",
+        summary: "Sets the string values of several keys, with options for conditions and expiry.",
+        handler: conditional::msetex,
+        ..ROW
+    },
+    Command {
+        name: "delifeq",
+        arity: 3,
+        flags: Flags::WRITE.with(Flags::FAST),
+        since: "9.0.0",
+        summary: "Deletes a key that holds exactly this string.",
+        handler: conditional::delifeq,
         ..ROW
     },
     Command {
@@ -240,13 +260,6 @@ fn reply_with(cx: &mut Context<'_>, key: &[u8]) -> Result<bool, CommandError> {
     Ok(found.is_some())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Condition {
-    Always,
-    Absent,
-    Present,
-}
-
 fn set(cx: &mut Context<'_>) -> Handled {
     let args = cx.args;
     let (key, value) = (args.at(1), args.at(2));
@@ -257,67 +270,7 @@ fn set(cx: &mut Context<'_>) -> Handled {
         cx.notify(EventClasses::STRING, "set", key);
         return Ok(());
     }
-    let mut condition = Condition::Always;
-    let (mut wants_old, mut expiry) = (false, Expiry::None);
-    let mut at = 3;
-    while at < args.len() {
-        if args.is(at, "nx") && condition != Condition::Present {
-            condition = Condition::Absent;
-        } else if args.is(at, "xx") && condition != Condition::Absent {
-            condition = Condition::Present;
-        } else if args.is(at, "get") {
-            wants_old = true;
-        } else if args.is(at, "keepttl") && expiry == Expiry::None {
-            expiry = Expiry::Keep;
-        } else {
-            at = expiry.read(args, at, cx.engine.now.unix_ms(), "set")?;
-        }
-        at += 1;
-    }
-    set_with(cx, condition, wants_old, expiry)
-}
-
-fn set_with(
-    cx: &mut Context<'_>,
-    condition: Condition,
-    wants_old: bool,
-    expiry: Expiry,
-) -> Handled {
-    let (key, value) = (cx.args.at(1), cx.args.at(2));
-    let exists = if wants_old {
-        reply_with(cx, key)?
-    } else {
-        condition != Condition::Always && cx.engine.keyspace.db_mut(cx.client.db).contains(key)
-    };
-    let refused = match condition {
-        Condition::Always => false,
-        Condition::Absent => exists,
-        Condition::Present => !exists,
-    };
-    if refused {
-        if !wants_old {
-            cx.client.reply().null();
-        }
-        return Ok(());
-    }
-    if !wants_old {
-        cx.client.reply().ok();
-    }
-    let db = cx.engine.keyspace.db_mut(cx.client.db);
-    db.set_str(key, value, expiry == Expiry::Keep);
-    wrote(cx, key, 1);
-    cx.notify(EventClasses::STRING, "set", key);
-    match expiry {
-        Expiry::None => cx.propagate(&[b"SET", key, value]),
-        Expiry::Keep => cx.propagate(&[b"SET", key, value, b"KEEPTTL"]),
-        Expiry::At(at_ms) => {
-            cx.engine.keyspace.db_mut(cx.client.db).expire_at(key, at_ms);
-            cx.notify(EventClasses::GENERIC, "expire", key);
-            cx.propagate(&[b"SET", key, value, b"PXAT", &decimal(at_ms)]);
-        }
-        Expiry::Persist => {}
-    }
-    Ok(())
+    conditional::set(cx)
 }
 
 fn setnx(cx: &mut Context<'_>) -> Handled {
