@@ -443,7 +443,7 @@ fn ltrim(cx: &mut Context<'_>) -> Handled {
 fn lrem(cx: &mut Context<'_>) -> Handled {
     let args = cx.args;
     let key = args.at(1);
-    let count = int(args.at(2))?;
+    let count = signed_count(args.at(2))?;
     let end = if count < 0 { End::Right } else { End::Left };
     let most = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
     let limits = db(cx).limits();

@@ -73,7 +73,14 @@ pub fn getrange(cx: &mut Context<'_>) -> Handled {
     let found = string_at(cx.engine.keyspace.db_mut(cx.client.db), cx.args.at(1))?;
     let mut digits = IntBuf::default();
     let text = found.map_or(&[][..], |text| text.bytes(&mut digits));
-    let range = rank_range(start, end, text.len());
+    // Unlike the ranks of lists, an end before the first byte is the first byte.
+    let from_end = end < 0 && end.saturating_add(text.len() as i64) < 0;
+    let empty = start < 0 && end < 0 && start > end;
+    let range = match (empty, from_end) {
+        (true, _) => 0..0,
+        (false, true) => rank_range(start, 0, text.len()),
+        (false, false) => rank_range(start, end, text.len()),
+    };
     cx.client.reply().bulk(&text[range]);
     Ok(())
 }

@@ -85,7 +85,7 @@ impl<'a> Query<'a> {
             option += 1;
         }
         let by = chosen.unwrap_or(By::Rank);
-        if limit.is_some() && by == By::Rank {
+        if limit.is_some_and(|(_, count)| count != -1) && by == By::Rank {
             return Err("ERR syntax error, LIMIT is only supported in combination with either \
                  BYSCORE or BYLEX"
                 .into());
