@@ -5,7 +5,9 @@ mod wait;
 
 pub use wait::is_ready;
 
-use super::support::{at_least, counted_keys, db, decimal, int, pop_count, rank_range, wrote};
+use super::support::{
+    at_least, counted_keys, db, decimal, int, pop_count, rank_range, signed_count, wrote,
+};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::config::EventClasses;
 use crate::engine::Context;
