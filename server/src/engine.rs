@@ -112,6 +112,9 @@ pub struct Engine {
     pub pubsub: PubSub,
     /// Client-side caching.
     pub tracking: tracking::Tracking,
+    /// A script's command runs: its client speaks the script's protocol, so that what it is to be
+    /// told waits for the script's end.
+    pub in_script: bool,
     /// MONITOR and the command log.
     pub observers: observe::Observers,
     /// Users and their rights.
@@ -167,6 +170,7 @@ impl Engine {
             blocking: Blocking::default(),
             pubsub: PubSub::default(),
             tracking: tracking::Tracking::default(),
+            in_script: false,
             observers: observe::Observers::default(),
             acl: access::Acl::default(),
             events: events::Events::default(),

@@ -94,6 +94,11 @@ impl Observers {
         }
     }
 
+    #[inline]
+    pub(super) fn has_monitors(&self) -> bool {
+        !self.monitors.is_empty()
+    }
+
     /// Whether a command that took so long, and is so large, is told to anybody.
     #[inline]
     fn want(&self, us: u64, request_bytes: u64, reply_bytes: u64) -> bool {
@@ -104,14 +109,14 @@ impl Observers {
     }
 }
 
-/// A command has run; its reply begins at `before` in the output.
+/// A command has run, or run again after it had waited; its reply begins at `before` in the output.
 #[inline]
-pub(super) fn observe(cx: &mut Context<'_>, us: u64, before: usize) {
+pub(super) fn observe(cx: &mut Context<'_>, us: u64, before: usize, rerun: bool) {
     let reply_bytes = cx.client.out.len().saturating_sub(before) as u64;
     // What arrived is a little longer than the arguments alone.
     let request_bytes = cx.args.raw().len() as u64 + OVERHEAD_BYTES * cx.args.len() as u64;
     if cx.engine.observers.want(us, request_bytes, reply_bytes) {
-        tell(cx, us, reply_bytes);
+        tell(cx, us, reply_bytes, rerun);
     }
 }
 
@@ -119,12 +124,12 @@ pub(super) fn observe(cx: &mut Context<'_>, us: u64, before: usize) {
 const OVERHEAD_BYTES: u64 = 16;
 
 #[cold]
-fn tell(cx: &mut Context<'_>, us: u64, reply_bytes: u64) {
+fn tell(cx: &mut Context<'_>, us: u64, reply_bytes: u64, rerun: bool) {
     // The members' and the operator's own commands are nobody's business.
     if cx.client.user == User::Internal && !cx.from_primary {
         return;
     }
-    if !cx.engine.observers.monitors.is_empty() {
+    if cx.engine.observers.has_monitors() && !rerun && !cx.row.is(Flags::ADMIN) && !is_script(cx) {
         feed_monitors(cx);
     }
     let logged = cx.row.name != "exec" && cx.client.hold != Hold::Blocked && !cx.from_primary;
@@ -198,14 +203,24 @@ pub fn is_secret(row: &Command, args: Args<'_>, at: usize) -> bool {
     }
 }
 
-fn feed_monitors(cx: &mut Context<'_>) {
-    let hidden = cx.row.is(Flags::ADMIN)
-        || crate::acl::commands::id_of(cx.row)
-            .is_some_and(|id| crate::acl::commands::entry(id).doc.flags.contains(&"skip_monitor"));
-    if hidden {
-        return;
+/// Before a command runs: scripts are shown before the commands that they call.
+#[cold]
+pub(super) fn announce(cx: &mut Context<'_>) {
+    if is_script(cx) && cx.client.user != User::Internal {
+        feed_monitors(cx);
     }
+}
+
+/// `EVAL` and its like.
+fn is_script(cx: &Context<'_>) -> bool {
+    crate::acl::commands::id_of(cx.row)
+        .is_some_and(|id| crate::acl::commands::entry(id).doc.flags.contains(&"skip_monitor"))
+}
+
+fn feed_monitors(cx: &mut Context<'_>) {
+    let in_script = cx.engine.in_script;
     let source = match cx.client.peer {
+        _ if in_script => "lua".into(),
         Some(peer) => peer.to_string(),
         None if matches!(cx.client.duty, Duty::Link(_)) => "primary".into(),
         None => "unix".into(),

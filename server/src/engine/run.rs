@@ -25,6 +25,10 @@ pub fn run_row(cx: &mut Context<'_>) {
     cx.engine.outbox.verbatim = Verbatim::IfDirty;
     let db = cx.client.db;
     let before = cx.client.out.len();
+    let rerun = cx.client.blocked.is_some();
+    if cx.engine.observers.has_monitors() {
+        observe::announce(cx);
+    }
     if cx.engine.events.wants(EventClasses::KEY_MISS) {
         note_missing(cx);
     }
@@ -36,7 +40,7 @@ pub fn run_row(cx: &mut Context<'_>) {
         cx.client.out.truncate(before);
         cx.client.reply().error(&error);
     }
-    observe::observe(cx, us, before);
+    observe::observe(cx, us, before, rerun);
     let dirty = cx.engine.outbox.dirty;
     cx.engine.outbox.changes += dirty;
     cx.engine.note_expired();
@@ -48,7 +52,9 @@ pub fn run_row(cx: &mut Context<'_>) {
     if verbatim && !cx.from_primary && hooks::stream_is_open(cx.engine) {
         cx.engine.outbox.push(db, cx.args.iter());
     }
-    cx.engine.publish_events(Some(cx.client));
+    if !cx.engine.in_script {
+        cx.engine.publish_events(Some(cx.client));
+    }
     if cx.engine.tracking.is_on() {
         track_row(cx);
     }
@@ -57,10 +63,15 @@ pub fn run_row(cx: &mut Context<'_>) {
 /// Tells what the command changed, and remembers what it read.
 #[cold]
 fn track_row(cx: &mut Context<'_>) {
-    cx.engine.tell_changes(Some(cx.client));
+    let in_script = cx.engine.in_script;
+    if !in_script {
+        cx.engine.tell_changes(Some(cx.client));
+    }
     if !cx.from_primary {
         cx.engine.remember_keys(cx.client, cx.row, cx.args);
-        Engine::caching_used(cx.client, cx.row);
+        if !in_script {
+            Engine::caching_used(cx.client, cx.row);
+        }
     }
 }
 

@@ -160,6 +160,7 @@ impl Run<'_> {
             Ok(row) => {
                 let mark = cx.engine.outbox.len();
                 cx.engine.stats.commands += 1;
+                cx.engine.in_script = true;
                 run_row(&mut Context {
                     engine: cx.engine,
                     client: cx.client,
@@ -169,6 +170,7 @@ impl Run<'_> {
                     timed_out: false,
                     from_primary: cx.from_primary,
                 });
+                cx.engine.in_script = false;
                 if shared.replicate.get() & 2 == 0 {
                     cx.engine.outbox.truncate(mark);
                 }

@@ -10,6 +10,9 @@ use crate::command::{Command, Handled};
 use crate::engine::{Context, Engine};
 use crate::resp::{Proto, errors};
 
+/// Output that stays with its connection anyway and is not told as extra.
+const SMALL_OUTPUT_BYTES: usize = 16 * 1024;
+
 pub fn info(cx: &mut Context<'_>) -> Handled {
     let mut text = line(cx.engine, cx.client);
     text.push('\n');
@@ -79,7 +82,7 @@ pub fn line(engine: &Engine, client: &Client) -> String {
         client.out.capacity(),
         client.out.capacity(),
         client.out.len(),
-        client.out.capacity(),
+        if client.out.len() > SMALL_OUTPUT_BYTES { client.out.len() } else { 0 },
         client.memory_bytes(),
         client.last_command.map_or("NULL", full_name),
         String::from_utf8_lossy(engine.acl.name_of(client.user)),

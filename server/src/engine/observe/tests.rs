@@ -35,6 +35,28 @@ fn monitors_see_commands_but_no_secrets() {
     assert_eq!(bench.out(watcher), "");
 }
 
+/// A script stood behind the commands that it called, and a command that had waited stood twice.
+#[test]
+fn scripts_stand_first_and_waiting_commands_once() {
+    let mut bench = Bench::new(&[]);
+    let (watcher, client, other) = (bench.client(), bench.client(), bench.client());
+    bench.ask(watcher, "MONITOR");
+    bench.ask(client, "EVAL redis.call('set','k','v') 0");
+    bench.ask(client, "BLPOP l 0");
+    bench.ask(other, "RPUSH l 1");
+    let seen = bench.out(watcher);
+    let seen: Vec<&str> = seen.split(" +").map(|line| line.split_once('[').unwrap().1).collect();
+    assert_eq!(
+        seen,
+        [
+            "0 127.0.0.1:40001] \"EVAL\" \"redis.call('set','k','v')\" \"0\"",
+            "0 lua] \"set\" \"k\" \"v\"",
+            "0 127.0.0.1:40001] \"BLPOP\" \"l\" \"0\"",
+            "0 127.0.0.1:40002] \"RPUSH\" \"l\" \"1\"",
+        ]
+    );
+}
+
 #[test]
 fn logs_keep_what_is_over_their_bounds() {
     let mut bench = Bench::new(&[

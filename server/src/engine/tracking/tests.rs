@@ -165,3 +165,18 @@ fn what_was_read_in_another_mode_is_not_told() {
          a: CLIENT TRACKING ON BCAST PREFIX vw PREFIX v => -ERR Prefix 'vw' overlaps with another provided prefix 'v'. Prefixes for a single client must not overlap.",
     );
 }
+
+/// While a script ran its client spoke the script's protocol, and what it changed was told in that
+/// or not at all.
+#[test]
+fn what_a_script_changes_is_told_behind_its_answer() {
+    check(
+        &[],
+        "a: CLIENT TRACKING ON => +OK
+         a: GET k => _
+         a: EVAL redis.call('set','k','v') 1 k => _ >2 $10 invalidate *1 $1 k
+         a: EVAL return#redis.call('get','k') 1 k => :1
+         b: SET k w => +OK
+         a: (out) => >2 $10 invalidate *1 $1 k",
+    );
+}
