@@ -17,7 +17,7 @@ use super::raised::fail;
 use args::Arguments;
 
 /// The most results that one call may give, as in Lua's own C stack.
-const RESULTS_MAX: i64 = 7990;
+const RESULTS_MAX: i64 = 7999;
 
 /// Adds all of them to `globals`.
 pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {

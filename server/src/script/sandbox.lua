@@ -122,6 +122,14 @@ for _, name in pairs({ "insert", "remove", "sort" }) do guard(name, real.table) 
 
 function real.rawget(table, key) return rawget(hidden[table] or table, key) end
 
+local raw_next, raw_pairs = next, pairs
+function real.next(table, key) return raw_next(hidden[table] or table, key) end
+function real.pairs(table)
+    local within = hidden[table]
+    if not within then return raw_pairs(table) end
+    return function(_, key) return raw_next(within, key) end, table, nil
+end
+
 -- Patterns match by recursion in C, once for each repetition or capture.
 
 for _, name in pairs({ "find", "match", "gmatch", "gsub" }) do

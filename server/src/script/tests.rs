@@ -111,6 +111,38 @@ mod holes {
     }
 }
 
+/// Scripts look through the libraries, though what they see are proxies of them.
+#[test]
+fn shared_tables_can_be_listed() {
+    assert_eq!(
+        eval(
+            "local names = {} for name in pairs(os) do names[#names + 1] = name end \
+         return table.concat(names)"
+        ),
+        "$5 clock"
+    );
+    assert_eq!(eval("return next(os)"), "$5 clock");
+    assert_eq!(
+        eval(
+            "for name, value in pairs(_G) do if name ~= 'KEYS' and name ~= 'ARGV' and type(value) == 'table' then \
+         assert(not pcall(rawset, value, 'x', 1)) end end return 1"
+        ),
+        ":1"
+    );
+}
+
+/// Nearly as many as the C stack of Lua has room for, which is 8000.
+#[test]
+fn thousands_of_arguments() {
+    assert_eq!(
+        eval(
+            "local a = {} for i = 1, 7900 do a[i] = 1 end \
+         return redis.call('lpush', 'l', unpack(a))"
+        ),
+        ":7900"
+    );
+}
+
 /// Memory that a script takes is bounded; the next one runs.
 #[test]
 fn a_script_that_takes_too_much_memory_fails_alone() {
