@@ -1,4 +1,4 @@
-//! One Lua interpreter with its sandbox: compiled functions go in, results or error tables come out.
+//! One Lua interpreter with its sandbox: compiled functions go in, results or errors come out.
 
 use std::rc::Rc;
 
@@ -122,7 +122,7 @@ impl Interpreter {
         Ok(table)
     }
 
-    /// Runs a script, which finds its keys and arguments in globals, or a function, which gets them.
+    /// Runs a script, which finds keys and arguments in globals, or a function, which gets them.
     pub fn call<'a>(
         &self,
         function: &Function,

@@ -124,7 +124,8 @@ fn shared_tables_can_be_listed() {
     assert_eq!(eval("return next(os)"), "$5 clock");
     assert_eq!(
         eval(
-            "for name, value in pairs(_G) do if name ~= 'KEYS' and name ~= 'ARGV' and type(value) == 'table' then \
+            "for name, value in pairs(_G) do \
+             if name ~= 'KEYS' and name ~= 'ARGV' and type(value) == 'table' then \
          assert(not pcall(rawset, value, 'x', 1)) end end return 1"
         ),
         ":1"
