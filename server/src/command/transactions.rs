@@ -81,7 +81,11 @@ fn exec(cx: &mut Context<'_>) -> Handled {
     let Some(multi) = cx.client.multi.take() else {
         return Err("ERR EXEC without MULTI".into());
     };
-    let stale = cx.client.watch_broken;
+    // A watched key whose time has come counts as changed, though nobody has removed it yet.
+    let watching = &cx.client.watching;
+    let keyspace = &cx.engine.keyspace;
+    let stale = cx.client.watch_broken
+        || watching.iter().any(|(db, key)| keyspace.db(*db as usize).is_hidden(key));
     cx.engine.unwatch(cx.client);
     if multi.broken {
         return Err(errors::EXEC_ABORT.into());
@@ -118,6 +122,8 @@ fn discard(cx: &mut Context<'_>) -> Handled {
 
 fn watch(cx: &mut Context<'_>) -> Handled {
     for key in cx.args.iter().skip(1) {
+        // A key whose time came before is gone from the beginning.
+        cx.engine.keyspace.db_mut(cx.client.db).contains(key);
         cx.engine.watch(cx.client, key);
     }
     cx.client.reply().ok();
@@ -128,4 +134,33 @@ fn unwatch(cx: &mut Context<'_>) -> Handled {
     cx.engine.unwatch(cx.client);
     cx.client.reply().ok();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::testing::Bench;
+
+    /// A watched key that expired did not break the WATCH, whoever noticed it first.
+    #[test]
+    fn an_expired_key_breaks_its_watch() {
+        let check = |between: &[&str], wait_ms: u64, reply: &str| {
+            let mut bench = Bench::new(&[]);
+            let (client, other) = (bench.client(), bench.client());
+            bench.ask(client, "SET k v PX 100");
+            bench.ask(client, "WATCH k");
+            bench.engine.set_now(crate::engine::Now {
+                mono_us: bench.engine.now.mono_us + wait_ms * 1000,
+                unix_us: bench.engine.now.unix_us + wait_ms as i64 * 1000,
+            });
+            for command in between {
+                bench.ask(other, command);
+            }
+            bench.ask(client, "MULTI");
+            bench.ask(client, "PING");
+            assert_eq!(bench.ask(client, "EXEC"), reply, "{between:?} {wait_ms}");
+        };
+        check(&[], 50, "*1 +PONG");
+        check(&[], 200, "*-1");
+        check(&["GET k"], 200, "*-1");
+    }
 }

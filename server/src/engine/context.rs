@@ -46,7 +46,7 @@ impl Context<'_> {
         if self.from_primary || !super::hooks::stream_is_open(self.engine) {
             return;
         }
-        self.engine.note_expired();
+        super::hooks::drain_expired(self.engine, Some(&mut *self.client));
         let db = self.client.db;
         self.engine.outbox.push(db, parts.iter().copied());
     }
@@ -55,7 +55,7 @@ impl Context<'_> {
     pub fn propagate_parts<'p>(&mut self, parts: impl ExactSizeIterator<Item = &'p [u8]>) {
         self.engine.outbox.verbatim = Verbatim::Replaced;
         if self.propagates() {
-            self.engine.note_expired();
+            super::hooks::drain_expired(self.engine, Some(&mut *self.client));
             let db = self.client.db;
             self.engine.outbox.push(db, parts);
         }

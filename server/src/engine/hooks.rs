@@ -38,16 +38,17 @@ pub fn set_clock(engine: &mut Engine) {
     engine.keyspace.set_clock(engine.now.unix_ms());
 }
 
-/// Keys that expired go into the stream as DEL.
+/// Keys that expired go into the stream as DEL, and break every WATCH of them; `running` is the
+/// client whose command runs.
 #[inline]
-pub fn drain_expired(engine: &mut Engine) {
+pub fn drain_expired(engine: &mut Engine, running: Option<&mut Client>) {
     if engine.keyspace.has_queued() {
-        drain_queued(engine);
+        drain_queued(engine, running);
     }
 }
 
 #[cold]
-fn drain_queued(engine: &mut Engine) {
+fn drain_queued(engine: &mut Engine, mut running: Option<&mut Client>) {
     for garbage in engine.keyspace.take_garbage() {
         engine.lazyfree.give(garbage);
     }
@@ -57,9 +58,7 @@ fn drain_queued(engine: &mut Engine) {
     for (db, key) in engine.keyspace.take_expired() {
         engine.stats.expired_keys += 1;
         engine.note_expired_key(db, &key);
-        if engine.tracking.is_on() {
-            engine.tracking.changed(Some(&key), None);
-        }
+        engine.touch_by_server(running.as_deref_mut(), db, &key);
         if stream_is_open(engine) {
             engine.outbox.push(db, [b"DEL".as_slice(), &key]);
         }

@@ -43,7 +43,7 @@ pub fn run_row(cx: &mut Context<'_>) {
     observe::observe(cx, us, before, rerun);
     let dirty = cx.engine.outbox.dirty;
     cx.engine.outbox.changes += dirty;
-    cx.engine.note_expired();
+    hooks::drain_expired(cx.engine, Some(&mut *cx.client));
     let verbatim = match cx.engine.outbox.verbatim {
         Verbatim::IfDirty => dirty > 0,
         Verbatim::Always => true,
@@ -177,7 +177,7 @@ impl Engine {
     /// Keys that expired during the command go into the stream as DEL, before what follows.
     #[inline]
     pub fn note_expired(&mut self) {
-        hooks::drain_expired(self);
+        hooks::drain_expired(self, None);
     }
 
     /// Breaks the WATCH of everybody who watches `key`. `client` is the running one.

@@ -167,6 +167,11 @@ impl Db {
         }
     }
 
+    /// Whether the key's time has come, but it is still there.
+    pub fn is_hidden(&self, key: &[u8]) -> bool {
+        self.volatile > 0 && self.table.get(key).is_some_and(|slot| self.gone(slot))
+    }
+
     /// The value of a key; several may be held at once. Changes nothing.
     pub fn peek(&self, key: &[u8]) -> Option<ValueRef<'_>> {
         let slot = self.table.get(key)?;
