@@ -231,8 +231,8 @@ fn directives_are_read_changed_and_written_back() {
             ("CONFIG SET hash-max-listpack-entries 11 timeout 5", "OK"),
             (
                 "CONFIG SET timeout x",
-                "-ERR CONFIG SET failed (possibly related to argument 'timeout') - expected a \
-                 number up to 18446744073709551615",
+                "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument \
+                 couldn't be parsed into an integer",
             ),
             ("CONFIG REWRITE", "OK"),
         ],

@@ -4,14 +4,14 @@
 //! its successors need to know nothing of it. Until the cut-over clients may read and not write.
 
 use crate::client::{Client, ClientId, Closing};
-use crate::command::{Command, Flags, lookup, subcommand};
+use crate::command::{Command, Flags};
 use crate::migration::{Asked, Control, Leave, Source, Told};
 use crate::persistence::load::Template;
 use crate::replication::{Action, Link, LinkConfig, Loaded, ReplId, Stream, Unit, translate};
 use crate::resp::{Args, CommandError, OwnedArgs};
 
 use super::effects::{LinkEvent, LinkOwner};
-use super::run::run_row;
+use super::run::{row_of_stream, run_row};
 use super::{Context, Engine, hooks};
 
 /// How often the source is asked how far it is, in milliseconds.
@@ -432,10 +432,13 @@ impl Engine {
         }
         let other = translate(args);
         let args = other.as_ref().map_or(args, OwnedArgs::args);
-        let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
-        let Some(row) = row else {
-            let name = args.at(0).escape_ascii();
-            return hooks::log(self, &format!("{name} of the source's stream is not known here"));
+        let row = match row_of_stream(args) {
+            Ok(row) => row,
+            Err(why) => {
+                let name = args.at(0).escape_ascii();
+                let text = format!("{name} of the source's stream was not taken over: {why}");
+                return hooks::log(self, &text);
+            }
         };
         let before = client.out.len();
         run_row(&mut Context {

@@ -58,10 +58,10 @@ impl<'a> Args<'a> {
         Args { buf: self.buf, spans: self.spans.get(from..).unwrap_or(&[]) }
     }
 
-    /// Whether the argument at `index` is the word `lower`, in any case.
+    /// Whether there is an argument at `index`, and it is the word `lower`, in any case.
     #[inline]
     pub fn is(self, index: usize, lower: &str) -> bool {
-        self.at(index).eq_ignore_ascii_case(lower.as_bytes())
+        self.get(index).is_some_and(|word| word.eq_ignore_ascii_case(lower.as_bytes()))
     }
 
     /// The bytes of the whole command as they arrived.

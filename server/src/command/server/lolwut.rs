@@ -17,7 +17,7 @@ const DRAWING: &str = "
 ";
 
 pub fn lolwut(cx: &mut Context<'_>) -> Handled {
-    if cx.args.is(1, "version") && cx.args.len() > 2 {
+    if cx.args.len() > 2 && cx.args.is(1, "version") {
         int(cx.args.at(2))?;
     }
     let text = format!("{DRAWING}\nNothing was dropped. RedisHA ver. {}\n", own_version());
