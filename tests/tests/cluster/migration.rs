@@ -61,7 +61,11 @@ fn follow_and_cut_over(moved: &RedisHA, source: &mut Client) -> Result<()> {
     until_phase(moved, "Following")?;
     moved.settled()?;
     let target = moved.target("cp")?;
-    ensure!(target.read(&["moved:key".to_owned()])? == ["hello"], "the data are not here");
+    // The address of a Service that has just been made leads nowhere for a moment.
+    let found = wait::until("the data are read", PATIENCE, || {
+        target.read(&["moved:key".to_owned()]).map(Some)
+    })?;
+    ensure!(found == ["hello"], "the data are {found:?}");
     match write(moved)? {
         Value::Error(why) if why.starts_with("MIGRATING") => {}
         other => bail!("a write before the cut-over: {other:?}"),
