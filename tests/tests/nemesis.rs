@@ -74,6 +74,11 @@ fn run(cluster: Cluster) -> Result<Found> {
     let mut order = Order(number("REDISHA_NEMESIS_SEED", 1)?);
     let redisha = RedisHA::example(&cluster)?;
     redisha.install()?;
+    // What may be lost under `async` is not a question here.
+    let replicated = json!({"spec": {"durability": "replicated"}}).to_string();
+    let args = ["patch", "redisha", &redisha.name, "-n", &redisha.namespace, "--type=merge"];
+    cluster.kubectl(&[&args[..], &["-p", &replicated]].concat())?;
+    redisha.settled()?;
     let target = redisha.target("cp")?;
     let world = World { cluster, redisha };
     let probe = Probe::start(&target)?;
