@@ -8,7 +8,8 @@ local native, real, functions = ...
 
 local error, type, select, rawset, rawget = error, type, select, rawset, rawget
 local setmetatable, getmetatable, tostring, pairs = setmetatable, getmetatable, tostring, pairs
-local raw_pcall, raw_xpcall, raw_loadstring = pcall, xpcall, loadstring
+local raw_pcall, raw_xpcall, raw_loadstring, unpack = pcall, xpcall, loadstring, unpack
+local match = string.match
 local visible, final, where, too_complex =
     native.visible, native.final, native.where, native.too_complex
 local READONLY = "Attempt to modify a readonly table"
@@ -45,10 +46,40 @@ local function missing(...)
 end
 
 -- Catching.
+--
+-- Lua's pcall and xpcall push one more value behind the results without asking for room, which its
+-- API forbids. They have room for 20, so that they are only given functions with fewer results:
+-- `few` puts more of them into a table, and `results` takes them out of it.
+
+local MANY, FEW = {}, 16
+
+local function few(...)
+    local count = select("#", ...)
+    if count <= FEW then return ... end
+    return MANY, { n = count, ... }
+end
+
+local function gathered(f, ...) return few(f(...)) end
+
+local function results(...)
+    local mark, many = ...
+    if mark ~= MANY then return ... end
+    return unpack(many, 1, many.n)
+end
+
+-- What cannot be called is left to Lua, which says so without the name of a variable of ours.
+local function callable(value)
+    return type(value) == "function" or type(value) == "table" and getmetatable(value)
+end
+
+-- Positions in this file are nothing to scripts: `error(text, 2)` may find one below them.
+local function placeless(raised)
+    return type(raised) == "string" and match(raised, "^sandbox:%d+: (.*)$") or raised
+end
 
 local function caught(ok, ...)
-    if ok then return true, ... end
-    local raised = visible((...))
+    if ok then return true, results(...) end
+    local raised = visible(placeless((...)))
     if type(raised) == "table" then
         local text = raised.err
         if type(text) == "string" or type(text) == "number" then raised = text end
@@ -57,14 +88,19 @@ local function caught(ok, ...)
 end
 
 local function caught_as_is(ok, ...)
-    if ok then return true, ... end
+    if ok then return true, results(...) end
     return false, visible((...))
 end
 
-function real.pcall(...) return caught(raw_pcall(...)) end
+function real.pcall(...)
+    if callable((...)) then return caught(raw_pcall(gathered, ...)) end
+    return caught(raw_pcall(...))
+end
 
 function real.xpcall(f, handler)
-    return caught_as_is(raw_xpcall(f, function(raised) return handler(visible(raised)) end))
+    local function handle(raised) return handler(visible(placeless(raised))) end
+    local call = callable(f) and function() return few(f()) end or f
+    return caught_as_is(raw_xpcall(call, handle))
 end
 
 local raw_resume = coroutine.resume
@@ -73,7 +109,7 @@ function real.coroutine.resume(...) return caught_as_is(raw_resume(...)) end
 -- Compiling. Only text is compiled, and the chunk's name is a string that this frame holds, since
 -- the parser holds it by nothing (CVE-2025-49844).
 
-local byte, match, concat = string.byte, string.match, table.concat
+local byte, concat = string.byte, table.concat
 
 local function compile(text, name)
     if byte(text, 1) == 27 then text = " " .. text end
@@ -163,7 +199,7 @@ function real.getmetatable(value)
 end
 
 local handler = function(raised)
-    raised = final(raised)
+    raised = final(placeless(raised))
     if type(raised) ~= "table" then raised = { err = "ERR " .. tostring(raised) } end
     local source, line = where()
     if source then raised.source, raised.line = source, line end
@@ -193,16 +229,28 @@ if functions then
     loading = setmetatable({ redis = loading, server = loading }, { __index = missing })
 end
 
+-- Of what a script returns only the first value counts. Scripts do not nest, so that one variable
+-- hands over the next.
+local next_script = nil
+local function run_script()
+    local f = next_script
+    next_script = nil
+    return (f())
+end
+
 return env, {
-    run = function(f) return raw_xpcall(f, handler) end,
+    run = function(f)
+        next_script = f
+        return raw_xpcall(run_script, handler)
+    end,
     run_function = function(f, keys, args)
-        return raw_xpcall(function() return f(keys, args) end, handler)
+        return raw_xpcall(function() return (f(keys, args)) end, handler)
     end,
     load_library = function(f)
         globals_meta.__index = loading
-        local ok, raised = raw_pcall(f)
+        local ok, raised = raw_pcall(function() return (f()) end)
         globals_meta.__index = real
-        if not ok then raised = final(raised) end
+        if not ok then raised = final(placeless(raised)) end
         return ok, raised
     end,
 }

@@ -144,6 +144,65 @@ fn thousands_of_arguments() {
     );
 }
 
+/// A script that returned more than twenty values ended debug builds in an assertion of Lua, since
+/// `pcall` and `xpcall` push one value more than there is room for.
+#[test]
+fn dozens_of_results() {
+    assert_eq!(eval("return unpack({1, 2, 3}, 1, 22)"), ":1");
+    assert_eq!(eval("return string.byte(string.rep('x', 1000), 1, 1000)"), ":120");
+    for count in [0, 1, 16, 17, 19, 20, 21, 22, 23, 24, 40, 41, 250, 7000] {
+        for script in [
+            "return select('#', pcall(unpack, {}, 1, N))",
+            "return select('#', pcall(pcall, unpack, {}, 1, N)) - 1",
+            "return select('#', xpcall(function() return unpack({}, 1, N) end, error))",
+            "return select('#', pcall(setmetatable({}, {__call = function(_, n) \
+             return unpack({}, 1, n) end}), N))",
+            "local t = {} t[N] = N return (select(N + 2, 0, pcall(unpack, t, 1, N))) and N + 1",
+            "return select('#', coroutine.resume(coroutine.create(function() \
+             return unpack({}, 1, N) end)))",
+        ] {
+            let script = script.replace('N', &count.to_string());
+            assert_eq!(eval(&script), format!(":{}", count + 1), "{script}");
+        }
+    }
+    let many = "return select(18, pcall(unpack, {1, 2, 3, nil, 5, [17] = 'last'}, 1, 30))";
+    assert_eq!(eval(many), "$4 last");
+    let more = "local function grow(n, ...) if n == 0 then return ... end \
+         return grow(n - 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...) end \
+         return pcall(grow, 1000)";
+    assert!(eval(more).contains("too many results to unpack"), "{}", eval(more));
+}
+
+/// A library whose code returns dozens of values, and a function that does, ended likewise.
+#[test]
+fn dozens_of_results_of_functions() {
+    let mut bench = Bench::new(&[]);
+    let client = bench.client();
+    let code = "#!lua name=many\nserver.register_function('many', \
+         function() return unpack({7}, 1, 100) end) return 1";
+    let code = code.replace("return 1", &format!("return 1{}", ", 1".repeat(100)));
+    assert_eq!(ask(&mut bench, client, &["FUNCTION", "LOAD", &code]), "$4 many");
+    assert_eq!(ask(&mut bench, client, &["FCALL", "many", "0"]), ":7");
+}
+
+/// Errors keep the places that Lua gives them: none when what raised is called by `pcall` or is the
+/// script itself, and no place in the sandbox.
+#[test]
+fn places_of_errors() {
+    for (script, text) in [
+        ("return {pcall(function() error('x', 2) end)}", "$1 x"),
+        ("return {pcall(function() error('x') end)}", "$16 user_script:1: x"),
+        ("return {pcall(nil)}", "attempt to call a nil value"),
+        ("return {pcall({})}", "attempt to call a table value"),
+        ("return {xpcall(function() error('x', 2) end, function(e) return e end)}", "$1 x"),
+        ("return {xpcall(nil, function(e) return e end)}", "attempt to call a nil value"),
+        ("error('x', 2)", "-ERR x script: on @user_script:1."),
+    ] {
+        let reply = eval(script);
+        assert!(reply.contains(text) && !reply.contains("sandbox"), "{script}: {reply}");
+    }
+}
+
 /// Memory that a script takes is bounded; the next one runs.
 #[test]
 fn a_script_that_takes_too_much_memory_fails_alone() {
