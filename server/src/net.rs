@@ -15,6 +15,7 @@ mod listen;
 mod stream;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub struct Net {
     conns: Vec<Option<Conn>>,
     /// Connections that may have bytes to read.
     ready: Vec<ClientId>,
+    /// Those of them that this turn has still to read.
+    turn: VecDeque<ClientId>,
     /// Empty while the bytes in it are being executed.
     buffer: Vec<u8>,
     /// What a turn in the middle of a command left for the loop itself.
@@ -105,6 +108,7 @@ impl Net {
             draining: Vec::new(),
             conns: Vec::new(),
             ready: Vec::new(),
+            turn: VecDeque::new(),
             buffer: vec![0; READ_BUFFER_BYTES],
             missed: Vec::new(),
             clock: Clock::start(),

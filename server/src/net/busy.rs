@@ -47,8 +47,11 @@ impl Net {
                 _ => self.missed.push(event.clone()),
             }
         }
+        // Who was ready together with the running client gets no event again.
+        let mut waiting = std::mem::take(&mut self.turn);
+        waiting.extend(self.ready.drain(..));
         let mut kept = Vec::new();
-        for id in std::mem::take(&mut self.ready) {
+        for id in waiting {
             let client = engine.clients.get(id);
             let waits = client.is_none_or(|c| c.duty != Duty::Commands || c.is_internal());
             if id == running || waits {

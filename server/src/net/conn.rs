@@ -71,10 +71,15 @@ enum Written {
 }
 
 /// Reads every connection that may have bytes, and executes what they say. Nothing of `shared` is
-/// borrowed meanwhile, so that a long command can let others be served.
+/// borrowed meanwhile, so that a long command can let others be served, also those of this turn.
+/// Those that are listed again meanwhile are read in the next turn.
 pub(super) fn read_ready(shared: &RefCell<Net>, engine: &mut Engine) {
-    let mut ready = std::mem::take(&mut shared.borrow_mut().ready);
-    for id in ready.drain(..) {
+    {
+        let net = &mut *shared.borrow_mut();
+        net.turn.extend(net.ready.drain(..));
+    }
+    loop {
+        let Some(id) = shared.borrow_mut().turn.pop_front() else { break };
         let mut left = READ_TURN_BYTES;
         loop {
             let mut net = shared.borrow_mut();
@@ -84,11 +89,6 @@ pub(super) fn read_ready(shared: &RefCell<Net>, engine: &mut Engine) {
             engine.receive(id, &buffer[..count]);
             shared.borrow_mut().buffer = buffer;
         }
-    }
-    // Those that were listed again meanwhile are read in the next turn.
-    let net = &mut *shared.borrow_mut();
-    if net.ready.is_empty() {
-        net.ready = ready;
     }
 }
 
