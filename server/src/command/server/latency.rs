@@ -45,7 +45,7 @@ pub const SUBCOMMANDS: &[Command] = &[
         handler: reset,
         ..ROW
     },
-    Command { handler: |cx| super::help(cx, "LATENCY", SUBCOMMANDS), ..HELP },
+    Command { handler: |cx| super::help(cx, "LATENCY", SUBCOMMANDS), since: "2.8.13", ..HELP },
 ];
 
 fn named<'a>(cx: &'a Context<'_>, at: usize) -> Option<(&'static str, &'a Event)> {
