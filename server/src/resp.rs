@@ -4,11 +4,12 @@
 //! buffer without copying an argument; [`Args`] is the view that it yields. [`Reply`] writes
 //! replies into a client's output buffer in the dialect that the client chose with HELLO.
 
-pub mod decimal;
 pub mod errors;
+pub mod extended;
 pub mod num;
 mod parse;
 mod reply;
+mod wide;
 
 pub use errors::CommandError;
 pub use parse::{

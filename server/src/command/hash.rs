@@ -2,14 +2,13 @@
 
 mod expiry;
 
-use super::support::{
-    ScanOf, ScanOptions, choose, db, decimal, draw, float, int, signed_count, wrote,
-};
+use super::support::{ScanOf, ScanOptions, choose, db, decimal, draw, int, signed_count, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::config::EventClasses;
 use crate::engine::Context;
-use crate::resp::num::{parse_f64, parse_i64};
-use crate::resp::{Reply, decimal as decimals, errors};
+use crate::resp::extended::Extended;
+use crate::resp::num::parse_i64;
+use crate::resp::{Reply, errors};
 use crate::store::{Hash, Random};
 
 const WRITE: Flags = Flags::WRITE.with(Flags::DENYOOM).with(Flags::FAST);
@@ -412,19 +411,16 @@ fn hincrby(cx: &mut Context<'_>) -> Handled {
 fn hincrbyfloat(cx: &mut Context<'_>) -> Handled {
     let args = cx.args;
     let (key, field) = (args.at(1), args.at(2));
-    let by = float(args.at(3))?;
+    let by = Extended::parse(args.at(3)).ok_or(errors::NOT_FLOAT)?;
     if by.is_infinite() {
         return Err("ERR value is NaN or Infinity".into());
     }
-    let old: &[u8] = match db(cx).typed::<Hash>(key)?.and_then(|hash| hash.get(field)) {
-        None => b"0",
-        Some(value) => {
-            parse_f64(value).ok_or("ERR hash value is not a float")?;
-            value
-        }
+    let old = match db(cx).typed::<Hash>(key)?.and_then(|hash| hash.get(field)) {
+        None => Extended::ZERO,
+        Some(value) => Extended::parse(value).ok_or("ERR hash value is not a float")?,
     };
-    let sum = decimals::add(old, args.at(3));
-    let text = sum.ok_or("ERR increment would produce NaN or Infinity")?.into_bytes();
+    let sum = old.plus(by).ok_or("ERR increment would produce NaN or Infinity")?;
+    let text = sum.to_string().into_bytes();
     let limits = db(cx).limits();
     db(cx).typed_or_new::<Hash>(key)?.set_keeping(field, &text, &limits);
     wrote(cx, key, 1);

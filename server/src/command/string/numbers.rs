@@ -2,10 +2,11 @@
 
 use super::string_at;
 use crate::command::Handled;
-use crate::command::support::{float, int, wrote};
+use crate::command::support::{int, wrote};
 use crate::config::EventClasses;
 use crate::engine::Context;
-use crate::resp::{decimal, errors};
+use crate::resp::errors;
+use crate::resp::extended::Extended;
 use crate::store::IntBuf;
 
 fn add(cx: &mut Context<'_>, by: i64) -> Handled {
@@ -44,16 +45,14 @@ pub fn decrby(cx: &mut Context<'_>) -> Handled {
 pub fn incrbyfloat(cx: &mut Context<'_>) -> Handled {
     let key = cx.args.at(1);
     let db = cx.engine.keyspace.db_mut(cx.client.db);
-    let mut buf = IntBuf::default();
-    let old: &[u8] = match string_at(db, key)? {
-        None => b"0",
-        Some(text) => text.bytes(&mut buf),
+    let old = match string_at(db, key)? {
+        None => Some(Extended::ZERO),
+        Some(text) => Extended::parse(text.bytes(&mut IntBuf::default())),
     };
-    float(old)?;
-    float(cx.args.at(2))?;
-    // Never in exponent form: the next INCRBYFLOAT, or INCR, reads it again.
-    let sum = decimal::add(old, cx.args.at(2));
-    let text = sum.ok_or("ERR increment would produce NaN or Infinity")?;
+    let old = old.ok_or(errors::NOT_FLOAT)?;
+    let by = Extended::parse(cx.args.at(2)).ok_or(errors::NOT_FLOAT)?;
+    let sum = old.plus(by).ok_or("ERR increment would produce NaN or Infinity")?;
+    let text = sum.to_string();
     db.set_str(key, text.as_bytes(), true);
     wrote(cx, key, 1);
     cx.notify(EventClasses::STRING, "incrbyfloat", key);
