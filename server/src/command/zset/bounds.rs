@@ -1,7 +1,6 @@
 //! The ends of ranges: by rank, by score, or by member.
 
 use crate::command::support::{int, rank_range};
-use crate::resp::num::parse_f64;
 use crate::resp::{CommandError, errors};
 use crate::store::ZSet;
 use std::ops::Range;
@@ -30,13 +29,19 @@ pub enum LexEnd<'a> {
     At(&'a [u8], bool),
 }
 
-/// A score and whether it is excluded.
+/// A score and whether it is excluded. As Redis reads it: no text at all is zero, and what is too
+/// large or too small for a score is infinite or zero.
 fn score_end(text: &[u8]) -> Result<(f64, bool), CommandError> {
     let (number, open) = match text {
         [b'(', rest @ ..] => (rest, true),
         _ => (text, false),
     };
-    parse_f64(number).map(|score| (score, open)).ok_or_else(|| errors::NOT_A_SCORE_RANGE.into())
+    let score = match number {
+        [] => Some(0.0),
+        _ => std::str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok()),
+    };
+    let score = score.filter(|score| !score.is_nan()).ok_or(errors::NOT_A_SCORE_RANGE)?;
+    Ok((score, open))
 }
 
 fn lex_end(text: &[u8]) -> Result<LexEnd<'_>, CommandError> {
@@ -96,6 +101,31 @@ impl<'a> Bounds<'a> {
                 });
                 start..end.max(start)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::score_end;
+
+    /// An end without a number was refused, and one that no score can have.
+    #[test]
+    fn ends_are_read_as_redis_reads_them() {
+        let check = |text: &str, expect: Option<(f64, bool)>| {
+            assert_eq!(score_end(text.as_bytes()).ok(), expect, "{text}");
+        };
+        check("1.5", Some((1.5, false)));
+        check("(1.5", Some((1.5, true)));
+        check("", Some((0.0, false)));
+        check("(", Some((0.0, true)));
+        check("-inf", Some((f64::NEG_INFINITY, false)));
+        check("(+inf", Some((f64::INFINITY, true)));
+        check("1e400", Some((f64::INFINITY, false)));
+        check("(-1e400", Some((f64::NEG_INFINITY, true)));
+        check("1e-400", Some((0.0, false)));
+        for bad in ["nan", "(nan", "((1", "+", "-", " 1", "1 ", "0x10", "[1", "x"] {
+            check(bad, None);
         }
     }
 }
