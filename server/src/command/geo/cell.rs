@@ -21,14 +21,22 @@ impl Place {
 
     /// The place that a score stands for, which is its smallest cell's middle.
     pub fn of_score(score: f64) -> Self {
-        // Scores below zero are no places; they wrap as they do elsewhere.
-        let bits = if score < 0.0 { score as i64 as u64 } else { score as u64 };
-        let area = Cell { bits, steps: STEPS_MAX }.area();
+        let area = Cell { bits: Self::bits(score), steps: STEPS_MAX }.area();
         let middle =
             |(low, high): (f64, f64), most: f64| f64::midpoint(low, high).clamp(-most, most);
         Self {
             longitude: middle(area.longitude, LONGITUDE_MAX),
             latitude: middle(area.latitude, LATITUDE_MAX),
+        }
+    }
+
+    /// Scores below zero or beyond 64 bits are no places; they wrap as they do elsewhere.
+    fn bits(score: f64) -> u64 {
+        const BEYOND: f64 = u64::MAX as f64;
+        match score {
+            ..0.0 => score as i64 as u64,
+            BEYOND.. => 0,
+            _ => score as u64,
         }
     }
 
@@ -164,6 +172,19 @@ mod tests {
         for number in [0, 1, 0xdead_beef, u32::MAX] {
             assert_eq!(gather(spread(number)), number);
         }
+    }
+
+    /// A score beyond 64 bits was the last place, where peers have the first.
+    #[test]
+    fn scores_wrap() {
+        let check = |score: f64, bits: u64| assert_eq!(Place::bits(score), bits, "{score}");
+        check(0.0, 0);
+        check(-1.0, u64::MAX);
+        check(-1e300, 1 << 63);
+        check(9_223_372_036_854_775_808.0, 1 << 63);
+        check(18_446_744_073_709_551_616.0, 0);
+        check(1e20, 0);
+        check(f64::INFINITY, 0);
     }
 
     /// Scores that never were places (ZADD takes any) decode to something within the world.
