@@ -497,13 +497,14 @@ fn shift(cx: &mut Context<'_>, from: End, to: End) -> Result<(), WrongType> {
     let (source, target) = (cx.args.at(1), cx.args.at(2));
     db(cx).typed::<List>(target)?;
     let limits = db(cx).limits();
-    take_one(cx, source, from, |cx, element| {
-        // The target may have been the source's last element's own list: then it is made again.
-        if let Ok(list) = db(cx).typed_or_new::<List>(target) {
-            list.push(to, element, &limits);
-        }
-        cx.reply().bulk(element);
-    });
+    let Some(list) = db(cx).typed_mut::<List>(source)? else { return Ok(()) };
+    let Some(element) = list.pop(from, &limits) else { return Ok(()) };
+    // A list that turns around itself stays the same one, with its expiry.
+    if list.is_empty() && source != target {
+        db(cx).remove(source);
+    }
+    db(cx).typed_or_new::<List>(target)?.push(to, &element, &limits);
+    cx.reply().bulk(&element);
     cx.touch(source);
     wrote(cx, target, 1);
     cx.notify(EventClasses::LIST, pushed(to), target);
