@@ -132,14 +132,21 @@ fn check(subject: &Subject) -> Check {
     if name.ends_with("EXPIRETIME") || name == "XADD" { Check::Kind } else { subject.check }
 }
 
-/// Where the peer is at fault, and ours is not: Valkey cuts an LSET's index to 32 bits, and so
-/// writes the first or the last element for an index of 64 bits that no list has.
+/// Where the peer is at fault, and ours is not. Valkey cuts an LSET's index to 32 bits, and so
+/// writes the first or the last element for an index of 64 bits that no list has. A sorted set's
+/// range with a negative offset is empty, but Valkey counts from the other end where the set has
+/// its large form: one and the same set has two answers.
 fn spare_the_peer(line: &mut [String]) {
-    if let [command, _, index, _] = line
-        && command == "LSET"
-        && index.parse::<i64>().is_ok_and(|index| i32::try_from(index).is_err())
+    let beyond = |index: &str| index.parse::<i64>().is_ok_and(|at| i32::try_from(at).is_err());
+    if line[0] == "LSET" && line.len() == 4 && beyond(&line[2]) {
+        "-1".clone_into(&mut line[2]);
+    }
+    if line[0].starts_with("ZR")
+        && let Some(limit) = line.iter().position(|word| word == "LIMIT")
+        && let Some(offset) = line.get_mut(limit + 1)
+        && offset.parse::<i64>().is_ok_and(|offset| offset < 0)
     {
-        "-1".clone_into(index);
+        "0".clone_into(offset);
     }
 }
 
