@@ -331,10 +331,11 @@ fn a_killed_node_is_followed_by_a_partial_resync() -> Result<()> {
     Ok(())
 }
 
-/// Who asks while large data are loaded is told so, and nobody sees half of them.
+/// Who asks while large data are loaded is told so, and nobody sees half of them. (The test once
+/// demanded to come before the end of 16 MB, which a quick machine had loaded by then.)
 #[test]
 fn large_data_are_loaded_while_the_server_answers() -> Result<()> {
-    const KEYS: usize = 200_000;
+    const KEYS: usize = 600_000;
     let directory = std::env::temp_dir().join(format!("redisha-large-{}", std::process::id()));
     let folder = directory.join("appendonlydir");
     fs::create_dir_all(&folder)?;
@@ -348,11 +349,15 @@ fn large_data_are_loaded_while_the_server_answers() -> Result<()> {
     let dir = directory.to_string_lossy().into_owned();
     let server = Server::start("large", &[&ON[..], &["--dir", &dir]].concat())?;
     let mut client = server.client()?;
-    ensure!(server.info("loading")? == "1", "16 MB were loaded before anybody could ask");
-    let refused = client.say("DBSIZE")?;
-    ensure!(matches!(&refused, Value::Error(why) if why.starts_with("LOADING")), "{refused:?}");
-    wait::until("all is loaded", PATIENCE, || Ok((server.info("loading")? == "0").then_some(())))?;
-    ensure!(client.say("DBSIZE")? == Value::Int(KEYS as i64));
+    // How far it is by then depends on the machine; what may be answered meanwhile does not.
+    wait::until("all is loaded", PATIENCE, || match client.say("DBSIZE")? {
+        Value::Error(why) if why.starts_with("LOADING") => Ok(None),
+        Value::Int(count) => {
+            assert_eq!(count, KEYS as i64, "a part of the data was seen");
+            Ok(Some(()))
+        }
+        other => panic!("DBSIZE while loading: {other:?}"),
+    })?;
     fs::remove_dir_all(&directory)?;
     Ok(())
 }
