@@ -177,6 +177,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// Takes back what was written from `before` on, with what was noted of it: a later answer must
+    /// not pass for one that was free to go.
+    pub fn cut_output(&mut self, before: usize) {
+        self.out.truncate(before);
+        self.marks.shorten(before);
+    }
+
     pub fn new(id: ClientId, duty: Duty, now_ms: u64) -> Self {
         Self {
             id,

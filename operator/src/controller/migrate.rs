@@ -58,9 +58,7 @@ impl Told<'_> {
                 Err(why) => return Some(failed(wish, before, why)),
             },
         };
-        // The source's data are replaced by themselves only, never a user's own.
-        let replace = before.as_ref().is_some_and(|before| before.source == source(wish));
-        let begin = begin(&self.plan.uid, &member, wish, password.as_deref(), replace);
+        let begin = begin(&self.plan.uid, &member, wish, password.as_deref());
         let found = match client.call(Lane::Act, &begin, DEADLINE).await {
             Ok(answer) => match read(&answer, wish) {
                 Some(found) => found,
@@ -125,20 +123,16 @@ fn command(name: &str, uid: &str, member: &str, rest: &[(&str, &str)]) -> Vec<St
     head.into_iter().chain(rest).collect()
 }
 
-fn begin(
-    uid: &str,
-    member: &str,
-    wish: &MigrateFrom,
-    password: Option<&str>,
-    replace: bool,
-) -> Vec<String> {
+fn begin(uid: &str, member: &str, wish: &MigrateFrom, password: Option<&str>) -> Vec<String> {
     let port = wish.port.to_string();
     let mut rest = vec![("HOST", wish.host.as_str()), ("PORT", port.as_str())];
     if let Some(password) = password {
         rest.extend(wish.username.as_deref().map(|user| ("USER", user)));
         rest.push(("PASSWORD", password));
     }
-    rest.push(("REPLACE", if replace { "yes" } else { "no" }));
+    // Data that are there are never replaced on this one's word: they may be a user's own, or what
+    // was written after a cut-over whose answer was lost. A person empties the primary first.
+    rest.push(("REPLACE", "no"));
     command("MIGRATE", uid, member, &rest)
 }
 
@@ -192,13 +186,13 @@ mod tests {
     fn a_primary_is_told_all_that_it_needs() {
         let plain = wish(&json!({}));
         assert_eq!(
-            begin("u", "m", &plain, None, false).join(" "),
+            begin("u", "m", &plain, None).join(" "),
             "REDISHA MIGRATE UID u MEMBER m HOST old PORT 6379 REPLACE no"
         );
         let user = wish(&json!({"port": 7000, "username": "mover"}));
         assert_eq!(
-            begin("u", "m", &user, Some("word"), true).join(" "),
-            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 7000 USER mover PASSWORD word REPLACE yes"
+            begin("u", "m", &user, Some("word")).join(" "),
+            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 7000 USER mover PASSWORD word REPLACE no"
         );
         let mut plan = fixture::plan(&json!({}));
         plan.password = "word".to_owned();

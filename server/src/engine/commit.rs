@@ -27,6 +27,14 @@ impl Marks {
         self.queue.back().map_or(self.free, |mark| mark.0)
     }
 
+    /// The output ends at `end` now.
+    pub fn shorten(&mut self, end: usize) {
+        self.free = self.free.min(end);
+        while self.queue.back().is_some_and(|mark| mark.0 > end) {
+            self.queue.pop_back();
+        }
+    }
+
     /// The output was written and is empty.
     #[inline]
     pub fn clear(&mut self) {

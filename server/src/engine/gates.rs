@@ -47,9 +47,9 @@ impl Engine {
         let flow = self.execute_gated(client, args);
         match client.reply_mode {
             ReplyMode::On => {}
-            ReplyMode::SkipNext | ReplyMode::Off => client.out.truncate(before),
+            ReplyMode::SkipNext | ReplyMode::Off => client.cut_output(before),
             ReplyMode::Skipping => {
-                client.out.truncate(before);
+                client.cut_output(before);
                 if flow == Flow::Done {
                     client.reply_mode = ReplyMode::On;
                 } else {

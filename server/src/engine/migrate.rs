@@ -367,6 +367,10 @@ impl Engine {
     /// The source's data are complete: they replace the present ones, here and on every replica,
     /// which takes them by a full resync since no stream leads to them.
     fn take_migrated(&mut self, client: &mut Client, loaded: Loaded) {
+        if hooks::is_replica(self) || self.replication().detached || self.stream_is_paused() {
+            // This member is about to lead nobody: the data would be another's.
+            return self.migration_act(client, Action::Fail("not the primary now".into()));
+        }
         let Loaded { keyspace, id, offset, stream_db, .. } = loaded;
         self.begin_history(client, keyspace);
         client.db = stream_db as usize;

@@ -152,9 +152,15 @@ impl DataLoader {
             }
             aux_field::EPOCH => self.data.epoch = Some(value.to_owned()),
             aux_field::REPL_ID => self.data.repl_id = Some(value.to_owned()),
-            aux_field::REPL_OFFSET => self.data.repl_offset = value.parse().ok(),
+            aux_field::REPL_OFFSET => {
+                let offset = value.parse().ok();
+                self.data.repl_offset = offset.filter(|offset| i64::try_from(*offset).is_ok());
+            }
             aux_field::FORMERS => value.clone_into(&mut self.data.formers),
-            aux_field::STREAM_DB => self.data.stream_db = value.parse().unwrap_or(0),
+            aux_field::STREAM_DB => {
+                let db = value.parse().ok().filter(|db| (*db as usize) < self.template.databases);
+                self.data.stream_db = db.unwrap_or(0);
+            }
             _ => {}
         }
         Ok(())

@@ -333,7 +333,7 @@ impl Link {
             }
             Some("+FULLRESYNC") => {
                 let id = words.next().and_then(|id| ReplId::parse(id.as_bytes()));
-                let offset = words.next().and_then(|offset| offset.parse::<u64>().ok());
+                let offset = words.next().and_then(offset_of);
                 let (Some(id), Some(offset)) = (id, offset) else {
                     return Err(format!("a strange answer to PSYNC: {text}"));
                 };
@@ -345,6 +345,11 @@ impl Link {
             _ => Err(format!("PSYNC was answered with {text}")),
         }
     }
+}
+
+/// An offset that leaves room to count on from it.
+fn offset_of(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|offset| i64::try_from(*offset).is_ok())
 }
 
 /// Judges the answer to one command of the introduction.

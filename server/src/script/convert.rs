@@ -170,8 +170,8 @@ fn write_table(
         && let (Some(format), Some(string)) =
             (text(&verbatim, "format")?, text(&verbatim, "string")?)
     {
-        let mut format = format.to_string_lossy();
-        format.truncate(3);
+        // Three bytes of the script's, which need not be characters.
+        let format: String = format.to_string_lossy().chars().take(3).collect();
         reply.verbatim(&format, &string.as_bytes());
     } else if let Some(map) = table(value, "map")? {
         let pairs = map.pairs::<Value, Value>().collect::<mlua::Result<Vec<_>>>()?;

@@ -199,8 +199,8 @@ pub fn httl(cx: &mut Context<'_>) -> Handled {
         reply.int(match hash.and_then(|hash| hash.expiry(field)) {
             None => -2,
             Some(None) => -1,
-            Some(Some(at_ms)) if unit_ms == 1 => (at_ms - base_ms).max(0),
-            Some(Some(at_ms)) => ((at_ms - base_ms).max(0) + 500) / unit_ms,
+            Some(Some(at_ms)) if unit_ms == 1 => at_ms.saturating_sub(base_ms).max(0),
+            Some(Some(at_ms)) => at_ms.saturating_sub(base_ms).max(0).saturating_add(500) / unit_ms,
         });
     }
     Ok(())

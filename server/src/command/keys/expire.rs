@@ -113,9 +113,9 @@ pub fn ttl(cx: &mut Context<'_>) -> Handled {
     let answer = if db.contains(key) {
         match (db.expiry(key), cx.row.name) {
             (None, _) => -1,
-            (Some(at_ms), "ttl") => ((at_ms - now_ms).max(0) + 500) / 1000,
-            (Some(at_ms), "pttl") => (at_ms - now_ms).max(0),
-            (Some(at_ms), "expiretime") => (at_ms + 500) / 1000,
+            (Some(at_ms), "ttl") => at_ms.saturating_sub(now_ms).max(0).saturating_add(500) / 1000,
+            (Some(at_ms), "pttl") => at_ms.saturating_sub(now_ms).max(0),
+            (Some(at_ms), "expiretime") => at_ms.saturating_add(500) / 1000,
             (Some(at_ms), _) => at_ms,
         }
     } else {

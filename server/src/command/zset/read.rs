@@ -7,6 +7,9 @@ use crate::resp::errors;
 use crate::resp::num::format_f64;
 use crate::store::ZSet;
 
+/// The most members that one answer repeats, whatever number was asked for.
+const REPEATS_MAX: u64 = 1 << 24;
+
 pub fn zcard(cx: &mut Context<'_>) -> Handled {
     let key = cx.args.at(1);
     let len = db(cx).typed::<ZSet>(key)?.map_or(0, ZSet::len);
@@ -91,7 +94,12 @@ pub fn zrandmember(cx: &mut Context<'_>) -> Handled {
     };
     let len = zset.len();
     let ranks: Vec<usize> = if count < 0 {
-        (0..count.unsigned_abs()).map(|_| random.below(len)).collect()
+        // Declared by the client: nothing is reserved for what it says.
+        let mut ranks = Vec::new();
+        for _ in 0..count.unsigned_abs().min(REPEATS_MAX) {
+            ranks.push(random.below(len));
+        }
+        ranks
     } else if (count as usize).saturating_mul(3) < len {
         let chosen = draw(count as usize, || Some((random.below(len), ())));
         chosen.into_iter().map(|(rank, ())| rank).collect()

@@ -32,6 +32,8 @@ impl Engine {
             Change::All => [b"=".as_slice(), &self.acl_text()].concat(),
         };
         self.append_bytes_to_stream(&[RECORD, &body].concat());
+        // Whoever is told of the change is told that members have it.
+        self.rooms.commit.data_end = self.stream_offset();
     }
 
     /// A record of the primary's stream; false when it is not one of users.

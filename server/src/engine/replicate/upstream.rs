@@ -208,8 +208,13 @@ impl Engine {
         self.events_begin();
         let state = &mut self.rooms.replication.state;
         state.adopt(new_id(), state.offset(), 0);
+        self.aof_data_replaced();
+        self.replication_changed();
         self.close_replicas();
         self.touch_all(client, None);
+        // Nobody who holds what was there before stands level with the new data.
+        self.append_to_stream("redisha:history");
+        self.rooms.commit.data_end = self.stream_offset();
     }
 
     /// Tells the primary how much of the stream has been applied.
