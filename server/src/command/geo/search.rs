@@ -167,10 +167,6 @@ impl<'a> Query<'a> {
             self.count = count as usize;
             return Ok(Some(at + 2));
         } else if stores && more && (args.is(at, "store") || args.is(at, "storedist")) {
-            if self.store.is_some() {
-                // The right to write was asked for one key.
-                return Err(errors::SYNTAX.into());
-            }
             self.store = Some(args.at(at + 1));
             self.store_distance = args.is(at, "storedist");
             return Ok(Some(at + 2));
