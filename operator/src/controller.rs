@@ -37,7 +37,8 @@ use context::{Context, Options};
 use leader::Leader;
 use probes::Probes;
 
-/// How long the webhook goes on after the order to stop: Services lead here for a moment longer.
+/// How long this process goes on after the order to stop: Services lead here for a moment longer, and
+/// what has begun is finished.
 const LINGER: Duration = Duration::from_secs(3);
 
 /// Arguments of `redisha operator`.
@@ -106,17 +107,23 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         metrics.leader(false);
     };
-    let lost = tokio::select! {
-        () = acting => true,
+    let mut acting = Box::pin(acting);
+    let mut lost = tokio::select! {
+        () = &mut acting => true,
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
     };
+    if !lost {
+        // A switch that has begun is finished, and a drain that evicts this pod along with a primary
+        // is still served: whoever takes the lease next would find writes held.
+        lost = tokio::time::timeout(LINGER, &mut acting).await.is_ok();
+    }
+    drop(acting);
     if lost {
         // Another process acts now. Starting anew is simpler than forgetting everything.
         anyhow::bail!("the lease is lost");
     }
     leader.release().await;
-    tokio::time::sleep(LINGER).await;
     // Whoever takes the lease now makes the switches that these wait for.
     reviews.done().await;
     Ok(ExitCode::SUCCESS)
