@@ -37,9 +37,11 @@ use context::{Context, Options};
 use leader::Leader;
 use probes::Probes;
 
-/// How long this process goes on after the order to stop: Services lead here for a moment longer, and
-/// what has begun is finished.
+/// How long the webhook goes on after the order to stop: Services lead here for a moment longer. No
+/// switch that has begun takes as long.
 const LINGER: Duration = Duration::from_secs(3);
+/// How often it is looked whether a switch is over.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Arguments of `redisha operator`.
 #[derive(Debug, clap::Args)]
@@ -114,9 +116,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => false,
     };
     if !lost {
-        // A switch that has begun is finished, and a drain that evicts this pod along with a primary
-        // is still served: whoever takes the lease next would find writes held.
-        lost = tokio::time::timeout(LINGER, &mut acting).await.is_ok();
+        // A switch that has begun is finished: whoever takes the lease next would find writes held.
+        let switched = async {
+            while metrics.is_switching() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = &mut acting => lost = true,
+            _ = tokio::time::timeout(LINGER, switched) => {}
+        }
     }
     drop(acting);
     if lost {
@@ -124,6 +133,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         anyhow::bail!("the lease is lost");
     }
     leader.release().await;
+    tokio::time::sleep(LINGER).await;
     // Whoever takes the lease now makes the switches that these wait for.
     reviews.done().await;
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 //! Takes notices and results, returns text; no I/O. A counter exists for every reason from the
 //! start, so that a rate is defined before the first event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
@@ -29,6 +29,8 @@ struct Inner {
     reconciles: BTreeMap<&'static str, u64>,
     managed: u64,
     leader: bool,
+    /// Ids of switches that this process has begun and not ended.
+    open: BTreeSet<String>,
 }
 
 /// How the webhook answered an eviction.
@@ -79,13 +81,18 @@ impl Metrics {
     pub fn notice(&self, notice: &Notice) {
         let mut inner = self.lock();
         match notice {
-            Notice::SwitchoverCompleted { reason, pause_ms, .. } => {
+            Notice::SwitchoverStarted { intent } => {
+                inner.open.insert(intent.id.clone());
+            }
+            Notice::SwitchoverCompleted { id, reason, pause_ms, .. } => {
+                inner.open.remove(id);
                 *inner.completed.entry(*reason).or_default() += 1;
                 if let Some(pause_ms) = pause_ms {
                     inner.pause(*pause_ms);
                 }
             }
-            Notice::SwitchoverAborted { reason, .. } => {
+            Notice::SwitchoverAborted { id, reason, .. } => {
+                inner.open.remove(id);
                 *inner.aborted.entry(*reason).or_default() += 1;
             }
             Notice::FailoverCompleted { .. } => {
@@ -93,6 +100,11 @@ impl Metrics {
             }
             _ => {}
         }
+    }
+
+    /// Whether a switch is under way.
+    pub fn is_switching(&self) -> bool {
+        !self.lock().open.is_empty()
     }
 
     /// Counts one answered eviction.
