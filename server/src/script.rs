@@ -5,8 +5,11 @@
 //!    │
 //! run        one run on the engine: scope, dispatch of `redis.call`, effects
 //!    ├ admit        what a script may do (pure)
+//!    ├ lend         the engine and the client of the run, for what Lua calls
 //!    ├ interpreter  Lua with its sandbox: compile, call, interrupt
 //!    │    ├ sandbox.lua  proxies of shared tables, catching, compiling
+//!    │    ├ bridge       into a script, and out of it by redis.call
+//!    │    │    └ convert, stack  values and replies, on Lua's own stack
 //!    │    ├ api          redis.* and server.*
 //!    │    └ lib          cjson, cmsgpack, struct, bit
 //!    ├ cache        scripts by SHA-1
@@ -22,10 +25,12 @@
 
 mod admit;
 mod api;
+mod bridge;
 pub mod cache;
 mod convert;
 pub mod flags;
 pub mod interpreter;
+mod lend;
 mod lib;
 pub mod library;
 mod raised;
@@ -34,6 +39,7 @@ mod register;
 pub mod replicated;
 pub mod run;
 pub mod sha1;
+mod stack;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Libraries of functions: FUNCTION, FCALL, `FCALL_RO`.
 
+use std::rc::Rc;
+
 use super::scripting::{end_running, lines};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::Context;
@@ -43,12 +45,13 @@ pub const COMMANDS: &[Command] = &[
 fn fcall(cx: &mut Context<'_>) -> Handled {
     let scripts = &mut cx.engine.rooms.scripts;
     let found = scripts.libraries.find(cx.args.at(1)).ok_or("ERR Function not found")?;
-    let Callable { name, function, flags, .. } = found.clone();
+    let callable = Rc::clone(found);
     let keys = key_count(cx.args, "ERR Bad number of keys provided")?;
     let setup = cx.engine.setup(Kind::Functions);
     let interpreter = cx.engine.rooms.scripts.interpreter(setup)?;
     let ro = cx.row.name == "fcall_ro";
-    run(cx, &Job { interpreter, function, name: Name::Function(&name), flags, ro, keys })
+    let Callable { name, function, flags, .. } = &*callable;
+    run(cx, &Job { interpreter, function, name: Name::Function(name), flags: *flags, ro, keys })
 }
 
 fn load(cx: &mut Context<'_>) -> Handled {

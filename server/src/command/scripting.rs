@@ -1,10 +1,12 @@
 //! Lua scripts: EVAL and its kin, SCRIPT.
 
+use std::cell::OnceCell;
+
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::{Context, Engine};
 use crate::resp::CommandError;
 use crate::script::cache::Sha;
-use crate::script::interpreter::Kind;
+use crate::script::interpreter::{Interpreter, Kept, Kind};
 use crate::script::run::{Job, Name, key_count, run};
 use crate::script::{flags, sha1};
 
@@ -66,7 +68,7 @@ pub const COMMANDS: &[Command] = &[
 
 fn eval(cx: &mut Context<'_>) -> Handled {
     let keys = key_count(cx.args, crate::resp::errors::NOT_INTEGER)?;
-    let sha = sha1::digest(cx.args.at(1));
+    let sha = cx.engine.rooms.scripts.cache.sha(cx.args.at(1));
     if cx.engine.rooms.scripts.cache.get(&sha).is_none() {
         let body = cx.args.at(1);
         let db = cx.client.db;
@@ -87,35 +89,32 @@ fn evalsha(cx: &mut Context<'_>) -> Handled {
 
 /// Compiles and keeps a script; true if others should know.
 fn add(engine: &mut Engine, sha: Sha, body: &[u8], loaded: bool) -> Result<bool, CommandError> {
-    let error = |text: String| CommandError::from(format!("ERR {text}"));
-    let head = flags::of_script(body).map_err(error)?;
+    let head = flags::of_script(body).map_err(|text| format!("ERR {text}"))?;
     let setup = engine.setup(Kind::Scripts);
     let interpreter = engine.rooms.scripts.interpreter(setup)?;
-    let function = interpreter
-        .compile(&body[head.1..])
-        .map_err(|text| error(format!("Error compiling script (new function): {text}")))?;
-    Ok(engine.rooms.scripts.cache.add(sha, body, head, Some(function), loaded))
+    let function = OnceCell::from(compile(&interpreter, &body[head.1..])?);
+    Ok(engine.rooms.scripts.cache.add(sha, body, head, function, loaded))
 }
 
 fn run_cached(cx: &mut Context<'_>, sha: &Sha, keys: usize) -> Handled {
     let setup = cx.engine.setup(Kind::Scripts);
     let scripts = &mut cx.engine.rooms.scripts;
     let interpreter = scripts.interpreter(setup)?;
-    let script = scripts.cache.get_mut(sha).ok_or(NO_SCRIPT)?;
-    if script.function.is_none() {
+    let script = scripts.cache.take_into_use(sha).ok_or(NO_SCRIPT)?;
+    if script.function.get().is_none() {
         // It came from another node, where it was compiled before.
-        let function = interpreter
-            .compile(&script.body[script.code_at..])
-            .map_err(|text| format!("ERR Error compiling script (new function): {text}"))?;
-        script.function = Some(function);
+        let function = compile(&interpreter, &script.body[script.code_at..])?;
+        let _ = script.function.set(function);
     }
-    let function = script.function.clone().expect("it was compiled");
-    let flags = script.flags;
+    let function = script.function.get().expect("it was compiled");
     let ro = matches!(cx.row.name, "eval_ro" | "evalsha_ro");
-    let job = Job { interpreter, function, name: Name::Script(sha), flags, ro, keys };
-    let result = run(cx, &job);
-    cx.engine.rooms.scripts.cache.used(sha);
-    result
+    let name = Name::Script(sha);
+    run(cx, &Job { interpreter, function, name, flags: script.flags, ro, keys })
+}
+
+fn compile(interpreter: &Interpreter, code: &[u8]) -> Result<Kept, CommandError> {
+    let compiled = interpreter.compile(code);
+    compiled.map_err(|text| format!("ERR Error compiling script (new function): {text}").into())
 }
 
 fn load(cx: &mut Context<'_>) -> Handled {
@@ -124,7 +123,7 @@ fn load(cx: &mut Context<'_>) -> Handled {
     let known = cx.engine.rooms.scripts.cache.get(&sha).is_some();
     let told = if known {
         let cache = &mut cx.engine.rooms.scripts.cache;
-        cache.add(sha, body, (flags::ScriptFlags::COMPATIBLE, 0), None, true)
+        cache.add(sha, body, (flags::ScriptFlags::COMPATIBLE, 0), OnceCell::new(), true)
     } else {
         add(cx.engine, sha, body, true)?
     };

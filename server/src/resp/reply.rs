@@ -50,15 +50,13 @@ impl<'a> Reply<'a> {
     }
 
     pub fn error(&mut self, error: &CommandError) {
+        self.error_bytes(error.0.as_bytes());
+    }
+
+    /// An error of bytes that may hold anything; line breaks become spaces.
+    pub fn error_bytes(&mut self, text: &[u8]) {
         self.out.push(b'-');
-        let start = self.out.len();
-        self.out.extend_from_slice(error.0.as_bytes());
-        for byte in &mut self.out[start..] {
-            if matches!(byte, b'\r' | b'\n') {
-                *byte = b' ';
-            }
-        }
-        self.out.extend_from_slice(b"\r\n");
+        self.one_line(text);
     }
 
     /// A status of bytes that may hold anything; line breaks become spaces.

@@ -5,10 +5,9 @@ use std::rc::Rc;
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::lib::args::{Arguments, number};
-use super::raised::{self, Raised, fail, reply, with_code};
-use super::state::{REPLICATE_ALL, Request, Shared};
-use super::{convert, sha1};
-use crate::resp::num::format_f64;
+use super::raised::{self, fail, reply, with_code};
+use super::state::{REPLICATE_ALL, Shared};
+use super::{bridge, sha1};
 
 /// A function with the shared state.
 fn function<A, R>(
@@ -28,11 +27,12 @@ where
 pub fn server_table(lua: &Lua, shared: &Rc<Shared>, functions: bool) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     common(lua, shared, &table)?;
-    table.raw_set("call", function(lua, shared, call)?)?;
-    table.raw_set("pcall", function(lua, shared, pcall)?)?;
+    let [call, pcall, acl_check] = bridge::functions(lua, shared)?;
+    table.raw_set("call", call)?;
+    table.raw_set("pcall", pcall)?;
+    table.raw_set("acl_check_cmd", acl_check)?;
     table.raw_set("setresp", function(lua, shared, setresp)?)?;
     table.raw_set("set_repl", function(lua, shared, set_repl)?)?;
-    table.raw_set("acl_check_cmd", function(lua, shared, acl_check_cmd)?)?;
     table.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
     table.raw_set("error_reply", lua.create_function(error_reply)?)?;
     table.raw_set("status_reply", lua.create_function(status_reply)?)?;
@@ -70,57 +70,6 @@ fn common(lua: &Lua, shared: &Rc<Shared>, table: &Table) -> mlua::Result<()> {
     table.raw_set("SERVER_NAME", "redisha")
 }
 
-/// Composes a command from what a script passed.
-fn compose(lua: &Lua, shared: &Shared, values: &MultiValue) -> mlua::Result<()> {
-    if values.is_empty() {
-        return Err(reply("Please specify at least one argument for this call"));
-    }
-    let mut composed = shared.composed.borrow_mut();
-    composed.clear();
-    for value in values {
-        match value {
-            Value::String(text) => composed.push(&text.as_bytes()),
-            Value::Integer(number) => {
-                composed.push(itoa::Buffer::new().format(*number).as_bytes());
-            }
-            Value::Number(number) => composed.push(print(*number).as_bytes()),
-            _ => return Err(reply("Command arguments must be strings or integers")),
-        }
-    }
-    let _ = lua;
-    Ok(())
-}
-
-/// A number as an argument: whole ones without an exponent.
-fn print(number: f64) -> String {
-    if number.is_nan() { "nan".into() } else { format_f64(number) }
-}
-
-/// Asks the engine.
-fn ask(shared: &Shared, request: Request) -> mlua::Result<()> {
-    shared.request.set(request);
-    let dispatch = shared.dispatch.borrow();
-    match dispatch.as_ref() {
-        Some(dispatch) => dispatch.call::<()>(()),
-        None => Err(reply("no script is running")),
-    }
-}
-
-fn call(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<Value> {
-    compose(lua, shared, &values)?;
-    ask(shared, Request::Call)?;
-    let bytes = shared.reply.borrow();
-    if let Some(error) = bytes.strip_prefix(b"-") {
-        let text = String::from_utf8_lossy(error.trim_ascii_end()).into_owned();
-        return Err(mlua::Error::external(Raised::Reply { text, counted: true }));
-    }
-    convert::to_lua(lua, &mut &bytes[..])
-}
-
-fn pcall(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<Value> {
-    call(lua, shared, values).or_else(|error| raised::visible(lua, &error))
-}
-
 fn setresp(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<()> {
     if values.len() != 1 {
         return Err(reply("server.setresp() requires one argument."));
@@ -143,16 +92,6 @@ fn set_repl(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<
         reply("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
     })?);
     Ok(())
-}
-
-fn acl_check_cmd(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<bool> {
-    compose(lua, shared, &values)?;
-    ask(shared, Request::AclCheck)?;
-    match shared.reply.borrow().first() {
-        Some(b'1') => Ok(true),
-        Some(b'0') => Ok(false),
-        _ => Err(reply("Invalid command passed to server.acl_check_cmd()")),
-    }
 }
 
 fn sha1hex(lua: &Lua, values: MultiValue) -> mlua::Result<String> {

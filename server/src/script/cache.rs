@@ -3,12 +3,12 @@
 //! What EVAL brought is kept for the last [`EVALS_MAX`] uses; what SCRIPT LOAD brought stays until
 //! SCRIPT FLUSH. A script that came by replication or from a file is compiled when it is first run.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use mlua::Function;
-
 use super::flags::ScriptFlags;
+use super::interpreter::Kept;
 
 /// Scripts that were only ever evaluated, as many as Valkey keeps.
 const EVALS_MAX: usize = 500;
@@ -21,21 +21,24 @@ pub struct Script {
     pub flags: ScriptFlags,
     /// Where the code begins in the body.
     pub code_at: usize,
-    pub function: Option<Function>,
+    /// Compiled, once it has been run or loaded here.
+    pub function: OnceCell<Kept>,
     /// When it was last used, in uses; none for those that SCRIPT LOAD brought.
-    last_use: Option<u64>,
+    last_use: Cell<Option<u64>>,
 }
 
 impl Script {
     /// SCRIPT LOAD brought it: it is not evicted.
     pub fn is_loaded(&self) -> bool {
-        self.last_use.is_none()
+        self.last_use.get().is_none()
     }
 }
 
 #[derive(Debug, Default)]
 pub struct Cache {
-    scripts: HashMap<Sha, Script>,
+    scripts: HashMap<Sha, Rc<Script>>,
+    /// The one that EVAL asked for last.
+    recent: Option<(Sha, Rc<Script>)>,
     evaluated: usize,
     uses: u64,
     bytes: usize,
@@ -43,12 +46,30 @@ pub struct Cache {
 }
 
 impl Cache {
-    pub fn get(&self, sha: &Sha) -> Option<&Script> {
+    pub fn get(&self, sha: &Sha) -> Option<&Rc<Script>> {
         self.scripts.get(sha)
     }
 
-    pub fn get_mut(&mut self, sha: &Sha) -> Option<&mut Script> {
-        self.scripts.get_mut(sha)
+    /// The SHA-1 of a text, which is known without computing it when the text came just before.
+    pub fn sha(&mut self, body: &[u8]) -> Sha {
+        if let Some((sha, script)) = &self.recent
+            && *script.body == *body
+        {
+            return *sha;
+        }
+        let sha = super::sha1::digest(body);
+        self.recent = self.scripts.get(&sha).map(|script| (sha, Rc::clone(script)));
+        sha
+    }
+
+    /// The script, which is going to be run.
+    pub fn take_into_use(&mut self, sha: &Sha) -> Option<Rc<Script>> {
+        let script = self.scripts.get(sha)?;
+        self.uses += 1;
+        if !script.is_loaded() {
+            script.last_use.set(Some(self.uses));
+        }
+        Some(Rc::clone(script))
     }
 
     pub fn len(&self) -> usize {
@@ -64,7 +85,7 @@ impl Cache {
         self.bytes
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Script> {
+    pub fn iter(&self) -> impl Iterator<Item = &Rc<Script>> {
         self.scripts.values()
     }
 
@@ -75,10 +96,10 @@ impl Cache {
         sha: Sha,
         body: &[u8],
         (flags, code_at): (ScriptFlags, usize),
-        function: Option<Function>,
+        function: OnceCell<Kept>,
         loaded: bool,
     ) -> bool {
-        if let Some(script) = self.scripts.get_mut(&sha) {
+        if let Some(script) = self.scripts.get(&sha) {
             let promoted = loaded && script.last_use.take().is_some();
             self.evaluated -= usize::from(promoted);
             return promoted;
@@ -89,9 +110,9 @@ impl Cache {
             self.uses += 1;
         }
         self.bytes += body.len();
-        let last_use = (!loaded).then_some(self.uses);
+        let last_use = Cell::new((!loaded).then_some(self.uses));
         let script = Script { body: Rc::from(body), flags, code_at, function, last_use };
-        self.scripts.insert(sha, script);
+        self.scripts.insert(sha, Rc::new(script));
         true
     }
 
@@ -100,21 +121,13 @@ impl Cache {
             let evaluated = self
                 .scripts
                 .iter()
-                .filter_map(|(sha, script)| script.last_use.map(|last_use| (last_use, *sha)));
+                .filter_map(|(sha, script)| script.last_use.get().map(|last_use| (last_use, *sha)));
             let Some((_, oldest)) = evaluated.min() else { return };
             if let Some(script) = self.scripts.remove(&oldest) {
                 self.bytes -= script.body.len();
             }
             self.evaluated -= 1;
             self.evicted += 1;
-        }
-    }
-
-    /// Notes that a script was run.
-    pub fn used(&mut self, sha: &Sha) {
-        self.uses += 1;
-        if let Some(Script { last_use: Some(last_use), .. }) = self.scripts.get_mut(sha) {
-            *last_use = self.uses;
         }
     }
 
@@ -130,7 +143,7 @@ mod tests {
     fn add(cache: &mut Cache, number: usize, loaded: bool) -> Sha {
         let body = number.to_string();
         let sha = crate::script::sha1::digest(body.as_bytes());
-        cache.add(sha, body.as_bytes(), (ScriptFlags::COMPATIBLE, 0), None, loaded);
+        cache.add(sha, body.as_bytes(), (ScriptFlags::COMPATIBLE, 0), OnceCell::new(), loaded);
         sha
     }
 
@@ -141,10 +154,10 @@ mod tests {
         let used = add(&mut cache, 1, false);
         let unused = add(&mut cache, 2, false);
         let promoted = add(&mut cache, 3, false);
-        assert!(cache.add(promoted, b"3", (ScriptFlags::COMPATIBLE, 0), None, true));
+        assert!(cache.add(promoted, b"3", (ScriptFlags::COMPATIBLE, 0), OnceCell::new(), true));
         for number in 4..=EVALS_MAX + 2 {
             add(&mut cache, number, false);
-            cache.used(&used);
+            cache.take_into_use(&used);
         }
         let present = [loaded, used, unused, promoted].map(|sha| cache.get(&sha).is_some());
         assert_eq!(present, [true, true, false, true]);

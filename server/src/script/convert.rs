@@ -1,43 +1,56 @@
-//! Replies to Lua values, and what a script returns to a reply.
+//! Replies to Lua values, and what a script returns to a reply. On Lua's stack, by its rules:
+//! nothing here owns what must be dropped while it calls what may raise.
 
-use mlua::{Lua, LuaString, Table, Value};
+use std::ffi::c_int;
 
-use super::raised::Raised;
+use super::stack::{Found, Stack};
 use crate::resp::Reply;
 use crate::resp::num::{parse_f64, parse_i64};
 
 /// Tables nested deeper than this in a result are answered by an error in their place.
 const DEPTH_MAX: usize = 1000;
+/// Values that one level of either direction holds on the stack at a time.
+const LEVEL: c_int = 6;
 
-/// Reads one reply, as the engine writes them, from the front of `bytes`.
-pub fn to_lua(lua: &Lua, bytes: &mut &[u8]) -> mlua::Result<Value> {
+/// Reads one reply, as the engine writes them, from the front of `bytes`, and pushes it.
+pub fn push_reply(stack: Stack<'_>, bytes: &mut &[u8]) {
+    stack.reserve(LEVEL);
     let (line, rest) = split_line(bytes);
     *bytes = rest;
     let (kind, line) = line.split_first().map_or((b'_', line), |(kind, line)| (*kind, line));
     let number = || parse_i64(line).unwrap_or(0);
-    Ok(match kind {
-        b'+' => single(lua, "ok", Value::String(lua.create_string(line)?))?,
+    match kind {
+        b'+' => push_single(stack, "ok", Found::Text(line)),
         b'-' => {
-            let text = String::from_utf8_lossy(line).into_owned();
-            let error = mlua::Error::external(Raised::Reply { text, counted: true });
-            super::raised::visible(lua, &error)?
+            push_error(stack, line, true);
         }
-        b':' => Value::Number(number() as f64),
-        b'$' | b'*' if number() < 0 => Value::Boolean(false),
-        b'$' => Value::String(lua.create_string(take(bytes, number()))?),
-        b'*' | b'>' => Value::Table(array(lua, bytes, number())?),
-        b'#' => Value::Boolean(line == b"t"),
-        b',' => single(lua, "double", Value::Number(double(line)))?,
-        b'(' => single(lua, "big_number", Value::String(lua.create_string(line)?))?,
-        b'=' => verbatim(lua, take(bytes, number()))?,
-        b'%' => map(lua, bytes, number())?,
-        b'~' => set(lua, bytes, number())?,
+        b':' => stack.push(Found::Number(number() as f64)),
+        b'$' | b'*' if number() < 0 => stack.push(Found::Flag(false)),
+        b'$' => stack.push(Found::Text(take(bytes, number()))),
+        b'*' | b'>' => push_array(stack, bytes, number()),
+        b'#' => stack.push(Found::Flag(line == b"t")),
+        b',' => push_single(stack, "double", Found::Number(double(line))),
+        b'(' => push_single(stack, "big_number", Found::Text(line)),
+        b'=' => push_verbatim(stack, take(bytes, number())),
+        b'%' => push_wrapped(stack, "map", |at| push_map(stack, at, bytes, number())),
+        b'~' => push_wrapped(stack, "set", |at| push_set(stack, at, bytes, number())),
         b'|' => {
-            map(lua, bytes, number())?;
-            to_lua(lua, bytes)?
+            stack.push_table(0, 0);
+            push_map(stack, stack.len(), bytes, number());
+            stack.truncate(stack.len() - 1);
+            push_reply(stack, bytes);
         }
-        _ => Value::Nil,
-    })
+        _ => stack.push(Found::Nil),
+    }
+}
+
+/// The table that a script sees of an error reply. `counted`: the command that failed has been
+/// counted as an error already.
+pub fn push_error(stack: Stack<'_>, text: &[u8], counted: bool) {
+    push_single(stack, "err", Found::Text(text));
+    if counted {
+        set_field(stack, "ignore_error_stats_update", Found::Flag(true));
+    }
 }
 
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
@@ -59,71 +72,81 @@ fn double(text: &[u8]) -> f64 {
     if text == b"nan" { f64::NAN } else { parse_f64(text).unwrap_or(0.0) }
 }
 
-fn single(lua: &Lua, name: &str, value: Value) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set(name, value)?;
-    Ok(Value::Table(table))
+/// Sets a field of the table on top.
+fn set_field(stack: Stack<'_>, name: &str, value: Found<'_>) {
+    stack.push(Found::Text(name.as_bytes()));
+    stack.push(value);
+    stack.set(-3);
 }
 
-fn array(lua: &Lua, bytes: &mut &[u8], len: i64) -> mlua::Result<Table> {
-    let table = lua.create_table_with_capacity(len.max(0) as usize, 0)?;
+/// A table with one field.
+fn push_single(stack: Stack<'_>, name: &str, value: Found<'_>) {
+    stack.push_table(0, 1);
+    set_field(stack, name, value);
+}
+
+/// A table with one field, a table that `fill` fills.
+fn push_wrapped(stack: Stack<'_>, name: &str, fill: impl FnOnce(c_int)) {
+    stack.push_table(0, 1);
+    stack.push(Found::Text(name.as_bytes()));
+    stack.push_table(0, 0);
+    fill(stack.len());
+    stack.set(-3);
+}
+
+fn push_array(stack: Stack<'_>, bytes: &mut &[u8], len: i64) {
+    let len = len.max(0) as usize;
+    stack.push_table(len, 0);
     for index in 1..=len {
-        let value = to_lua(lua, bytes)?;
-        if !value.is_nil() {
-            table.raw_set(index, value)?;
-        }
+        push_reply(stack, bytes);
+        stack.set_element(-2, index);
     }
-    Ok(table)
 }
 
-fn map(lua: &Lua, bytes: &mut &[u8], pairs: i64) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(0, pairs.max(0) as usize)?;
+fn push_map(stack: Stack<'_>, at: c_int, bytes: &mut &[u8], pairs: i64) {
     for _ in 0..pairs {
-        let key = to_lua(lua, bytes)?;
-        let value = to_lua(lua, bytes)?;
-        if !key.is_nil() {
-            table.raw_set(key, value)?;
-        }
+        push_reply(stack, bytes);
+        push_reply(stack, bytes);
+        set_unless_nil(stack, at);
     }
-    single(lua, "map", Value::Table(table))
 }
 
-fn set(lua: &Lua, bytes: &mut &[u8], len: i64) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(0, len.max(0) as usize)?;
+fn push_set(stack: Stack<'_>, at: c_int, bytes: &mut &[u8], len: i64) {
     for _ in 0..len {
-        let member = to_lua(lua, bytes)?;
-        if !member.is_nil() {
-            table.raw_set(member, true)?;
-        }
+        push_reply(stack, bytes);
+        stack.push(Found::Flag(true));
+        set_unless_nil(stack, at);
     }
-    single(lua, "set", Value::Table(table))
 }
 
-fn verbatim(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
+/// Takes key and value from the top; a table has no key nil.
+fn set_unless_nil(stack: Stack<'_>, table: c_int) {
+    if stack.at(-2) == Found::Nil {
+        stack.truncate(stack.len() - 2);
+    } else {
+        stack.set(table);
+    }
+}
+
+fn push_verbatim(stack: Stack<'_>, text: &[u8]) {
     let (format, text) = text.split_at(text.len().min(3));
-    let table = lua.create_table_with_capacity(0, 2)?;
-    table.raw_set("string", lua.create_string(text.get(1..).unwrap_or(&[]))?)?;
-    table.raw_set("format", lua.create_string(format)?)?;
-    single(lua, "verbatim_string", Value::Table(table))
+    push_wrapped(stack, "verbatim_string", |_| {
+        set_field(stack, "string", Found::Text(text.get(1..).unwrap_or(&[])));
+        set_field(stack, "format", Found::Text(format));
+    });
 }
 
-/// Writes what a script returned. `resp3` is what the script chose with `setresp`, which only
-/// decides what booleans are.
-pub fn to_reply(reply: &mut Reply<'_>, value: &Value, resp3: bool) -> mlua::Result<()> {
-    write(reply, value, resp3, 0)
+/// Writes the value on top, which a script returned. `resp3` is what the script chose with
+/// `setresp`, which only decides what booleans are.
+pub fn to_reply(stack: Stack<'_>, reply: &mut Reply<'_>, resp3: bool) {
+    Writer { stack, resp3, depth: 0 }.write(reply);
 }
 
-fn write(reply: &mut Reply<'_>, value: &Value, resp3: bool, depth: usize) -> mlua::Result<()> {
-    match value {
-        Value::String(text) => reply.bulk(&text.as_bytes()),
-        Value::Boolean(value) if resp3 => reply.bool(*value),
-        Value::Boolean(true) => reply.int(1),
-        Value::Integer(number) => reply.int(*number),
-        Value::Number(number) => reply.int(cut(*number)),
-        Value::Table(table) => return write_table(reply, table, resp3, depth),
-        _ => reply.null(),
-    }
-    Ok(())
+#[derive(Clone, Copy)]
+struct Writer<'s> {
+    stack: Stack<'s>,
+    resp3: bool,
+    depth: usize,
 }
 
 /// A number as C casts it on the machines that we know: what does not fit is the smallest.
@@ -134,77 +157,105 @@ fn cut(number: f64) -> i64 {
     number as i64
 }
 
-fn text(table: &Table, name: &str) -> mlua::Result<Option<LuaString>> {
-    match table.raw_get(name)? {
-        Value::String(text) => Ok(Some(text)),
-        _ => Ok(None),
-    }
-}
-
-fn table(table: &Table, name: &str) -> mlua::Result<Option<Table>> {
-    match table.raw_get(name)? {
-        Value::Table(table) => Ok(Some(table)),
-        _ => Ok(None),
-    }
-}
-
-fn write_table(
-    reply: &mut Reply<'_>,
-    value: &Table,
-    resp3: bool,
-    depth: usize,
-) -> mlua::Result<()> {
-    if depth >= DEPTH_MAX {
-        reply.error(&"ERR reached lua stack limit".into());
-        return Ok(());
-    }
-    if let Some(error) = text(value, "err")? {
-        reply.error(&error.to_string_lossy().into());
-    } else if let Some(status) = text(value, "ok")? {
-        reply.simple_bytes(&status.as_bytes());
-    } else if let Some(number) = value.raw_get::<Option<f64>>("double").ok().flatten() {
-        reply.double(number);
-    } else if let Some(number) = text(value, "big_number")? {
-        reply.big_number(&number.as_bytes());
-    } else if let Some(verbatim) = table(value, "verbatim_string")?
-        && let (Some(format), Some(string)) =
-            (text(&verbatim, "format")?, text(&verbatim, "string")?)
-    {
-        // Three bytes of the script's, which need not be characters.
-        let format: String = format.to_string_lossy().chars().take(3).collect();
-        reply.verbatim(&format, &string.as_bytes());
-    } else if let Some(map) = table(value, "map")? {
-        let pairs = map.pairs::<Value, Value>().collect::<mlua::Result<Vec<_>>>()?;
-        reply.map(pairs.len());
-        for (key, value) in &pairs {
-            write(reply, key, resp3, depth + 1)?;
-            write(reply, value, resp3, depth + 1)?;
-        }
-    } else if let Some(set) = table(value, "set")? {
-        let members = set.pairs::<Value, Value>().collect::<mlua::Result<Vec<_>>>()?;
-        reply.set(members.len());
-        members.iter().try_for_each(|(member, _)| write(reply, member, resp3, depth + 1))?;
-    } else {
-        write_array(reply, value, resp3, depth)?;
-    }
-    Ok(())
-}
-
-/// The elements up to the first nil.
-fn write_array(
-    reply: &mut Reply<'_>,
-    value: &Table,
-    resp3: bool,
-    depth: usize,
-) -> mlua::Result<()> {
-    let mut len = value.raw_len();
-    // With holes the border that Lua finds may lie behind the first of them.
-    for index in 1..=len {
-        if value.raw_get::<Value>(index)?.is_nil() {
-            len = index - 1;
-            break;
+impl Writer<'_> {
+    /// Writes the value on top and leaves it there.
+    fn write(self, reply: &mut Reply<'_>) {
+        match self.stack.at(-1) {
+            Found::Text(text) => reply.bulk(text),
+            Found::Flag(value) if self.resp3 => reply.bool(value),
+            Found::Flag(true) => reply.int(1),
+            Found::Number(number) => reply.int(cut(number)),
+            Found::Table => self.write_table(reply),
+            Found::Nil | Found::Flag(false) | Found::Other => reply.null(),
         }
     }
-    reply.array(len);
-    (1..=len).try_for_each(|index| write(reply, &value.raw_get(index)?, resp3, depth + 1))
+
+    fn write_table(mut self, reply: &mut Reply<'_>) {
+        if self.depth >= DEPTH_MAX {
+            return reply.error(&"ERR reached lua stack limit".into());
+        }
+        self.depth += 1;
+        self.stack.reserve(LEVEL);
+        let at = self.stack.len();
+        let field = |name| {
+            self.stack.truncate(at);
+            self.stack.field(at, name)
+        };
+        if let Found::Text(error) = field("err") {
+            reply.error_bytes(error);
+        } else if let Found::Text(status) = field("ok") {
+            reply.simple_bytes(status);
+        } else if let Found::Number(number) = field("double") {
+            reply.double(number);
+        } else if let Found::Text(digits) = field("big_number") {
+            reply.big_number(digits);
+        } else if field("verbatim_string") == Found::Table
+            && let Found::Text(format) = self.stack.field(at + 1, "format")
+            && let Found::Text(text) = self.stack.field(at + 1, "string")
+        {
+            write_verbatim(reply, format, text);
+        } else if field("map") == Found::Table {
+            reply.map(self.count(at + 1));
+            self.write_pairs(at + 1, true, reply);
+        } else if field("set") == Found::Table {
+            reply.set(self.count(at + 1));
+            self.write_pairs(at + 1, false, reply);
+        } else {
+            self.stack.truncate(at);
+            self.write_array(at, reply);
+        }
+        self.stack.truncate(at);
+    }
+
+    /// How many pairs a table has.
+    fn count(self, table: c_int) -> usize {
+        let mut count = 0;
+        self.stack.push(Found::Nil);
+        while self.stack.next(table) {
+            self.stack.truncate(self.stack.len() - 1);
+            count += 1;
+        }
+        count
+    }
+
+    /// Writes the keys of a table, each with its value when they are `values`.
+    fn write_pairs(self, table: c_int, values: bool, reply: &mut Reply<'_>) {
+        self.stack.push(Found::Nil);
+        while self.stack.next(table) {
+            let key = self.stack.len() - 1;
+            self.stack.copy(key);
+            self.write(reply);
+            self.stack.truncate(key + 1);
+            if values {
+                self.write(reply);
+            }
+            self.stack.truncate(key);
+        }
+    }
+
+    /// The elements up to the first nil.
+    fn write_array(self, at: c_int, reply: &mut Reply<'_>) {
+        // With holes the border that Lua finds may lie behind the first of them.
+        let mut len = 0;
+        for index in 1..=self.stack.length(at) {
+            let found = self.stack.element(at, index);
+            self.stack.truncate(at);
+            if found == Found::Nil {
+                break;
+            }
+            len = index;
+        }
+        reply.array(len);
+        for index in 1..=len {
+            self.stack.element(at, index);
+            self.write(reply);
+            self.stack.truncate(at);
+        }
+    }
+}
+
+/// The format is three bytes of the script's, which need not be characters.
+fn write_verbatim(reply: &mut Reply<'_>, format: &[u8], text: &[u8]) {
+    let format: String = String::from_utf8_lossy(format).chars().take(3).collect();
+    reply.verbatim(&format, text);
 }

@@ -1,5 +1,6 @@
 //! One Lua interpreter with its sandbox: compiled functions go in, results or errors come out.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use mlua::chunk::ChunkMode;
@@ -7,9 +8,11 @@ use mlua::{
     Error, Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, Value, VmState,
 };
 
+use super::bridge::{Entry, Job};
 use super::raised::{self, Raised, reply};
 use super::state::{Registered, Request, Shared};
 use super::{api, lib};
+use crate::resp::{Args, Proto};
 
 /// Instructions between two looks at the clock.
 const HOOK_INSTRUCTIONS: u32 = 100_000;
@@ -37,27 +40,42 @@ pub struct Setup {
     pub insecure: bool,
 }
 
-/// How a run ended.
+/// How a run failed.
+#[derive(Debug, Default)]
+pub struct Failure {
+    /// The text of the error reply.
+    pub text: String,
+    /// A command that failed has counted it as an error already.
+    pub counted: bool,
+    /// It failed before or after the script.
+    pub outside: bool,
+}
+
+/// A compiled function, which its interpreter keeps under a number until this is dropped.
 #[derive(Debug)]
-pub enum Outcome {
-    Returned(Value),
-    /// The text of the error reply; `counted` as an error of a command already.
-    Failed {
-        text: String,
-        counted: bool,
-    },
+pub struct Kept {
+    number: usize,
+    free: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.free.borrow_mut().push(self.number);
+    }
 }
 
 #[derive(Debug)]
 pub struct Interpreter {
-    pub lua: Lua,
+    /// Stands first: it is dropped before what its functions point to.
+    lua: Lua,
     pub shared: Rc<Shared>,
     kind: Kind,
-    globals: Table,
-    run: Function,
-    run_function: Function,
+    entry: Entry,
     load_library: Function,
-    runs: std::cell::Cell<u32>,
+    /// The functions of [`Kept`], by their numbers.
+    kept: Table,
+    free: Rc<RefCell<Vec<usize>>>,
+    runs: Cell<u32>,
     /// The name of chunks; the parser holds it by nothing (CVE-2025-49844).
     _chunk_name: LuaString,
 }
@@ -86,6 +104,8 @@ impl Interpreter {
         let native = native(&lua, &shared, setup.insecure)?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name("=sandbox");
         let (globals, calls): (Table, Table) = sandbox.call((native, real.clone(), functions))?;
+        let kept = lua.create_table()?;
+        let entry = Entry::new(&lua, &shared, (&calls.raw_get("handler")?, &real, &kept))?;
         lua.set_globals(globals)?;
         if setup.memory_limit > 0 {
             lua.set_memory_limit(lua.used_memory() + setup.memory_limit)?;
@@ -97,60 +117,52 @@ impl Interpreter {
         Ok(Self {
             shared,
             kind: setup.kind,
-            globals: real,
-            run: calls.raw_get("run")?,
-            run_function: calls.raw_get("run_function")?,
+            entry,
             load_library: calls.raw_get("load_library")?,
-            runs: std::cell::Cell::new(0),
+            kept,
+            free: Rc::default(),
+            runs: Cell::new(0),
             _chunk_name: lua.create_string(setup.kind.chunk_name())?,
             lua,
         })
     }
 
-    /// Compiles a script or a library's code; the error is Lua's message.
-    pub fn compile(&self, code: &[u8]) -> Result<Function, String> {
+    /// Compiles a script; the error is Lua's message.
+    pub fn compile(&self, code: &[u8]) -> Result<Kept, String> {
+        let kept = self.function(code).and_then(|function| self.keep(function));
+        kept.map_err(|error| raised::find(&error).to_string())
+    }
+
+    fn function(&self, code: &[u8]) -> mlua::Result<Function> {
         let chunk = self.lua.load(code).set_name(self.kind.chunk_name());
-        let compiled = chunk.set_mode(ChunkMode::Text).into_function();
-        compiled.map_err(|error| raised::find(&error).to_string())
+        chunk.set_mode(ChunkMode::Text).into_function()
     }
 
-    fn list<'a>(&self, items: impl Iterator<Item = &'a [u8]>) -> mlua::Result<Table> {
-        let table = self.lua.create_table_with_capacity(items.size_hint().0, 0)?;
-        for (index, item) in items.enumerate() {
-            table.raw_set(index + 1, self.lua.create_string(item)?)?;
-        }
-        Ok(table)
+    /// Keeps a function, in the place of one that is no longer kept where there is one.
+    pub fn keep(&self, function: Function) -> mlua::Result<Kept> {
+        let mut free = self.free.borrow_mut();
+        let number = free.last().copied().unwrap_or_else(|| self.kept.raw_len() + 1);
+        self.kept.raw_set(number, function)?;
+        free.pop();
+        Ok(Kept { number, free: Rc::clone(&self.free) })
     }
 
-    /// Runs a script, which finds keys and arguments in globals, or a function, which gets them.
-    pub fn call<'a>(
+    /// Runs a script, which finds keys and arguments in globals, or a function, which gets them,
+    /// while `host` answers what it asks. The reply lies in `shared.result`.
+    pub fn call(
         &self,
-        function: &Function,
-        keys: impl Iterator<Item = &'a [u8]>,
-        args: impl Iterator<Item = &'a [u8]>,
-    ) -> Outcome {
-        let result = self.call_inner(function, keys, args);
-        self.collect_sometimes(result.is_err());
-        match result {
-            Ok((true, value)) => Outcome::Returned(value),
-            Ok((false, value)) => failure(&value),
-            Err(error) => not_run(&error),
-        }
-    }
-
-    fn call_inner<'a>(
-        &self,
-        function: &Function,
-        keys: impl Iterator<Item = &'a [u8]>,
-        args: impl Iterator<Item = &'a [u8]>,
-    ) -> mlua::Result<(bool, Value)> {
-        let (keys, args) = (self.list(keys)?, self.list(args)?);
-        if self.kind == Kind::Functions {
-            return self.run_function.call((function, keys, args));
-        }
-        self.globals.raw_set("KEYS", keys)?;
-        self.globals.raw_set("ARGV", args)?;
-        self.run.call(function)
+        function: &Kept,
+        (args, keys): (Args<'_>, usize),
+        proto: Proto,
+        host: &mut impl FnMut(),
+    ) -> Result<(), Failure> {
+        let mut result = self.shared.result.borrow_mut();
+        result.clear();
+        let (out, function) = (&mut *result, function.number);
+        let mut job = Job { function, args, keys, proto, out, ended: false };
+        let outcome = self.shared.host.during(host, || self.entry.run(&self.lua, &mut job));
+        self.collect_sometimes(outcome.as_ref().is_err_and(|failure| failure.outside));
+        outcome
     }
 
     /// Bounded work for the collector; all of it after memory ran out.
@@ -167,20 +179,20 @@ impl Interpreter {
 
     /// Runs a library's code; the functions that it registered, or why it was refused.
     pub fn load_library(&self, code: &[u8], timeout_ms: u64) -> Result<Vec<Registered>, String> {
-        let function =
-            self.compile(code).map_err(|text| format!("ERR Error compiling function: {text}"))?;
+        let function = self
+            .function(code)
+            .map_err(|error| format!("ERR Error compiling function: {}", raised::find(&error)))?;
         self.shared.begin(0);
         self.shared.load_ms.set(timeout_ms);
         *self.shared.loading.borrow_mut() = Some(Vec::new());
         let result: mlua::Result<(bool, Value)> = self.load_library.call(function);
         let functions = self.shared.loading.borrow_mut().take().unwrap_or_default();
         self.shared.killed.set(false);
-        let failed = match result {
+        let text = match result {
             Ok((true, _)) => return Ok(functions),
-            Ok((false, value)) => failure(&value),
-            Err(error) => not_run(&error),
+            Ok((false, value)) => raised_text(&value),
+            Err(error) => format!("ERR Error running script, {:.100}", raised::find(&error)),
         };
-        let Outcome::Failed { text, .. } = failed else { unreachable!("only failures are left") };
         Err(format!("ERR Error registering functions: {text}"))
     }
 
@@ -190,38 +202,16 @@ impl Interpreter {
     }
 }
 
-/// An error of the call itself, which happens when memory or the stack ran out.
-fn not_run(error: &Error) -> Outcome {
-    let text = format!("ERR Error running script, {:.100}", raised::find(error).to_string());
-    Outcome::Failed { text, counted: false }
-}
-
-/// What the error handler made of an error.
-fn failure(value: &Value) -> Outcome {
-    let Value::Table(table) = value else {
-        let text = match value {
-            Value::String(text) => format!("ERR {}", text.to_string_lossy()),
-            _ => "ERR execution failure".into(),
-        };
-        return Outcome::Failed { text, counted: false };
-    };
-    let text = |name: &str| {
-        let value = table.raw_get::<Value>(name).ok()?;
-        match value {
-            Value::String(text) => Some(text.to_string_lossy()),
-            Value::Integer(number) => Some(number.to_string()),
-            Value::Number(number) => Some(crate::resp::num::format_f64(number)),
-            _ => None,
-        }
-    };
-    let message = text("err").unwrap_or_else(|| "ERR unknown error".into());
-    let counted =
-        matches!(table.raw_get::<Value>("ignore_error_stats_update"), Ok(Value::Boolean(true)));
-    let text = match (text("source"), text("line")) {
-        (Some(source), Some(line)) => format!("{message} script: on {source}:{line}."),
-        _ => message,
-    };
-    Outcome::Failed { text, counted }
+/// The text of what a library's code raised.
+fn raised_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("ERR {}", text.to_string_lossy()),
+        Value::Table(table) => match table.raw_get::<LuaString>("err") {
+            Ok(text) => text.to_string_lossy(),
+            Err(_) => "ERR unknown error".into(),
+        },
+        _ => "ERR execution failure".into(),
+    }
 }
 
 /// The functions that the sandbox is built with.
@@ -301,11 +291,8 @@ fn interrupt(shared: &Rc<Shared>) -> mlua::Result<VmState> {
             shared.killed.set(true);
         }
     } else if shared.threshold_ms.get() > 0 && shared.elapsed_ms() >= shared.threshold_ms.get() {
-        let dispatch = shared.dispatch.borrow();
-        if let Some(dispatch) = dispatch.as_ref() {
-            shared.request.set(Request::Busy);
-            dispatch.call::<()>(())?;
-        }
+        shared.request.set(Request::Busy);
+        let _ = shared.host.ask();
     }
     if shared.killed.get() { Err(killed(shared)) } else { Ok(VmState::Continue) }
 }

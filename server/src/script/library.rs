@@ -3,18 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use mlua::Function;
-
 use super::flags::{ScriptFlags, words};
-use super::interpreter::Interpreter;
+use super::interpreter::{Interpreter, Kept};
 use super::state::Registered;
 
 /// A function of a library.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Callable {
     pub name: String,
     pub description: Option<Vec<u8>>,
-    pub function: Function,
+    pub function: Kept,
     pub flags: ScriptFlags,
 }
 
@@ -22,7 +20,7 @@ pub struct Callable {
 pub struct Library {
     /// The whole text, as it was loaded.
     pub code: Rc<[u8]>,
-    pub functions: Vec<Callable>,
+    pub functions: Vec<Rc<Callable>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -42,7 +40,7 @@ pub enum Policy {
 
 impl Libraries {
     /// The function of this name, in any case.
-    pub fn find(&self, name: &[u8]) -> Option<&Callable> {
+    pub fn find(&self, name: &[u8]) -> Option<&Rc<Callable>> {
         let (library, at) = self.functions.get(&name.to_ascii_lowercase())?;
         self.libraries.get(library)?.functions.get(*at)
     }
@@ -80,7 +78,7 @@ impl Libraries {
         if self.libraries.contains_key(&name) && !replace {
             return Err(format!("ERR Library '{name}' already exists"));
         }
-        let functions = named(interpreter.load_library(code, timeout_ms)?)?;
+        let functions = named(interpreter, interpreter.load_library(code, timeout_ms)?)?;
         if functions.is_empty() {
             return Err("ERR No functions registered".into());
         }
@@ -168,8 +166,11 @@ fn head(text: &[u8]) -> Result<(String, &[u8]), String> {
 }
 
 /// Checks the names that a library gave its functions.
-fn named(registered: Vec<Registered>) -> Result<Vec<Callable>, String> {
-    let mut functions: Vec<Callable> = Vec::with_capacity(registered.len());
+fn named(
+    interpreter: &Interpreter,
+    registered: Vec<Registered>,
+) -> Result<Vec<Rc<Callable>>, String> {
+    let mut functions: Vec<Rc<Callable>> = Vec::with_capacity(registered.len());
     for Registered { name, description, function, flags } in registered {
         if !is_name(&name) {
             return Err(
@@ -182,7 +183,8 @@ fn named(registered: Vec<Registered>) -> Result<Vec<Callable>, String> {
         if functions.iter().any(|other| other.name == name) {
             return Err("ERR Function already exists in the library".into());
         }
-        functions.push(Callable { name, description, function, flags });
+        let function = interpreter.keep(function).map_err(|error| format!("ERR Lua: {error}"))?;
+        functions.push(Rc::new(Callable { name, description, function, flags }));
     }
     Ok(functions)
 }

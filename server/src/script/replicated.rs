@@ -6,6 +6,8 @@
 //! evictable here. A full resync and a save carry both in aux fields: `lua`, which every server
 //! knows and those of today skip, and one of our own.
 
+use std::cell::OnceCell;
+
 use super::flags;
 use super::interpreter::{Kind, Setup};
 use super::sha1;
@@ -32,7 +34,7 @@ impl Engine {
     /// A script came from the primary or from a file.
     pub fn take_script(&mut self, body: &[u8], loaded: bool) {
         if let Ok(head) = flags::of_script(body) {
-            self.rooms.scripts.cache.add(sha1::digest(body), body, head, None, loaded);
+            self.rooms.scripts.cache.add(sha1::digest(body), body, head, OnceCell::new(), loaded);
         }
     }
 

@@ -3,13 +3,11 @@
 use std::mem;
 use std::rc::Rc;
 
-use mlua::Function;
-
+use super::Running;
 use super::admit::{Rights, Situation, may_begin, may_run};
 use super::flags::ScriptFlags;
-use super::interpreter::{Interpreter, Outcome};
+use super::interpreter::{Failure, Interpreter, Kept};
 use super::state::{Request, Shared};
-use super::{Running, convert};
 use crate::client::User;
 use crate::command::{Command, Flags, Handled, lookup, subcommand};
 use crate::engine::access::log::Where;
@@ -36,7 +34,7 @@ impl std::fmt::Display for Name<'_> {
 /// A script or function that is to run.
 pub struct Job<'a> {
     pub interpreter: Rc<Interpreter>,
-    pub function: Function,
+    pub function: &'a Kept,
     pub name: Name<'a>,
     pub flags: ScriptFlags,
     /// The command was `EVAL_RO`, `EVALSHA_RO` or `FCALL_RO`.
@@ -74,9 +72,8 @@ fn is_stale(engine: &Engine) -> bool {
         && engine.stream_link() != "up"
 }
 
-/// Why a write would be refused now.
-fn writes_refused(cx: &Context<'_>) -> Option<CommandError> {
-    let write = lookup(b"set").expect("SET is a command");
+/// Why this write would be refused now.
+fn writes_refused(cx: &Context<'_>, write: &'static Command) -> Option<CommandError> {
     if cx.from_primary { None } else { hooks::unavailable(cx.engine, cx.client, write) }
 }
 
@@ -84,47 +81,30 @@ fn writes_refused(cx: &Context<'_>) -> Option<CommandError> {
 pub fn run(cx: &mut Context<'_>, job: &Job<'_>) -> Handled {
     let mut situation = situation(cx);
     if !job.flags.has(ScriptFlags::COMPATIBLE) && !job.flags.has(ScriptFlags::NO_WRITES) {
-        situation.writes_refused = writes_refused(cx);
+        let write = lookup(b"set").expect("SET is a command");
+        situation.writes_refused = writes_refused(cx, write);
     }
     let rights = may_begin(job.flags, job.ro, &situation)?;
     let shared = Rc::clone(&job.interpreter.shared);
     shared.begin(cx.engine.config.busy_reply_threshold_ms);
     let db = cx.client.db;
-    let args = cx.args;
-    let outcome = {
-        let cx = &mut *cx;
-        let run = Run { rights, situation, name: job.name };
-        job.interpreter.lua.scope(|scope| {
-            let dispatch = scope.create_function_mut(|_, ()| {
-                run.dispatch(cx, &shared);
-                Ok(())
-            })?;
-            *shared.dispatch.borrow_mut() = Some(dispatch);
-            let keys = args.iter().skip(3).take(job.keys);
-            let rest = args.iter().skip(3 + job.keys);
-            let outcome = job.interpreter.call(&job.function, keys, rest);
-            *shared.dispatch.borrow_mut() = None;
-            Ok(outcome)
-        })
-    };
+    let (args, proto) = (cx.args, cx.client.proto);
+    let run = Run { rights, situation, name: job.name };
+    let mut host = || run.dispatch(cx, &shared);
+    let outcome = job.interpreter.call(job.function, (args, job.keys), proto, &mut host);
     cx.client.db = db;
     cx.engine.rooms.scripts.running = None;
     cx.engine.outbox.nested_done();
     match outcome {
-        Ok(Outcome::Returned(value)) => {
-            let before = cx.client.out.len();
-            let written = convert::to_reply(&mut cx.client.reply(), &value, shared.resp3.get());
-            if written.is_err() {
-                cx.client.out.truncate(before);
-                return Err("ERR not enough memory to read the script's result".into());
-            }
+        Ok(()) => {
+            cx.client.out.extend_from_slice(&shared.result.borrow());
+            shared.trim();
             Ok(())
         }
-        Ok(Outcome::Failed { text, counted }) => {
+        Err(Failure { text, counted, .. }) => {
             cx.engine.stats.errors -= u64::from(counted).min(cx.engine.stats.errors);
             Err(text.into())
         }
-        Err(error) => Err(format!("ERR Error running script, {error:.100}").into()),
     }
 }
 
@@ -196,7 +176,7 @@ impl Run<'_> {
         }
         let wrote = shared.wrote.get();
         let first_write = row.is(Flags::WRITE) && !wrote;
-        let refused = if first_write { writes_refused(cx) } else { None };
+        let refused = if first_write { writes_refused(cx, row) } else { None };
         if refused.is_some() {
             let situation = Situation { writes_refused: refused, ..self.situation.clone() };
             may_run(row, self.rights, wrote, &situation)?;

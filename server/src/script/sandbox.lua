@@ -229,23 +229,8 @@ if functions then
     loading = setmetatable({ redis = loading, server = loading }, { __index = missing })
 end
 
--- Of what a script returns only the first value counts. Scripts do not nest, so that one variable
--- hands over the next.
-local next_script = nil
-local function run_script()
-    local f = next_script
-    next_script = nil
-    return (f())
-end
-
 return env, {
-    run = function(f)
-        next_script = f
-        return raw_xpcall(run_script, handler)
-    end,
-    run_function = function(f, keys, args)
-        return raw_xpcall(function() return (f(keys, args)) end, handler)
-    end,
+    handler = handler,
     load_library = function(f)
         globals_meta.__index = loading
         local ok, raised = raw_pcall(function() return (f()) end)

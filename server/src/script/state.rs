@@ -1,8 +1,8 @@
 //! What the running script and the engine share.
 //!
 //! The functions that Lua calls are made once and live as long as the interpreter, so they cannot
-//! hold the engine. Each run installs one function of its own (`dispatch`, which borrows engine and
-//! client for as long as the run lasts); the lasting ones leave their question here and call it.
+//! hold the engine. Each run lends its host, which borrows engine and client, for as long as the run
+//! lasts; the functions leave their question here and ask it.
 
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
@@ -40,10 +40,15 @@ impl Composed {
         self.spans.clear();
     }
 
-    pub fn push(&mut self, part: &[u8]) {
-        let start = self.buf.len() as u32;
-        self.spans.push(Span { start, len: part.len() as u32 });
+    /// Adds an argument; false, and nothing is added, when a command cannot be as long as that.
+    pub fn push(&mut self, part: &[u8]) -> bool {
+        let start = self.buf.len();
+        if u32::try_from(start + part.len()).is_err() {
+            return false;
+        }
+        self.spans.push(Span { start: start as u32, len: part.len() as u32 });
         self.buf.extend_from_slice(part);
+        true
     }
 }
 
@@ -56,6 +61,9 @@ pub struct Registered {
     pub flags: super::flags::ScriptFlags,
 }
 
+/// The most that a buffer keeps from one run to the next.
+const BUFFER_KEPT: usize = 64 << 10;
+
 /// To which logs effects go: `REPL_AOF` and `REPL_REPLICA`.
 pub const REPLICATE_ALL: u8 = 3;
 
@@ -64,7 +72,9 @@ pub struct Shared {
     pub request: Cell<Request>,
     pub composed: RefCell<Composed>,
     pub reply: RefCell<Vec<u8>>,
-    pub dispatch: RefCell<Option<Function>>,
+    /// What the script returned, as a reply.
+    pub result: RefCell<Vec<u8>>,
+    pub host: super::lend::Lent,
     /// The dialect of the replies that the script reads.
     pub resp3: Cell<bool>,
     pub replicate: Cell<u8>,
@@ -95,6 +105,16 @@ impl Shared {
         self.busy.set(false);
         self.started.set(Some(Instant::now()));
         self.threshold_ms.set(threshold_ms);
+    }
+
+    /// Gives back what a run with large replies took.
+    pub fn trim(&self) {
+        let (mut reply, mut result) = (self.reply.borrow_mut(), self.result.borrow_mut());
+        for buffer in [&mut *reply, &mut *result, &mut self.composed.borrow_mut().buf] {
+            if buffer.capacity() > BUFFER_KEPT {
+                *buffer = Vec::new();
+            }
+        }
     }
 
     pub fn elapsed_ms(&self) -> u64 {

@@ -132,6 +132,72 @@ fn shared_tables_can_be_listed() {
     );
 }
 
+/// A finalizer may run a command at any time, also while the reply of another is being read.
+#[test]
+fn finalizers_that_run_commands_disturb_no_reply() {
+    let mut bench = Bench::new(&[("lua-enable-insecure-api", "yes")]);
+    let client = bench.client();
+    let script = "collectgarbage('setpause', 0) collectgarbage('setstepmul', 1000) \
+         for i = 1, 300 do redis.call('rpush', 'l', ('x'):rep(50) .. i) end \
+         for round = 1, 50 do \
+           for i = 1, 20 do local p = newproxy(true) getmetatable(p).__gc = function() \
+             redis.call('incr', 'finalized') redis.pcall('lrange', 'l', 0, 9) end end \
+           for i, v in ipairs(redis.call('lrange', 'l', 0, -1)) do \
+             if v ~= ('x'):rep(50) .. i then return 'torn' end end \
+         end \
+         local all = redis.call('lrange', 'l', 0, 2) \
+         all[4] = tonumber(redis.call('get', 'finalized')) > 100 return all";
+    let reply = ask(&mut bench, client, &["EVAL", script, "0"]);
+    let x = "x".repeat(50);
+    assert_eq!(reply, format!("*4 $51 {x}1 $51 {x}2 $51 {x}3 :1"));
+    assert_eq!(ask(&mut bench, client, &["EVAL", "return 1", "0"]), ":1");
+}
+
+/// A compiled function takes the place of one that is gone.
+#[test]
+fn more_scripts_than_are_kept() {
+    let mut bench = Bench::new(&[]);
+    let client = bench.client();
+    for round in 0..2 {
+        for number in 0..1200 {
+            let script = format!("return {number}");
+            let reply = ask(&mut bench, client, &["EVAL", &script, "0"]);
+            assert_eq!(reply, format!(":{number}"), "round {round}");
+        }
+    }
+}
+
+/// What `redis.call` raises is a table with the text of the error reply, also for arguments that
+/// are none, in a coroutine and from a finalizer that nobody catches.
+#[test]
+fn what_commands_raise() {
+    for (script, reply) in [
+        ("return redis.call()", "-ERR Please specify at least one argument for this call"),
+        ("return redis.call({})", "-ERR Command arguments must be strings or integers"),
+        ("return redis.pcall('nonsense')", "-ERR Unknown command called from script"),
+        ("return redis.pcall('nonsense').err", "$38 ERR Unknown command called from script"),
+        ("return {pcall(redis.call, 'get')}", "*2 $-1 $52 ERR Wrong number of args"),
+        ("return select(2, pcall(redis.call, 'get'))", "$52 ERR Wrong number of args"),
+        ("return redis.call('set', 'k', 1.5) and redis.call('get', 'k')", "$3 1.5"),
+        ("return redis.call('set', 'k', 1e15) and redis.call('get', 'k')", "$16 1000000000000000"),
+        ("local c = coroutine.wrap(function() return redis.call('ping') end) return c()", "+PONG"),
+        (
+            "local ok, e = coroutine.resume(coroutine.create(function() redis.call('get') end)) \
+             return e.err",
+            "$52 ERR Wrong number of args",
+        ),
+        ("return {double = 1.5}", "$3 1.5"),
+        ("return {map = {a = {set = {b = true}}}}", "*2 $1 a *1 $1 b"),
+        ("return {1, 2, nil, 4}", "*2 :1 :2"),
+        ("return {1, {'x', {ok = 'fine'}}, false, true}", "*4 :1 *2 $1 x +fine $-1 :1"),
+        ("return {err = 'MY\\nerror'}", "-MY error"),
+        ("redis.setresp(3) return {redis.call('hgetall', 'none'), true}", "*2 *0 :1"),
+    ] {
+        let found = eval(script);
+        assert!(found.starts_with(reply.trim_end()), "{script}: {found}");
+    }
+}
+
 /// Nearly as many as the C stack of Lua has room for, which is 8000.
 #[test]
 fn thousands_of_arguments() {
