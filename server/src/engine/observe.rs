@@ -274,7 +274,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn read_clock_us(&self) -> u64 {
+    pub(in crate::engine) fn read_clock_us(&self) -> u64 {
         self.read_clock.as_ref().map_or(self.now.mono_us, |read| read())
     }
 

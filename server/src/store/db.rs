@@ -519,26 +519,27 @@ impl Db {
         let index = self.index;
         let Some(walk) = &mut self.walk else { return false };
         while *budget > 0 && walk.cursor < HASH_END {
-            let cursor = walk.cursor;
-            let mut visited = 0;
+            let end = self.table.segment_end(walk.cursor);
+            let mut last = None;
             walk.sink.with(|mut sink| {
-                self.table.visit_segment(cursor, |slot| {
-                    if slot.position() < cursor {
-                        return;
+                for slot in self.table.segment_from_mut(walk.cursor) {
+                    let position = slot.position();
+                    // Entries at one position are done together or not at all.
+                    if *budget == 0 && last != Some(position) {
+                        return walk.cursor = position;
                     }
+                    last = Some(position);
+                    *budget = budget.saturating_sub(1);
                     if slot.has(SAVED) {
                         slot.set(SAVED, false);
-                        return;
-                    }
-                    visited += 1;
-                    if let Some(sink) = sink.as_deref_mut() {
+                    } else if let Some(sink) = sink.as_deref_mut() {
                         let body = &slot.entry;
                         sink.entry(index, body.key(), body.view(), body.expiry_ms());
                     }
-                });
+                }
+                walk.cursor = end;
+                *budget = budget.saturating_sub(usize::from(last.is_none()));
             });
-            *budget = budget.saturating_sub(visited.max(1));
-            walk.cursor = self.table.segment_end(cursor);
         }
         walk.cursor < HASH_END
     }

@@ -290,10 +290,10 @@ impl<E> Table<E> {
         (position & !(width - 1)) + width
     }
 
-    /// Visits the entries of the segment that covers `position`, in order.
-    pub fn visit_segment(&mut self, position: u64, f: impl FnMut(&mut Slot<E>)) {
+    /// The entries at `position` and behind it, of the segment that covers it, in order.
+    pub fn segment_from_mut(&mut self, position: u64) -> impl Iterator<Item = &mut Slot<E>> {
         let segment = self.segment_of(position);
-        self.segments[segment].iter_mut().for_each(f);
+        self.segments[segment].iter_from_mut(position)
     }
 
     /// The entries of the segment that covers `position`, in order.

@@ -215,6 +215,27 @@ fn a_snapshot_that_is_given_up_leaves_no_mark() {
     assert_eq!(second.lock().expect("nobody panics").len(), keyspace.len());
 }
 
+/// A step went through a whole segment of a thousand entries, however few it was asked for, so that
+/// a save of large values kept commands waiting for milliseconds each turn.
+#[test]
+fn a_step_of_a_snapshot_is_as_short_as_it_was_asked_to_be() {
+    let mut keyspace = Keyspace::new(2, Seed([1, 2]));
+    for n in 0..3000 {
+        change(&mut keyspace, n, 2);
+    }
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let count = || got.lock().expect("nobody panics").len();
+    keyspace.snapshot_begin(Box::new(Gather(Arc::clone(&got))));
+    let mut done = false;
+    while !done {
+        let before = count();
+        done = keyspace.snapshot_step(16);
+        // Two entries at one position are handed over together.
+        assert!(count() - before <= 18, "{}", count() - before);
+    }
+    assert_eq!(count(), keyspace.len());
+}
+
 #[test]
 fn strings_of_all_shapes_keep_value_and_expiry() {
     let mut keyspace = Keyspace::new(1, Seed::default());

@@ -11,11 +11,15 @@ use crate::store::{SnapshotSink, ValueRef};
 use super::super::aof::Rewrite;
 use super::super::{Engine, hooks};
 
-/// Entries that one step hands to the writer.
-const STEP_ENTRIES: usize = 128;
+/// Entries that one step hands to the writer, between two looks at the clock.
+const STEP_ENTRIES: usize = 16;
 /// Old values that may be kept for a target which has no room, in bytes.
 const KEPT_MAX: usize = 128 * 1024 * 1024;
-/// Bytes after which a turn's step ends, so that commands are not kept waiting.
+/// What a turn gives to the snapshot: as long as its commands took, within these bounds in
+/// microseconds. So an answer waits hardly longer, and a busy server's snapshot still comes to its
+/// end.
+const TURN_US: (u64, u64) = (50, 500);
+/// Bytes after which a turn's part ends in any case.
 const TURN_BYTES: usize = 128 * 1024;
 
 /// Where a save goes: the disk room's side. Nothing of it may block but what waits.
@@ -278,15 +282,17 @@ impl Engine {
         again
     }
 
-    /// Walks until enough for one turn has been written; true at the end of the data.
+    /// Walks for as long as one turn allows; true at the end of the data.
     fn walk(&mut self, writer: &SharedWriter) -> bool {
+        let begun_us = self.read_clock_us();
+        let commands_us = begun_us.saturating_sub(self.now.mono_us);
+        let until_us = begun_us + commands_us.clamp(TURN_US.0, TURN_US.1);
         loop {
-            let done = self.keyspace.snapshot_step(STEP_ENTRIES);
-            if done {
+            if self.keyspace.snapshot_step(STEP_ENTRIES) {
                 writer.lock().finish();
                 return true;
             }
-            if writer.lock().pending() > TURN_BYTES {
+            if writer.lock().pending() > TURN_BYTES || self.read_clock_us() >= until_us {
                 return false;
             }
         }

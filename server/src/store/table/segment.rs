@@ -184,14 +184,17 @@ impl<E> Segment<E> {
         self.slots.iter().flatten()
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot<E>> {
-        self.slots.iter_mut().flatten()
-    }
-
     /// The entries at this position and behind it, in order.
     pub fn iter_from(&self, position: u64) -> impl Iterator<Item = &Slot<E>> {
         let start = home(position, self.depth, self.size()).min(self.size());
         self.slots[start..].iter().flatten().skip_while(move |slot| slot.position() < position)
+    }
+
+    /// As [`Self::iter_from`].
+    pub fn iter_from_mut(&mut self, position: u64) -> impl Iterator<Item = &mut Slot<E>> {
+        let start = home(position, self.depth, self.size()).min(self.size());
+        let slots = self.slots[start..].iter_mut().flatten();
+        slots.skip_while(move |slot| slot.position() < position)
     }
 }
 
