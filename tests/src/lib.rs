@@ -1,5 +1,6 @@
 //! The harness for tests that need more than one process.
 
+pub mod bench;
 pub mod clients;
 pub mod cluster;
 pub mod conformance;

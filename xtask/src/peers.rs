@@ -26,8 +26,9 @@ impl Peer {
         self.tool("server")
     }
 
-    pub fn benchmark(&self) -> PathBuf {
-        self.tool("benchmark")
+    /// Where its programs are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn tool(&self, tool: &str) -> PathBuf {
