@@ -24,6 +24,9 @@ const HANDLER: c_int = ffi::lua_upvalueindex(2);
 const GLOBALS: c_int = ffi::lua_upvalueindex(3);
 const KEPT: c_int = ffi::lua_upvalueindex(4);
 
+/// Whole numbers below this print as integers.
+const WHOLE: f64 = i64::MAX as f64;
+
 /// One run: which of the kept functions, and on what.
 pub struct Job<'a> {
     /// Its number among the kept ones.
@@ -197,7 +200,7 @@ fn compose(stack: Stack<'_>, shared: &Shared) -> Result<(), &'static str> {
     for index in 1..=count {
         let room = match stack.at(index) {
             Found::Text(text) => composed.push(text),
-            Found::Number(number) if number as i64 as f64 == number => {
+            Found::Number(number) if number.fract() == 0.0 && number.abs() < WHOLE => {
                 composed.push(itoa::Buffer::new().format(number as i64).as_bytes())
             }
             Found::Number(number) if number.is_nan() => composed.push(b"nan"),
