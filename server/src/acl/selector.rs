@@ -232,7 +232,8 @@ impl Selector {
         if entry.parent.is_some() {
             return Err(RuleError::FirstArgOfSubcommand);
         }
-        if word.is_empty() {
+        // In a file of users it must stay one word of one line.
+        if word.is_empty() || has_spaces(word) || word.ends_with(b")") {
             return Err(RuleError::Syntax);
         }
         if entry.subcommands.is_empty() {

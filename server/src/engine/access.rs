@@ -140,6 +140,14 @@ impl Engine {
         self.acl_decide(user, db, row, args, true).map_err(|refusal| refusal.text)
     }
 
+    /// Whether nothing at all is forbidden to the connection's user.
+    pub(crate) fn may_do_everything(&self, client: &Client) -> bool {
+        match client.user {
+            User::Internal => true,
+            User::Named(id) => self.acl.users.get(id).is_some_and(acl::User::allows_everything),
+        }
+    }
+
     /// Whether a connection's user may run the command, and read every key there is: what `SORT`
     /// finds by patterns is not among its arguments.
     pub(crate) fn acl_reads_all(
@@ -207,17 +215,23 @@ impl Engine {
             let all: Option<Vec<_>> = positions.iter().map(read).collect();
             all.map_or(Databases::None, Databases::Some)
         };
+        // What is taken from the client's own database, and where it goes; one that is none is
+        // refused by the command itself.
+        let and_own = |others: Databases| {
+            let mut all = vec![(0, db as i64)];
+            if let Databases::Some(found) = others {
+                all.extend(found);
+            }
+            Databases::Some(all)
+        };
         match entry.name.as_str() {
             "select" => named(&[1]),
             "swapdb" => named(&[1, 2]),
-            "move" => named(&[2]),
-            "copy" if args.len() > 4 && args.is(3, "db") => match named(&[4]) {
-                Databases::Some(found) => {
-                    Databases::Some(found.into_iter().map(|(_, index)| (0, index)).collect())
-                }
-                other => other,
-            },
-            "copy" => Databases::None,
+            "move" => and_own(named(&[2])),
+            "copy" => {
+                let words = (3..args.len() - 1).filter(|at| args.is(*at, "db"));
+                and_own(named(&words.map(|at| at + 1).collect::<Vec<_>>()))
+            }
             "flushall" => Databases::All(count),
             _ if entry.uses_database => Databases::Some(vec![(0, db as i64)]),
             _ => Databases::None,

@@ -4,7 +4,7 @@
 //! person said before. Then `CLIENT FORCE REDIRECT`. Last what the directives and `CLIENT CAPA
 //! redirect` say of an ordinary replica.
 
-use crate::client::{Client, User};
+use crate::client::Client;
 use crate::config::RedirectMode;
 use crate::engine::{Engine, hooks};
 use crate::handover::Role;
@@ -91,7 +91,7 @@ impl Engine {
     /// on a server that no operator manages whoever may do everything.
     pub(crate) fn may_open_sessions(&self, client: &Client) -> bool {
         client.is_internal()
-            || !self.is_managed() && client.authenticated && client.user == User::DEFAULT
+            || !self.is_managed() && client.authenticated && self.may_do_everything(client)
     }
 
     fn can_be_moved(&self, id: crate::client::ClientId) -> bool {

@@ -62,6 +62,9 @@ fn keys_of(args: Args<'_>) -> Result<Vec<Key<'static>>, CommandError> {
 
 /// The positions of a command's keys with what happens to each; none when the arguments do not fit.
 pub fn keys_with_flags(row: &Command, doc: &'static Doc, args: Args<'_>) -> Vec<Key<'static>> {
+    if let Some(keys) = keys_among_options(row, args) {
+        return keys;
+    }
     let mut keys: Vec<Key<'static>> = Vec::new();
     let mut fits = true;
     for spec in doc.keys.iter().filter(|spec| !spec.has("not_key")) {
@@ -83,6 +86,51 @@ pub fn keys_with_flags(row: &Command, doc: &'static Doc, args: Args<'_>) -> Vec<
         keys.clear();
     }
     keys
+}
+
+/// The keys of commands that take names before the word which their specification looks for, or
+/// that take the word more than once: a name could be that word, and the keys would be others than
+/// those that rights were asked for. Read as the commands read themselves.
+fn keys_among_options(row: &Command, args: Args<'_>) -> Option<Vec<Key<'static>>> {
+    let options = match row.name {
+        "xreadgroup" => return Some(keys_of_streams(args)),
+        "georadius" => 6,
+        "georadiusbymember" => 5,
+        _ => return None,
+    };
+    if args.len() < options {
+        return Some(Vec::new());
+    }
+    let mut keys: Vec<Key<'static>> = vec![(1, READS)];
+    let (mut at, mut stored) = (options, None);
+    while at < args.len() {
+        if args.is(at, "store") || args.is(at, "storedist") {
+            // The last one counts.
+            stored = Some(at + 1).filter(|at| *at < args.len()).or(stored);
+            at += 1;
+        } else if args.is(at, "count") {
+            at += 1;
+        }
+        at += 1;
+    }
+    keys.extend(stored.map(|at| (at, WRITES)));
+    Some(keys)
+}
+
+fn keys_of_streams(args: Args<'_>) -> Vec<Key<'static>> {
+    let mut at = 1;
+    while at < args.len() && !args.is(at, "streams") {
+        at += match () {
+            () if args.is(at, "group") => 3,
+            () if args.is(at, "count") || args.is(at, "block") => 2,
+            () => 1,
+        };
+    }
+    let count = args.len().saturating_sub(at + 1);
+    if !count.is_multiple_of(2) {
+        return Vec::new();
+    }
+    (at + 1..at + 1 + count / 2).map(|at| (at, READS)).collect()
 }
 
 /// What happens to the key of a command whose options decide it.
