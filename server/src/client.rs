@@ -2,7 +2,10 @@
 //!
 //! Sockets belong to `net`; a client is all that the engine knows of one. It is without I/O.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use crate::acl::UserId;
 use crate::engine::blocking::Blocked;
@@ -101,6 +104,20 @@ pub struct Traits {
     pub readonly_port: bool,
 }
 
+/// How large the outputs of connections may become within one command, in bytes; shared by all
+/// clients, so that a change of the directive holds for each at once.
+#[derive(Debug)]
+pub struct OutputBounds {
+    pub normal: Cell<usize>,
+    pub pubsub: Cell<usize>,
+}
+
+impl Default for OutputBounds {
+    fn default() -> Self {
+        Self { normal: Cell::new(usize::MAX), pubsub: Cell::new(usize::MAX) }
+    }
+}
+
 /// MULTI's queue.
 #[derive(Debug, Default)]
 pub struct Multi {
@@ -144,7 +161,8 @@ pub struct Client {
     pub maintenance: Option<EndpointType>,
     pub multi: Option<Box<Multi>>,
     /// WATCH: keys with their databases, and whether one of them changed since.
-    pub watching: Vec<(u32, Box<[u8]>)>,
+    pub watching: HashSet<(u32, Box<[u8]>)>,
+    pub watching_bytes: usize,
     pub watch_broken: bool,
     pub subscriptions: Option<Box<crate::engine::pubsub::Subscriptions>>,
     /// CLIENT TRACKING.
@@ -155,6 +173,7 @@ pub struct Client {
     pub parser: Parser,
     /// Replies not yet written.
     pub out: Vec<u8>,
+    pub bounds: Rc<OutputBounds>,
     /// What of `out` waits for commit.
     pub marks: crate::engine::commit::Marks,
     /// The client is already in the list of those whose output is to be written.
@@ -206,7 +225,8 @@ impl Client {
             quiet_ms: 0,
             maintenance: None,
             multi: None,
-            watching: Vec::new(),
+            watching: HashSet::new(),
+            watching_bytes: 0,
             watch_broken: false,
             subscriptions: None,
             tracking: None,
@@ -214,6 +234,7 @@ impl Client {
             input: Vec::new(),
             parser: Parser::default(),
             out: Vec::new(),
+            bounds: Rc::default(),
             marks: crate::engine::commit::Marks::default(),
             flush_queued: false,
             output_full: false,
@@ -231,7 +252,25 @@ impl Client {
     /// The writer of this client's replies.
     #[inline]
     pub fn reply(&mut self) -> Reply<'_> {
-        Reply::new(&mut self.out, self.proto)
+        let bound = self.output_bound();
+        Reply::bounded(&mut self.out, self.proto, bound)
+    }
+
+    /// The size of the output beyond which nothing is appended to it: see [`Self::overflows`].
+    #[inline]
+    pub fn output_bound(&self) -> usize {
+        match self.duty {
+            Duty::Replica | Duty::Link(_) => usize::MAX,
+            Duty::Commands if self.subscription_count() > 0 => self.bounds.pubsub.get(),
+            Duty::Commands => self.bounds.normal.get(),
+        }
+    }
+
+    /// An answer became larger than the bound and lacks its end: the connection must close without
+    /// writing any of it.
+    #[inline]
+    pub fn overflows(&self) -> bool {
+        self.out.len() > self.output_bound()
     }
 
     pub fn is_internal(&self) -> bool {
@@ -253,15 +292,20 @@ impl Client {
     /// What the connection's buffers and transaction take, roughly.
     pub fn memory_bytes(&self) -> usize {
         let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
-        let watching: usize = self.watching.iter().map(|(_, key)| key.len() + 64).sum();
-        let listening = self.subscriptions.as_ref().map_or(0, |subs| subs.size_bytes());
+        let blocked = self.blocked.as_ref().map_or(0, |blocked| blocked.bytes);
+        let tracking = self.tracking.as_ref().map_or(0, |wishes| wishes.prefixes.bytes());
+        let listening = self.subscriptions.as_ref().map_or(0, |subs| subs.bytes);
         size_of::<Self>()
             + self.input.capacity()
             + self.out.capacity()
             + self.name.capacity()
+            + self.lib_name.capacity()
+            + self.lib_version.capacity()
             + multi
-            + watching
+            + self.watching_bytes
             + listening
+            + blocked
+            + tracking
     }
 
     pub fn subscription_count(&self) -> usize {

@@ -20,7 +20,7 @@ pub mod busy;
 pub mod clients;
 pub mod commit;
 mod context;
-mod cron;
+pub mod cron;
 pub mod effects;
 pub mod events;
 pub mod evict;
@@ -58,6 +58,9 @@ use pubsub::PubSub;
 pub use context::Context;
 pub use gates::Flow;
 pub use hooks::Redirected;
+
+/// Written bytes at the start of an output that `net` cuts off at this size.
+pub const OUTPUT_CUT_BYTES: usize = 1024 * 1024;
 
 /// The time of one wake-up, taken once by `net`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,12 +216,26 @@ impl Engine {
             stream_entries: config.stream_node_max_entries,
             ..self.keyspace.limits()
         });
+        self.bound_outputs();
         self.acl_configured();
         self.observers.configure(&self.config);
         self.events.configure(self.config.notify_keyspace_events);
         self.events_begin();
         self.memory_configured();
         hooks::config_changed(self);
+    }
+
+    /// A command's answer may be as large as what a connection may leave unread.
+    fn bound_outputs(&self) {
+        let limits = &self.config.client_output_buffer_limit;
+        let bounds = &self.clients.bounds;
+        for (bound, limit) in [(&bounds.normal, limits.normal), (&bounds.pubsub, limits.pubsub)] {
+            bound.set(match limit.hard_bytes as usize {
+                0 => usize::MAX,
+                // What was written stays in front for a while.
+                bytes => bytes.saturating_add(OUTPUT_CUT_BYTES),
+            });
+        }
     }
 
     pub fn set_now(&mut self, now: Now) {

@@ -119,6 +119,16 @@ pub fn of_machine() -> u64 {
     kilobytes.unwrap_or(0) * 1024
 }
 
+/// The memory that this process may use: the machine's, or less where its control group says so; 0
+/// where the system tells neither.
+pub fn available() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let own = read("/sys/fs/cgroup/memory.max")
+        .or_else(|| read("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    let machine = of_machine();
+    own.map_or(machine, |own| if machine == 0 { own } else { own.min(machine) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

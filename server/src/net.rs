@@ -222,6 +222,7 @@ impl Net {
         }
         self.next_cron_ms = now_ms + CRON_MS;
         self.end_drained(engine);
+        self.end_handshakes(engine);
         engine.cron();
         hooks::cron(engine);
     }

@@ -1,6 +1,7 @@
 //! Libraries of functions: FUNCTION, FCALL, `FCALL_RO`.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::scripting::{end_running, lines};
 use super::{Command, Flags, Group, Handled, Keys};
@@ -125,8 +126,12 @@ fn restore(cx: &mut Context<'_>) -> Handled {
     let setup = cx.engine.setup(Kind::Functions);
     let interpreter = cx.engine.rooms.scripts.interpreter(setup)?;
     let mut libraries = Libraries::default();
+    let begun = Instant::now();
     for text in &texts {
-        libraries.load(&interpreter, text, false, 0)?;
+        // All of them together may take as long as one that is loaded by itself.
+        let left_ms = LOAD_MS.saturating_sub(begun.elapsed().as_millis() as u64).max(1);
+        let timeout_ms = if cx.from_primary { 0 } else { left_ms };
+        libraries.load(&interpreter, text, false, timeout_ms)?;
     }
     cx.engine.rooms.scripts.libraries.join(libraries, policy)?;
     cx.dirty(1);

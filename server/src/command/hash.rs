@@ -479,15 +479,17 @@ fn random_fields(
         if with_values {
             reply.bulk(value);
         }
+        !reply.is_full()
     };
     if count < 0 {
         for _ in 0..wanted {
-            if let Some(pair) = hash.random(|| random.draw()) {
-                write(pair);
+            if !hash.random(|| random.draw()).is_some_and(&mut write) {
+                break;
             }
         }
         return;
     }
+    let write = |pair| _ = write(pair);
     if wanted * 3 < hash.len() {
         draw(wanted, || hash.random(|| random.draw())).into_iter().for_each(write);
     } else {

@@ -5,7 +5,7 @@
 
 use super::{Command, Flags, Group, Handled};
 use crate::client::Client;
-use crate::engine::pubsub::{Index, Names, PubSub, Subscriptions};
+use crate::engine::pubsub::{Index, Names, PubSub, Subscriptions, name_bytes};
 use crate::engine::{Context, Engine};
 use crate::glob;
 use crate::resp::Reply;
@@ -124,6 +124,7 @@ fn subscribe(cx: &mut Context<'_>) -> Handled {
     for name in args.iter().skip(1) {
         let subscriptions = client.subscriptions.get_or_insert_default();
         if kind.names(subscriptions).insert(name.into()) {
+            subscriptions.bytes += name_bytes(name);
             kind.index(&mut engine.pubsub).entry(name.into()).or_default().push(client.id);
         }
         let count = kind.count(subscriptions);
@@ -174,6 +175,7 @@ fn drop_one(pubsub: &mut PubSub, client: &mut Client, kind: Kind, name: &[u8]) {
     if !kind.names(subscriptions).remove(name) {
         return;
     }
+    subscriptions.bytes -= name_bytes(name);
     let index = kind.index(pubsub);
     if let Some(subscribers) = index.get_mut(name) {
         subscribers.retain(|id| *id != client.id);

@@ -376,8 +376,9 @@ fn srandmember(cx: &mut Context<'_>) -> Handled {
         let wanted = count.unsigned_abs() as usize;
         reply.array(wanted);
         for _ in 0..wanted {
-            if let Some(member) = set.random(|| random.draw()) {
-                reply.bulk(&member);
+            match set.random(|| random.draw()) {
+                Some(member) if !reply.is_full() => reply.bulk(&member),
+                _ => break,
             }
         }
         return Ok(());

@@ -30,6 +30,9 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
+/// What an element takes beside its bytes, roughly.
+const ELEMENT_BYTES: usize = 8;
+
 #[derive(Default)]
 struct Query<'a> {
     descending: bool,
@@ -234,62 +237,78 @@ fn sort(cx: &mut Context<'_>, may_store: bool) -> Handled {
     let mut elements = sorted(db, &mut query, all)?;
     let part = query.part(elements.len());
     let elements: Vec<Vec<u8>> = elements.drain(part).collect();
-    let results = results(db, &query, elements);
+    if query.gets.is_empty() {
+        query.gets.push(Get::Element);
+    }
     if let Some(target) = query.store {
-        store(cx, target, &results);
-        return Ok(());
+        return store(cx, target, &query, &elements);
     }
     let mut reply = cx.client.reply();
-    reply.array(results.len());
-    for result in &results {
+    reply.array(elements.len().saturating_mul(query.gets.len()));
+    results(db, &query, &elements, |result| {
         match result {
             Some(text) => reply.bulk(text),
             None => reply.null(),
         }
-    }
+        !reply.is_full()
+    });
     Ok(())
 }
 
-/// What the patterns of GET lead to for each element; the elements themselves without any.
-fn results(db: &mut Db, query: &Query<'_>, elements: Vec<Vec<u8>>) -> Vec<Option<Vec<u8>>> {
-    if query.gets.is_empty() {
-        return elements.into_iter().map(Some).collect();
-    }
-    let mut results = Vec::with_capacity(elements.len().saturating_mul(query.gets.len()));
+/// Hands on what the patterns of GET lead to for each element, as long as `each` returns true: as
+/// many times as there are patterns, which are the client's to choose.
+fn results(
+    db: &mut Db,
+    query: &Query<'_>,
+    elements: &[Vec<u8>],
+    mut each: impl FnMut(Option<&[u8]>) -> bool,
+) {
     let mut name = Vec::new();
     for element in elements {
         for get in &query.gets {
-            results.push(match get {
-                Get::Element => Some(element.clone()),
-                Get::At(pattern) => pattern.find(db, &element, &mut name),
-                Get::Nothing => None,
-            });
+            let goes_on = match get {
+                Get::Element => each(Some(element)),
+                Get::At(pattern) => each(pattern.find(db, element, &mut name).as_deref()),
+                Get::Nothing => each(None),
+            };
+            if !goes_on {
+                return;
+            }
         }
     }
-    results
 }
 
-/// Stores the result as a list, where what was not found is empty.
-fn store(cx: &mut Context<'_>, target: &[u8], results: &[Option<Vec<u8>>]) {
+/// Stores the result as a list, where what was not found is empty. What is too large for an answer
+/// is too large for a key.
+fn store(cx: &mut Context<'_>, target: &[u8], query: &Query<'_>, elements: &[Vec<u8>]) -> Handled {
+    let bound = cx.client.output_bound();
     let db = cx.engine.keyspace.db_mut(cx.client.db);
-    if results.is_empty() {
+    let limits = db.limits();
+    let (mut list, mut bytes) = (List::new(), 0_usize);
+    results(db, query, elements, |result| {
+        let text = result.unwrap_or_default();
+        bytes += text.len() + ELEMENT_BYTES;
+        list.push_back(text, &limits);
+        bytes <= bound
+    });
+    if bytes > bound {
+        return Err("ERR The result of SORT is too large".into());
+    }
+    let count = list.len();
+    if count == 0 {
         if db.remove(target) {
             wrote(cx, target, 1);
             cx.signal(target);
             cx.notify(EventClasses::GENERIC, "del", target);
         }
     } else {
-        let limits = db.limits();
-        let mut list = List::new();
-        for result in results {
-            list.push_back(result.as_deref().unwrap_or_default(), &limits);
-        }
         db.insert(target, list.into());
-        wrote(cx, target, results.len());
+        wrote(cx, target, count);
         cx.signal(target);
         cx.notify(EventClasses::LIST, "sortstore", target);
     }
-    cx.client.reply().int(results.len() as i64);
+    cx.client.reply().int(count as i64);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -298,7 +317,7 @@ mod tests {
 
     /// CVE-2022-35977: offsets and counts near the end of 64 bits overflowed and ended the process.
     #[test]
-    fn extreme_limits_stay_within_the_elements() {
+    fn cve_2022_35977_extreme_limits_stay_within_the_elements() {
         let check = |start, count, expect| {
             let query = Query { limit: Some((start, count)), ..Query::default() };
             assert_eq!(query.part(5), expect, "{start} {count}");

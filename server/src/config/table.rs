@@ -150,8 +150,9 @@ directives! {
     lazyfree_lazy_user_del: bool, "lazyfree-lazy-user-del", "yes", live;
     lazyfree_lazy_user_flush: bool, "lazyfree-lazy-user-flush", "yes", live;
     replica_lazy_flush: bool, "replica-lazy-flush", "yes", live;
-    /// The bound on the memory of all clients together; 0 is none.
-    maxmemory_clients: Share, "maxmemory-clients", "0", live;
+    /// The bound on the memory of all clients together, of `maxmemory` or else of what the process
+    /// may use; 0 is none.
+    maxmemory_clients: Share, "maxmemory-clients", "50%", live;
     /// DEBUG may be used.
     enable_debug_command: Allowed, "enable-debug-command", "no", fixed;
     enable_protected_configs: Allowed, "enable-protected-configs", "no", fixed;

@@ -100,7 +100,7 @@ impl Value for Octal {
     }
 }
 
-/// A size, or a part of `maxmemory` in percent.
+/// A size, or a part of another one in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     Bytes(u64),

@@ -6,7 +6,7 @@
 //! place and its deadline. So a blocking handler has no second form, and the command can be
 //! carried to another node as it came, with the time that it has left.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::client::ClientId;
 use crate::resp::OwnedArgs;
@@ -32,6 +32,8 @@ pub struct Blocked {
     /// When it blocked, on the monotonic clock: its place among those who wait for the same key,
     /// also after it was carried to another node.
     pub since_ms: u64,
+    /// What the command and its keys take, roughly.
+    pub bytes: usize,
 }
 
 type WaitMap = HashMap<(u32, Box<[u8]>), VecDeque<(u64, ClientId)>>;
@@ -40,6 +42,8 @@ type WaitMap = HashMap<(u32, Box<[u8]>), VecDeque<(u64, ClientId)>>;
 pub struct Blocking {
     waiting: WaitMap,
     ready: VecDeque<(u32, Box<[u8]>)>,
+    /// The same keys: a script may signal as many as it likes.
+    is_ready: HashSet<(u32, Box<[u8]>)>,
 }
 
 impl Blocking {
@@ -50,7 +54,7 @@ impl Blocking {
             return;
         }
         let key = (db as u32, Box::from(key));
-        if self.waiting.contains_key(&key) && !self.ready.contains(&key) {
+        if self.waiting.contains_key(&key) && self.is_ready.insert(key.clone()) {
             self.ready.push_back(key);
         }
     }
@@ -58,7 +62,7 @@ impl Blocking {
     /// Signals every key that someone waits for, after SWAPDB, FLUSHALL or a full resync.
     pub fn signal_all(&mut self) {
         for key in self.waiting.keys() {
-            if !self.ready.contains(key) {
+            if self.is_ready.insert(key.clone()) {
                 self.ready.push_back(key.clone());
             }
         }
@@ -74,7 +78,9 @@ impl Blocking {
     }
 
     pub(super) fn next_ready(&mut self) -> Option<(u32, Box<[u8]>)> {
-        self.ready.pop_front()
+        let key = self.ready.pop_front()?;
+        self.is_ready.remove(&key);
+        Some(key)
     }
 
     pub(super) fn waiters(&self, key: &(u32, Box<[u8]>)) -> Vec<ClientId> {

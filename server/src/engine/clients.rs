@@ -1,7 +1,9 @@
 //! All clients by slot. The one whose command runs is taken out and put back afterwards, so that
 //! its handler may change the engine and the client at once.
 
-use crate::client::{Client, ClientId, Closing, Duty};
+use std::rc::Rc;
+
+use crate::client::{Client, ClientId, Closing, Duty, OutputBounds};
 
 #[derive(Default)]
 pub struct Clients {
@@ -11,6 +13,7 @@ pub struct Clients {
     count: usize,
     /// Clients with output to write or an end to perform; drained by `net`.
     pub flush: Vec<ClientId>,
+    pub bounds: Rc<OutputBounds>,
 }
 
 struct Slot {
@@ -28,8 +31,9 @@ impl Clients {
             self.slots.len() as u32 - 1
         });
         let id = ClientId { serial, slot };
-        self.slots[slot as usize] =
-            Slot { serial, client: Some(Box::new(Client::new(id, duty, now_ms))) };
+        let mut client = Box::new(Client::new(id, duty, now_ms));
+        client.bounds = Rc::clone(&self.bounds);
+        self.slots[slot as usize] = Slot { serial, client: Some(client) };
         id
     }
 

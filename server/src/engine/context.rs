@@ -8,6 +8,7 @@ use super::Engine;
 use super::blocking::{Blocked, OnTimeout};
 use super::effects::Timer;
 use super::propagate::Verbatim;
+use super::pubsub::name_bytes;
 
 /// The engine, the client and the arguments of the command that runs.
 pub struct Context<'a> {
@@ -130,10 +131,14 @@ impl Context<'_> {
             ),
             None => (now_ms, deadline_ms),
         };
+        let args = args.unwrap_or_else(|| self.args.to_owned());
+        let keys: Vec<Box<[u8]>> = keys.into_iter().map(Box::from).collect();
+        let bytes = args.size_bytes() + keys.iter().map(|key| name_bytes(key)).sum::<usize>();
         let blocked = Box::new(Blocked {
-            args: args.unwrap_or_else(|| self.args.to_owned()),
+            args,
             db: self.client.db as u32,
-            keys: keys.into_iter().map(Box::from).collect(),
+            keys,
+            bytes,
             deadline_ms,
             on_timeout,
             since_ms,

@@ -8,7 +8,7 @@ use super::effects::Timer;
 use super::{Engine, hooks};
 
 /// A connection that has not authenticated is ended after this time, in milliseconds.
-const HANDSHAKE_MS: u64 = 60_000;
+pub const HANDSHAKE_MS: u64 = 60_000;
 /// Timers that may be out of date before they are looked through.
 const TIMERS_KEPT: usize = 4096;
 /// Segments of the keyspace that one step of active expiry looks at.
@@ -106,7 +106,11 @@ impl Engine {
 
     /// `maxmemory-clients`: the largest connections end until the others fit.
     fn evict_clients(&mut self) {
-        let bound = self.config.maxmemory_clients.of(self.config.maxmemory.0);
+        let whole = match self.config.maxmemory.0 {
+            0 => self.memory.available,
+            bytes => bytes,
+        };
+        let bound = self.config.maxmemory_clients.of(whole);
         if bound == 0 {
             return;
         }
@@ -116,13 +120,15 @@ impl Engine {
                 && !client.traits.no_evict
                 && !client.is_internal()
         };
-        let mut sizes: Vec<(usize, ClientId)> = self
-            .clients
-            .iter()
-            .filter(counted)
-            .map(|client| (client.memory_bytes(), client.id))
-            .collect();
-        let mut total: u64 = sizes.iter().map(|(bytes, _)| *bytes as u64).sum();
+        let sizes = || {
+            let clients = self.clients.iter().filter(counted);
+            clients.map(|client| (client.memory_bytes(), client.id))
+        };
+        let mut total: u64 = sizes().map(|(bytes, _)| bytes as u64).sum();
+        if total <= bound {
+            return;
+        }
+        let mut sizes: Vec<(usize, ClientId)> = sizes().collect();
         sizes.sort_unstable();
         while total > bound
             && let Some((bytes, id)) = sizes.pop()

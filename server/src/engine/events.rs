@@ -8,6 +8,8 @@
 //! and never travel in the replication stream.
 //! Names and classes are those of <https://valkey.io/topics/notifications>.
 
+use std::rc::Rc;
+
 use crate::client::{Client, ClientId, ReplyMode};
 use crate::config::EventClasses as Class;
 use crate::glob;
@@ -169,12 +171,14 @@ impl Engine {
     ) -> usize {
         let pubsub = &self.pubsub;
         let index = if shard { &pubsub.shard_channels } else { &pubsub.channels };
-        let mut receivers: Vec<(ClientId, Option<Box<[u8]>>)> =
+        let mut receivers: Vec<(ClientId, Option<Rc<[u8]>>)> =
             index.get(channel).into_iter().flatten().map(|id| (*id, None)).collect();
         if !shard {
             for (pattern, subscribers) in &pubsub.patterns {
                 if glob::matches(pattern, channel) {
-                    receivers.extend(subscribers.iter().map(|id| (*id, Some(pattern.clone()))));
+                    let pattern: Rc<[u8]> = Rc::from(&**pattern);
+                    let each = |id: &ClientId| (*id, Some(Rc::clone(&pattern)));
+                    receivers.extend(subscribers.iter().map(each));
                 }
             }
         }
@@ -182,7 +186,8 @@ impl Engine {
         for (id, pattern) in &receivers {
             let pattern = pattern.as_deref();
             if let Some(client) = running.as_deref_mut().filter(|client| client.id == *id) {
-                let mut reply = Reply::new(&mut self.events.own, client.proto);
+                let own = &mut self.events.own;
+                let mut reply = Reply::bounded(own, client.proto, client.output_bound());
                 write_message(&mut reply, word, pattern, channel, message);
             } else if let Some(subscriber) = self.clients.get_mut(*id) {
                 write_message(&mut subscriber.reply(), word, pattern, channel, message);

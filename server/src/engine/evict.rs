@@ -19,6 +19,8 @@ const ROUND_KEYS: u64 = 16;
 pub struct Memory {
     /// Resident memory when it was last looked at, in bytes.
     pub rss: u64,
+    /// What the process may use at most.
+    pub available: u64,
     pub peak: u64,
     /// Used memory when the server had started.
     pub startup: u64,
@@ -41,6 +43,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             rss: 0,
+            available: crate::memory::available(),
             peak: 0,
             startup: 0,
             given_back_at: 0,

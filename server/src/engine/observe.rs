@@ -11,11 +11,14 @@ use crate::command::{Command, Flags};
 use crate::config::Config;
 use crate::resp::Args;
 
+use super::access::log::kept;
 use super::{Context, Engine};
 
 /// Arguments of one entry, and bytes of one argument, that the log keeps.
 const ARGS_MAX: usize = 32;
 const ARG_BYTES_MAX: usize = 128;
+/// Bytes of one argument that MONITOR shows; a byte may take four.
+const MONITOR_BYTES_MAX: usize = 1024 * 1024;
 
 /// The three logs, in the order of [`CommandLog::kinds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,27 +163,21 @@ fn entry_of(
     args: Args<'_>,
     (id, at_s, value): (u64, i64, u64),
 ) -> Entry {
-    let kept = if args.len() > ARGS_MAX { ARGS_MAX - 1 } else { args.len() };
-    let mut words: Vec<Vec<u8>> = (0..kept).map(|at| shown(row, args, at)).collect();
-    if args.len() > kept {
-        words.push(format!("... ({} more arguments)", args.len() - kept).into_bytes());
+    let shown_args = if args.len() > ARGS_MAX { ARGS_MAX - 1 } else { args.len() };
+    let mut words: Vec<Vec<u8>> = (0..shown_args).map(|at| shown(row, args, at)).collect();
+    if args.len() > shown_args {
+        words.push(format!("... ({} more arguments)", args.len() - shown_args).into_bytes());
     }
     let address = client.peer.map(|peer| peer.to_string()).unwrap_or_default();
-    Entry { id, at_s, value, args: words, address, name: client.name.clone() }
+    let name = kept(&client.name, ARG_BYTES_MAX);
+    Entry { id, at_s, value, args: words, address, name }
 }
 
 fn shown(row: &Command, args: Args<'_>, at: usize) -> Vec<u8> {
-    let arg = args.at(at);
     if is_secret(row, args, at) {
         return b"(redacted)".to_vec();
     }
-    match arg.get(..ARG_BYTES_MAX) {
-        Some(start) if arg.len() > ARG_BYTES_MAX => {
-            let more = format!("... ({} more bytes)", arg.len() - ARG_BYTES_MAX);
-            [start, more.as_bytes()].concat()
-        }
-        _ => arg.to_vec(),
-    }
+    kept(args.at(at), ARG_BYTES_MAX)
 }
 
 /// Whether an argument must not be seen by others: passwords, rules of users, secret directives.
@@ -231,7 +228,11 @@ fn feed_monitors(cx: &mut Context<'_>) {
     for (at, arg) in cx.args.iter().enumerate() {
         line.push(' ');
         let secret = is_secret(cx.row, cx.args, at);
-        quote(&mut line, if secret { b"(redacted)" } else { arg });
+        if secret {
+            quote(&mut line, b"(redacted)");
+        } else {
+            quote(&mut line, &kept(arg, MONITOR_BYTES_MAX));
+        }
     }
     cx.engine.tell_monitors(&line);
 }

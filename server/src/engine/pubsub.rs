@@ -7,21 +7,22 @@ use crate::client::ClientId;
 pub type Names = HashSet<Box<[u8]>>;
 pub type Index = HashMap<Box<[u8]>, Vec<ClientId>>;
 
+/// What a name that a client listens to, watches or waits for takes, by it and in an index, roughly.
+pub fn name_bytes(name: &[u8]) -> usize {
+    2 * name.len() + 160
+}
+
 /// What one client is subscribed to.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     pub channels: Names,
     pub patterns: Names,
     pub shard_channels: Names,
+    /// Bytes of the names, here and in the index, roughly.
+    pub bytes: usize,
 }
 
 impl Subscriptions {
-    /// Bytes of the names, roughly.
-    pub fn size_bytes(&self) -> usize {
-        let names = self.channels.iter().chain(&self.patterns).chain(&self.shard_channels);
-        names.map(|name| name.len() + 64).sum()
-    }
-
     /// Channels and patterns, as the replies of SUBSCRIBE count them.
     pub fn count(&self) -> usize {
         self.channels.len() + self.patterns.len()

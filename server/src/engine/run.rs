@@ -10,6 +10,7 @@ use crate::resp::{Args, CommandError, OwnedArgs};
 use super::access::log::Where;
 use super::measure;
 use super::propagate::Verbatim;
+use super::pubsub::name_bytes;
 use super::{Context, Engine, hooks, observe};
 
 /// Which clients watch which key of which database.
@@ -260,15 +261,15 @@ impl Engine {
 
     pub fn watch(&mut self, client: &mut Client, key: &[u8]) {
         let name = (client.db as u32, Box::from(key));
-        if client.watching.contains(&name) {
-            return;
+        if client.watching.insert(name.clone()) {
+            client.watching_bytes += name_bytes(key);
+            self.watched.keys.entry(name).or_default().push(client.id);
         }
-        self.watched.keys.entry(name.clone()).or_default().push(client.id);
-        client.watching.push(name);
     }
 
     pub fn unwatch(&mut self, client: &mut Client) {
-        for name in client.watching.drain(..) {
+        client.watching_bytes = 0;
+        for name in std::mem::take(&mut client.watching) {
             if let Some(watchers) = self.watched.keys.get_mut(&name) {
                 watchers.retain(|id| *id != client.id);
                 if watchers.is_empty() {

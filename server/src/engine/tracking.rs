@@ -14,7 +14,8 @@
 //! replaces the data, it is told to forget everything.
 //! See <https://valkey.io/topics/client-side-caching>.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound::{Included, Unbounded};
 
 use crate::client::{Client, ClientId};
 use crate::command::server::keys_with_flags;
@@ -22,6 +23,7 @@ use crate::command::{Command, Flags};
 use crate::resp::{Args, Proto, Reply};
 
 use super::Engine;
+use super::pubsub::name_bytes;
 
 /// The channel of invalidations for RESP2 connections.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -36,11 +38,53 @@ pub struct Wishes {
     pub opt_in: bool,
     pub opt_out: bool,
     pub no_loop: bool,
-    pub prefixes: HashSet<Box<[u8]>>,
+    pub prefixes: Prefixes,
     /// `CLIENT CACHING` was said: it holds for the next command.
     pub caching: bool,
     pub broken_redirect: bool,
 }
+
+/// Prefixes of one client, none of which begins with another.
+#[derive(Clone, Debug, Default)]
+pub struct Prefixes {
+    all: BTreeSet<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Prefixes {
+    /// The prefix that this one begins with, or that begins with it. Whatever begins with a prefix
+    /// lies next behind it in order, so the two neighbours are all that can.
+    pub fn overlapping(&self, prefix: &[u8]) -> Option<&[u8]> {
+        let before = self.all.range::<[u8], _>((Unbounded, Included(prefix))).next_back();
+        let behind = self.all.range::<[u8], _>((Included(prefix), Unbounded)).next();
+        before
+            .filter(|known| prefix.starts_with(known))
+            .or_else(|| behind.filter(|known| known.starts_with(prefix)))
+            .map(|known| &**known)
+    }
+
+    pub fn insert(&mut self, prefix: Box<[u8]>) {
+        self.bytes += name_bytes(&prefix);
+        self.all.insert(prefix);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = &Box<[u8]>> {
+        self.all.iter()
+    }
+
+    /// Bytes here and in the table of all clients, roughly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Changes that one turn or one script gathers before all that is cached counts as changed.
+const PENDING_MAX: usize = 100_000;
 
 /// A change that is to be told: the key, `None` for all of them, and who made it.
 type Change = (Option<Box<[u8]>>, Option<ClientId>);
@@ -80,7 +124,12 @@ impl Tracking {
     /// A key changed, or all did.
     #[cold]
     pub fn changed(&mut self, key: Option<&[u8]>, by: Option<ClientId>) {
-        self.pending.push((key.map(Box::from), by));
+        match self.pending.last() {
+            // A script that changes the same key in a loop, or all keys.
+            Some((last, maker)) if last.as_deref() == key && *maker == by => {}
+            _ if self.pending.len() < PENDING_MAX => self.pending.push((key.map(Box::from), by)),
+            _ => self.pending = vec![(None, None)],
+        }
     }
 
     fn remember(&mut self, id: ClientId, key: &[u8]) {
@@ -105,11 +154,22 @@ impl Tracking {
         if self.prefixes.is_empty() {
             return;
         }
-        for (prefix, state) in &mut self.prefixes {
-            if key.starts_with(prefix) {
-                state.changed.insert(Box::from(key), by);
-                self.broadcasts = true;
+        // From the longest prefix of the key that there may be to the empty one: what lies between
+        // a prefix and the key in order begins with the prefix, too.
+        let mut longest = key.len();
+        loop {
+            let range = (Unbounded, Included(&key[..longest]));
+            let mut found = self.prefixes.range_mut::<[u8], _>(range);
+            let Some((prefix, state)) = found.next_back() else { return };
+            let common = prefix.iter().zip(key).take_while(|(one, other)| one == other).count();
+            if common < prefix.len() {
+                longest = common;
+                continue;
             }
+            state.changed.insert(Box::from(key), by);
+            self.broadcasts = true;
+            let Some(shorter) = prefix.len().checked_sub(1) else { return };
+            longest = shorter;
         }
     }
 }
@@ -120,14 +180,14 @@ impl Engine {
         if wishes.broadcast && wishes.prefixes.is_empty() && client.tracking.is_none() {
             wishes.prefixes.insert(Box::default());
         }
-        for prefix in &wishes.prefixes {
+        for prefix in wishes.prefixes.iter() {
             let clients = &mut self.tracking.prefixes.entry(prefix.clone()).or_default().clients;
             if !clients.contains(&client.id) {
                 clients.push(client.id);
             }
         }
         if let Some(old) = client.tracking.take() {
-            wishes.prefixes.extend(old.prefixes);
+            old.prefixes.all.into_iter().for_each(|prefix| wishes.prefixes.insert(prefix));
         }
         client.tracking = Some(Box::new(wishes));
         self.tracking.clients.insert(client.id);
@@ -138,7 +198,7 @@ impl Engine {
     pub(crate) fn untrack(&mut self, client: &mut Client) {
         let Some(wishes) = client.tracking.take() else { return };
         self.tracking.clients.remove(&client.id);
-        for prefix in &wishes.prefixes {
+        for prefix in wishes.prefixes.iter() {
             if let Some(state) = self.tracking.prefixes.get_mut(prefix) {
                 state.clients.retain(|id| *id != client.id);
                 if state.clients.is_empty() {
@@ -322,12 +382,12 @@ impl Engine {
     ) {
         let own = running.filter(|client| client.id == id);
         let Some(client) = own.or_else(|| self.clients.get(id)) else { return };
-        let proto = client.proto;
+        let (proto, bound) = (client.proto, client.output_bound());
         if proto != Proto::Resp3 && client.subscription_count() == 0 {
             return;
         }
         if own.is_some() {
-            write(&mut Reply::new(&mut self.events.own, proto));
+            write(&mut Reply::bounded(&mut self.events.own, proto, bound));
         } else if let Some(client) = self.clients.get_mut(id) {
             write(&mut client.reply());
             self.clients.queue_flush(id);

@@ -15,8 +15,19 @@ use super::{Context, Engine, Flow, hooks};
 const UNAUTHENTICATED_INPUT_BYTES: usize = 1024 * 1024;
 /// Output at which a client's next command waits until that was written, in bytes.
 pub(super) const OUTPUT_FULL_BYTES: usize = 16 * 1024 * 1024;
+/// The same before authentication: what is owed then are errors and greetings.
+const UNAUTHENTICATED_OUTPUT_BYTES: usize = 16 * 1024;
 /// Unread input that a client which may not run keeps before it is read no further, in bytes.
 pub const HELD_INPUT_BYTES: usize = 256 * 1024;
+
+fn output_full_bytes(client: &Client) -> usize {
+    if client.authenticated {
+        // So that what one command answers has half of the bound for itself.
+        OUTPUT_FULL_BYTES.min(client.output_bound() / 2)
+    } else {
+        UNAUTHENTICATED_OUTPUT_BYTES
+    }
+}
 
 impl Engine {
     /// A connection was accepted.
@@ -92,6 +103,10 @@ impl Engine {
     /// Puts the running client back and queues what it has to write.
     #[inline]
     fn settle(&mut self, mut client: Box<Client>) {
+        if client.overflows() && client.closing != Closing::Now {
+            client.closing = Closing::Now;
+            self.stats.clients_over_output_limit += 1;
+        }
         let wants = !client.out.is_empty()
             || client.closing != Closing::No
             || (client.read_stopped && Self::wants_read(&client));
@@ -158,7 +173,7 @@ impl Engine {
                 break;
             }
             at += len;
-            client.output_full = client.out.len() > OUTPUT_FULL_BYTES;
+            client.output_full = client.out.len() > output_full_bytes(client);
         }
         at
     }
@@ -230,7 +245,9 @@ impl Engine {
 
     fn rerun(&mut self, id: ClientId, timed_out: bool) {
         let Some(mut client) = self.clients.take(id) else { return };
-        if client.hold != Hold::Blocked || client.blocked.is_none() {
+        // Who is being ended would take along what it is served.
+        let waits = client.hold == Hold::Blocked && client.closing == Closing::No;
+        if !waits || client.blocked.is_none() {
             return self.settle(client);
         }
         let args = mem::take(&mut client.blocked.as_mut().expect("checked above").args);

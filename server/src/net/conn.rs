@@ -7,8 +7,9 @@ use mio::event::Event;
 
 use crate::client::{Client, ClientId, Closing, Duty};
 use crate::config::OutputLimit;
-use crate::engine::Engine;
+use crate::engine::cron::HANDSHAKE_MS;
 use crate::engine::effects::LinkEvent;
+use crate::engine::{Engine, OUTPUT_CUT_BYTES};
 
 use super::stream::Stream;
 use super::{Net, READ_BUFFER_BYTES, READ_TURN_BYTES};
@@ -19,8 +20,6 @@ const DRAIN_MS: u64 = 5_000;
 const REPLICA_CHUNK_BYTES: usize = 256 * 1024;
 /// An output buffer that is empty keeps at most this capacity, in bytes.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
-/// Written bytes at the start of an output buffer that are cut off at this size.
-const OUTPUT_CUT_BYTES: usize = 1024 * 1024;
 /// Unread output at which a connection that has not authenticated is ended.
 const UNAUTHENTICATED_OUTPUT_BYTES: usize = 1024;
 
@@ -270,6 +269,11 @@ impl Net {
         if client.closing == Closing::Now {
             return self.drop_conn(engine, id);
         }
+        if client.overflows() {
+            // What it was sent by others lacks its end.
+            engine.stats.clients_over_output_limit += 1;
+            return self.drop_conn(engine, id);
+        }
         if conn.draining_until_ms.is_some() {
             client.out.clear();
             return;
@@ -360,11 +364,29 @@ impl Net {
         }
         over |= client.duty == Duty::Commands
             && !client.authenticated
-            && pending > UNAUTHENTICATED_OUTPUT_BYTES;
+            && (pending > UNAUTHENTICATED_OUTPUT_BYTES || client.output_full);
         if over {
             engine.stats.clients_over_output_limit += 1;
             self.drop_conn(engine, id);
         }
+    }
+
+    /// Drops connections by TLS that did not get as far as to say something in time, also where no
+    /// password is asked for.
+    pub(super) fn end_handshakes(&mut self, engine: &mut Engine) {
+        let now_ms = engine.now.mono_ms();
+        let late: Vec<ClientId> = self
+            .conns
+            .iter()
+            .flatten()
+            .filter(|conn| conn.stream.is_handshaking())
+            .map(|conn| conn.id)
+            .filter(|id| {
+                let client = engine.clients.get(*id);
+                client.is_none_or(|client| now_ms > client.created_ms + HANDSHAKE_MS)
+            })
+            .collect();
+        late.into_iter().for_each(|id| self.drop_conn(engine, id));
     }
 
     /// Drops connections whose peers did not end their side in time.

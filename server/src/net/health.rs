@@ -8,10 +8,14 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a request may take to arrive or its answer to leave.
+/// How long a request may take to arrive, all of it, or its answer to leave.
 const IO_BOUND: Duration = Duration::from_secs(2);
+/// Peers that are answered at once.
+const AT_ONCE_MAX: usize = 64;
+/// A thread's stack: a request and its answer take a few kilobytes.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// What the executor published last.
 #[derive(Clone, Debug)]
@@ -54,8 +58,7 @@ pub fn serve(listeners: Vec<TcpListener>, health: &Arc<Mutex<Health>>) -> std::i
         std::thread::Builder::new().name("health".into()).spawn(move || {
             for stream in listener.incoming() {
                 match stream {
-                    // A peer that breaks off its own probe needs no answer.
-                    Ok(stream) => drop(answer(stream, &health)),
+                    Ok(stream) => answer_apart(stream, &health),
                     // Out of files, perhaps: give others the time to close some.
                     Err(_) => std::thread::sleep(Duration::from_millis(100)),
                 }
@@ -65,12 +68,31 @@ pub fn serve(listeners: Vec<TcpListener>, health: &Arc<Mutex<Health>>) -> std::i
     Ok(())
 }
 
+/// Each peer is answered by a thread of its own, so that one which says nothing keeps nobody waiting;
+/// of more than so many at once the last is answered here, when all others may have been.
+fn answer_apart(stream: TcpStream, health: &Arc<Mutex<Health>>) {
+    let own = Arc::clone(health);
+    if Arc::strong_count(health) > AT_ONCE_MAX {
+        // A peer that breaks off its own probe needs no answer.
+        return drop(answer(stream, health));
+    }
+    let thread = std::thread::Builder::new().name("probe".into()).stack_size(STACK_BYTES);
+    // Without a thread the peer asks again.
+    drop(thread.spawn(move || drop(answer(stream, &own))));
+}
+
 fn answer(mut stream: TcpStream, health: &Mutex<Health>) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(IO_BOUND))?;
     stream.set_write_timeout(Some(IO_BOUND))?;
     let mut request = Vec::new();
     let mut chunk = [0; 2048];
+    let begun = Instant::now();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < 16 * 1024 {
+        // Byte by byte it would hold up the probes that wait behind it for hours.
+        let left = IO_BOUND.saturating_sub(begun.elapsed());
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        if left.is_zero() {
+            return Ok(());
+        }
         match stream.read(&mut chunk)? {
             0 => break,
             count => request.extend_from_slice(&chunk[..count]),

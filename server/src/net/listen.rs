@@ -107,11 +107,20 @@ fn bind_unix(config: &Config) -> Result<Bound, ListenError> {
         |error: io::Error| ListenError::Bind { address: path.clone(), why: describe(&error) };
     // As every Redis does; what is not there need not be removed.
     let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).map_err(refused)?;
-    if config.unixsocketperm.0 != 0 {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(config.unixsocketperm.0);
-        std::fs::set_permissions(path, mode).map_err(refused)?;
-    }
+    let listen = || {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        if config.unixsocketperm.0 != 0 {
+            // Nobody can connect before the socket listens, so nobody comes in before it has its
+            // rights.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(config.unixsocketperm.0);
+            std::fs::set_permissions(path, mode)?;
+        }
+        socket.listen(config.tcp_backlog as i32)?;
+        socket.set_nonblocking(true)?;
+        Ok(UnixListener::from_std(socket.into()))
+    };
+    let listener = listen().map_err(refused)?;
     Ok(Bound { listener: Listener::Unix(listener), port: 0, readonly: false, tls: false })
 }
 

@@ -63,6 +63,10 @@ impl Stream {
         self.tls.is_some()
     }
 
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
     /// Whether something waits for the socket that no caller of `write` knows of.
     pub fn owes(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())

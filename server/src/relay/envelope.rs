@@ -37,6 +37,9 @@ pub struct SessionState {
 #[error("a relayed session answered with something that is not an envelope")]
 pub struct Malformed;
 
+/// No block is larger: a turn's answers are bounded, and so is what a session carries.
+const BLOCK_MAX_BYTES: usize = 1 << 32;
+
 /// Appends reply bytes; nothing at all for none.
 pub fn put_reply(out: &mut Vec<u8>, bytes: &[u8]) {
     if !bytes.is_empty() {
@@ -86,7 +89,10 @@ pub fn take(input: &[u8]) -> Result<Option<(Frame, usize)>, Malformed> {
         b'-' => Frame::Refused(line.to_owned()),
         b'$' | b'=' => {
             let length: usize = line.parse().map_err(|_| Malformed)?;
-            let stop = after.checked_add(length).ok_or(Malformed)?;
+            if length > BLOCK_MAX_BYTES {
+                return Err(Malformed);
+            }
+            let stop = after + length;
             if input.len() < stop + 2 {
                 return Ok(None);
             }
@@ -155,8 +161,20 @@ mod tests {
 
     #[test]
     fn foreign_bytes_are_refused() {
-        for bytes in [&b"hello\r\n"[..], b"$x\r\n", b"+3\r\n", b"$18446744073709551615\r\n"] {
+        for bytes in [&b"hello\r\n"[..], b"$x\r\n", b"+3\r\n"] {
             assert_eq!(take(bytes), Err(Malformed));
         }
+    }
+
+    /// The end of a block that is nearly as long as can be counted was computed beyond that, which
+    /// ended the process; any shorter one would have been waited for, however long.
+    #[test]
+    fn a_block_of_any_length_is_not_waited_for() {
+        for length in ["18446744073709551615", "18446744073709551600", "4294967297"] {
+            for kind in ['$', '='] {
+                assert_eq!(take(format!("{kind}{length}\r\n").as_bytes()), Err(Malformed));
+            }
+        }
+        assert_eq!(take(b"$4294967296\r\n"), Ok(None));
     }
 }

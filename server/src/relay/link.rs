@@ -11,6 +11,9 @@ use std::collections::VecDeque;
 use super::envelope::{self, Frame, SessionState};
 use super::session::{Argv, Session, decode, encode};
 
+/// The answers before a session is open are lines, none of them longer.
+const LINE_MAX_BYTES: usize = 64 * 1024;
+
 /// The way of one client to the node that runs its session.
 #[derive(Debug)]
 pub struct Link {
@@ -163,6 +166,10 @@ impl Link {
                 Phase::Opening(left) => {
                     let rest = &self.input[used..];
                     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
+                        if rest.len() > LINE_MAX_BYTES {
+                            outcomes.push(self.refused("an answer without an end".into()));
+                            return outcomes;
+                        }
                         break;
                     };
                     let line = &rest[..end];
@@ -215,6 +222,10 @@ impl Link {
         match frame {
             Frame::Reply(bytes) => Outcome::Reply(bytes),
             Frame::Answered(count) => {
+                if count > self.in_flight.len() as u64 {
+                    self.phase = Phase::Ended;
+                    return Outcome::Broken;
+                }
                 for _ in 0..count {
                     let length = self.in_flight.pop_front().map_or(0, |command| command.len());
                     self.in_flight_bytes -= length;
@@ -341,6 +352,23 @@ mod tests {
                 Outcome::MovedOn { session: Box::new(session), unexecuted: vec![argv("GET k")] },
             ]
         );
+    }
+
+    /// A node that counts more answers than commands were sent was counted along with, one by one up
+    /// to 64 bits; and one that answers the greeting without ever ending the line was listened to.
+    #[test]
+    fn counts_and_lines_beyond_what_can_be_are_refused() {
+        for count in ["3", "18446744073709551615"] {
+            let (mut link, _) = opened(&Session::default());
+            let mut out = Vec::new();
+            link.send(encode(&argv("INCR k")), &mut out);
+            link.send(encode(&argv("INCR k")), &mut out);
+            let outcomes = link.receive(format!(":{count}\r\n").as_bytes(), &mut out);
+            assert_eq!(outcomes, [Outcome::Broken]);
+        }
+        let (mut link, _) = Link::open(None, &Session::default());
+        let outcomes = link.receive(&[b'+'; LINE_MAX_BYTES + 1], &mut Vec::new());
+        assert!(matches!(outcomes[..], [Outcome::Refused { .. }]), "{outcomes:?}");
     }
 
     /// A command that was sent and not counted may have run; repeating it would double it.

@@ -100,7 +100,7 @@ impl OwnedArgs {
     pub fn from_parts<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
         let mut owned = Self::default();
         for part in parts {
-            let start = owned.buf.len() as u32;
+            let start = u32::try_from(owned.buf.len()).expect("commands are shorter than 4 GiB");
             owned.spans.push(Span { start, len: part.len() as u32 });
             owned.buf.extend_from_slice(part);
         }
@@ -278,6 +278,10 @@ impl Parser {
             len as usize
         };
         let end = self.pos + len;
+        if end > u32::MAX as usize {
+            // Directives allow more than spans can count.
+            return Err(ProtocolError::BulkLength);
+        }
         if buf.len() < end + 2 {
             return Ok(false);
         }

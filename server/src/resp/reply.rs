@@ -13,14 +13,36 @@ pub enum Proto {
 
 /// Appends replies to a client's output. Aggregates are written by their header (`array`, `map`,
 /// `set`, `push`) followed by exactly that many elements.
+///
+/// Once the output is larger than its bound nothing is appended any more; whoever has as much to
+/// write as a client says looks at [`Reply::is_full`] and stops.
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     proto: Proto,
+    bound: usize,
 }
 
 impl<'a> Reply<'a> {
     pub fn new(out: &'a mut Vec<u8>, proto: Proto) -> Self {
-        Self { out, proto }
+        Self::bounded(out, proto, usize::MAX)
+    }
+
+    #[inline]
+    pub fn bounded(out: &'a mut Vec<u8>, proto: Proto, bound: usize) -> Self {
+        Self { out, proto, bound }
+    }
+
+    /// Whether the output has outgrown its bound: the connection will be closed without this reply.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.out.len() > self.bound
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if !self.is_full() {
+            self.out.extend_from_slice(bytes);
+        }
     }
 
     pub fn proto(&self) -> Proto {
@@ -32,6 +54,9 @@ impl<'a> Reply<'a> {
     }
 
     fn header(&mut self, kind: u8, count: i64) {
+        if self.is_full() {
+            return;
+        }
         self.out.push(kind);
         let mut digits = itoa::Buffer::new();
         self.out.extend_from_slice(digits.format(count).as_bytes());
@@ -40,13 +65,13 @@ impl<'a> Reply<'a> {
 
     #[inline]
     pub fn ok(&mut self) {
-        self.out.extend_from_slice(b"+OK\r\n");
+        self.put(b"+OK\r\n");
     }
 
     pub fn simple(&mut self, text: &str) {
-        self.out.push(b'+');
-        self.out.extend_from_slice(text.as_bytes());
-        self.out.extend_from_slice(b"\r\n");
+        self.put(b"+");
+        self.put(text.as_bytes());
+        self.put(b"\r\n");
     }
 
     pub fn error(&mut self, error: &CommandError) {
@@ -55,20 +80,20 @@ impl<'a> Reply<'a> {
 
     /// An error of bytes that may hold anything; line breaks become spaces.
     pub fn error_bytes(&mut self, text: &[u8]) {
-        self.out.push(b'-');
+        self.put(b"-");
         self.one_line(text);
     }
 
     /// A status of bytes that may hold anything; line breaks become spaces.
     pub fn simple_bytes(&mut self, text: &[u8]) {
-        self.out.push(b'+');
+        self.put(b"+");
         self.one_line(text);
     }
 
     /// A number of any size in its digits; a bulk string in RESP2.
     pub fn big_number(&mut self, digits: &[u8]) {
         if self.is_resp3() {
-            self.out.push(b'(');
+            self.put(b"(");
             self.one_line(digits);
         } else {
             self.bulk(digits);
@@ -76,16 +101,21 @@ impl<'a> Reply<'a> {
     }
 
     fn one_line(&mut self, text: &[u8]) {
-        let breaks = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
-        self.out.extend(text.iter().map(breaks));
-        self.out.extend_from_slice(b"\r\n");
+        let start = self.out.len();
+        self.put(text);
+        for byte in &mut self.out[start..] {
+            if matches!(byte, b'\r' | b'\n') {
+                *byte = b' ';
+            }
+        }
+        self.put(b"\r\n");
     }
 
     #[inline]
     pub fn int(&mut self, number: i64) {
         match number {
-            0 => self.out.extend_from_slice(b":0\r\n"),
-            1 => self.out.extend_from_slice(b":1\r\n"),
+            0 => self.put(b":0\r\n"),
+            1 => self.put(b":1\r\n"),
             _ => self.header(b':', number),
         }
     }
@@ -93,8 +123,8 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.header(b'$', bytes.len() as i64);
-        self.out.extend_from_slice(bytes);
-        self.out.extend_from_slice(b"\r\n");
+        self.put(bytes);
+        self.put(b"\r\n");
     }
 
     /// An integer as a bulk string.
@@ -105,12 +135,12 @@ impl<'a> Reply<'a> {
 
     /// A missing value where a bulk string was asked for.
     pub fn null(&mut self) {
-        self.out.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
+        self.put(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
     }
 
     /// A missing value where an array was asked for.
     pub fn null_array(&mut self) {
-        self.out.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
+        self.put(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
     }
 
     pub fn array(&mut self, count: usize) {
@@ -121,7 +151,7 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn open_array(&mut self) -> usize {
         let at = self.out.len();
-        self.out.extend_from_slice(b"*0\r\n");
+        self.put(b"*0\r\n");
         at
     }
 
@@ -137,6 +167,9 @@ impl<'a> Reply<'a> {
     }
 
     fn close(&mut self, at: usize, kind: u8, count: usize) {
+        if self.is_full() {
+            return;
+        }
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(count).as_bytes();
         self.out[at] = kind;
@@ -170,9 +203,9 @@ impl<'a> Reply<'a> {
     pub fn double(&mut self, number: f64) {
         let text = format_f64(number);
         if self.is_resp3() {
-            self.out.push(b',');
-            self.out.extend_from_slice(text.as_bytes());
-            self.out.extend_from_slice(b"\r\n");
+            self.put(b",");
+            self.put(text.as_bytes());
+            self.put(b"\r\n");
         } else {
             self.bulk(text.as_bytes());
         }
@@ -180,7 +213,7 @@ impl<'a> Reply<'a> {
 
     pub fn bool(&mut self, value: bool) {
         if self.is_resp3() {
-            self.out.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" });
+            self.put(if value { b"#t\r\n" } else { b"#f\r\n" });
         } else {
             self.int(i64::from(value));
         }
@@ -189,11 +222,11 @@ impl<'a> Reply<'a> {
     /// Text with a format tag of three letters (`txt`, `mkd`); a bulk string in RESP2.
     pub fn verbatim(&mut self, format: &str, text: &[u8]) {
         if self.is_resp3() {
-            self.header(b'=', text.len() as i64 + 4);
-            self.out.extend_from_slice(format.as_bytes());
-            self.out.push(b':');
-            self.out.extend_from_slice(text);
-            self.out.extend_from_slice(b"\r\n");
+            self.header(b'=', (format.len() + 1 + text.len()) as i64);
+            self.put(format.as_bytes());
+            self.put(b":");
+            self.put(text);
+            self.put(b"\r\n");
         } else {
             self.bulk(text);
         }
@@ -201,7 +234,7 @@ impl<'a> Reply<'a> {
 
     /// Bytes that already are a reply in this dialect, for example relayed ones.
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.out.extend_from_slice(bytes);
+        self.put(bytes);
     }
 
     /// Bytes written so far to this output, to cut a reply back with [`Reply::truncate`].

@@ -152,10 +152,15 @@ fn log(lua: &Lua, _: &Rc<Shared>, values: MultiValue) -> mlua::Result<()> {
     });
     let line = words.collect::<Vec<_>>().join(" ");
     if level >= 2 {
-        eprintln!("script: {line}");
+        // One line of the log, whatever a script says.
+        let shown = line.chars().take(LOG_MAX).map(|c| if c.is_control() { ' ' } else { c });
+        eprintln!("script: {}", shown.collect::<String>());
     }
     Ok(())
 }
+
+/// Characters of a script's line in the log, as many as Valkey keeps.
+const LOG_MAX: usize = 1024;
 
 /// `math.random`, with Lua's own rules.
 pub fn random(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<f64> {

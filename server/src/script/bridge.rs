@@ -13,7 +13,7 @@ use mlua::{Function, Lua, Table, ffi};
 use super::convert;
 use super::interpreter::Failure;
 use super::stack::{Found, Stack};
-use super::state::{Request, Shared};
+use super::state::{COMPOSED_MAX_BYTES, Request, Shared};
 use crate::resp::num::format_f64;
 use crate::resp::{Args, Proto, Reply};
 
@@ -167,7 +167,7 @@ unsafe extern "C-unwind" fn enter(state: *mut ffi::lua_State) -> c_int {
         shared.host.revoke();
         job.ended = true;
         if status == ffi::LUA_OK {
-            let mut reply = Reply::new(job.out, job.proto);
+            let mut reply = Reply::bounded(job.out, job.proto, shared.bound.get());
             convert::to_reply(stack, &mut reply, shared.resp3.get());
             return 0;
         }
@@ -196,6 +196,14 @@ fn compose(stack: Stack<'_>, shared: &Shared) -> Result<(), &'static str> {
     let count = stack.len();
     if count == 0 {
         return Err("ERR Please specify at least one argument for this call");
+    }
+    // Looked at before anything is copied: the same string may stand there any number of times.
+    let len = |index| match stack.at(index) {
+        Found::Text(text) => text.len(),
+        _ => 0,
+    };
+    if (1..=count).map(len).sum::<usize>() > COMPOSED_MAX_BYTES {
+        return Err("ERR Command arguments are too long");
     }
     for index in 1..=count {
         let room = match stack.at(index) {

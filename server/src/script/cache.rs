@@ -12,6 +12,8 @@ use super::interpreter::Kept;
 
 /// Scripts that were only ever evaluated, as many as Valkey keeps.
 const EVALS_MAX: usize = 500;
+/// Bytes of their texts, which lie outside of Lua's memory; the one that runs may be larger.
+const EVALS_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 pub type Sha = [u8; 20];
 
@@ -40,6 +42,7 @@ pub struct Cache {
     /// The one that EVAL asked for last.
     recent: Option<(Sha, Rc<Script>)>,
     evaluated: usize,
+    evaluated_bytes: usize,
     uses: u64,
     bytes: usize,
     pub evicted: u64,
@@ -101,12 +104,16 @@ impl Cache {
     ) -> bool {
         if let Some(script) = self.scripts.get(&sha) {
             let promoted = loaded && script.last_use.take().is_some();
-            self.evaluated -= usize::from(promoted);
+            if promoted {
+                self.evaluated -= 1;
+                self.evaluated_bytes -= body.len();
+            }
             return promoted;
         }
         if !loaded {
-            self.make_room();
+            self.make_room(body.len());
             self.evaluated += 1;
+            self.evaluated_bytes += body.len();
             self.uses += 1;
         }
         self.bytes += body.len();
@@ -116,8 +123,8 @@ impl Cache {
         true
     }
 
-    fn make_room(&mut self) {
-        while self.evaluated >= EVALS_MAX {
+    fn make_room(&mut self, bytes: usize) {
+        while self.evaluated >= EVALS_MAX || self.evaluated_bytes + bytes > EVALS_MAX_BYTES {
             let evaluated = self
                 .scripts
                 .iter()
@@ -125,6 +132,7 @@ impl Cache {
             let Some((_, oldest)) = evaluated.min() else { return };
             if let Some(script) = self.scripts.remove(&oldest) {
                 self.bytes -= script.body.len();
+                self.evaluated_bytes -= script.body.len();
             }
             self.evaluated -= 1;
             self.evicted += 1;
@@ -162,5 +170,22 @@ mod tests {
         let present = [loaded, used, unused, promoted].map(|sha| cache.get(&sha).is_some());
         assert_eq!(present, [true, true, false, true]);
         assert_eq!((cache.len(), cache.evicted), (EVALS_MAX + 2, 1));
+    }
+
+    /// Five hundred scripts with half a gigabyte of comment each were kept.
+    #[test]
+    fn long_texts_that_eval_brought_are_kept_only_together_within_a_bound() {
+        let mut cache = Cache::default();
+        let text = |letter: u8| vec![letter; EVALS_MAX_BYTES / 3];
+        for letter in b'a'..=b'z' {
+            let sha = crate::script::sha1::digest(&[letter]);
+            cache.add(sha, &text(letter), (ScriptFlags::COMPATIBLE, 0), None, letter == b'b');
+            assert!(cache.get(&sha).is_some());
+        }
+        assert_eq!(cache.len(), 1 + 3);
+        assert!(cache.bytes() <= EVALS_MAX_BYTES * 4 / 3);
+        let sha = crate::script::sha1::digest(b"huge");
+        cache.add(sha, &[b'x'; EVALS_MAX_BYTES + 1], (ScriptFlags::COMPATIBLE, 0), None, false);
+        assert_eq!(cache.len(), 2, "it alone, and the one that was loaded");
     }
 }

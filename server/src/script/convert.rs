@@ -160,6 +160,11 @@ fn cut(number: f64) -> i64 {
 impl Writer<'_> {
     /// Writes the value on top and leaves it there.
     fn write(self, reply: &mut Reply<'_>) {
+        if reply.is_full() {
+            // A table that holds itself many times over is small in memory and without end in a
+            // reply.
+            return;
+        }
         match self.stack.at(-1) {
             Found::Text(text) => reply.bulk(text),
             Found::Flag(value) if self.resp3 => reply.bool(value),

@@ -97,7 +97,7 @@ impl Interpreter {
         let shared = Rc::new(Shared::default());
         shared.functions.set(setup.kind == Kind::Functions);
         let real = lua.globals();
-        lib::install(&lua, &real)?;
+        lib::install(&lua, &real, setup.memory_limit)?;
         let functions = setup.kind == Kind::Functions;
         real.raw_set("server", api::server_table(&lua, &shared, functions)?)?;
         api::replace_random(&lua, &shared, &real.raw_get("math")?)?;

@@ -1,6 +1,6 @@
 //! Libraries of functions: what FUNCTION LOAD made, by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::flags::{ScriptFlags, words};
@@ -171,6 +171,7 @@ fn named(
     registered: Vec<Registered>,
 ) -> Result<Vec<Rc<Callable>>, String> {
     let mut functions: Vec<Rc<Callable>> = Vec::with_capacity(registered.len());
+    let mut names = HashSet::new();
     for Registered { name, description, function, flags } in registered {
         if !is_name(&name) {
             return Err(
@@ -180,7 +181,7 @@ fn named(
             );
         }
         let name = String::from_utf8_lossy(&name).into_owned();
-        if functions.iter().any(|other| other.name == name) {
+        if !names.insert(name.clone()) {
             return Err("ERR Function already exists in the library".into());
         }
         let function = interpreter.keep(function).map_err(|error| format!("ERR Lua: {error}"))?;

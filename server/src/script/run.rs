@@ -87,6 +87,7 @@ pub fn run(cx: &mut Context<'_>, job: &Job<'_>) -> Handled {
     let rights = may_begin(job.flags, job.ro, &situation)?;
     let shared = Rc::clone(&job.interpreter.shared);
     shared.begin(cx.engine.config.busy_reply_threshold_ms);
+    shared.bound.set(cx.client.output_bound());
     let db = cx.client.db;
     let (args, proto) = (cx.args, cx.client.proto);
     let run = Run { rights, situation, name: job.name };
@@ -97,7 +98,12 @@ pub fn run(cx: &mut Context<'_>, job: &Job<'_>) -> Handled {
     cx.engine.outbox.nested_done();
     match outcome {
         Ok(()) => {
-            cx.client.out.extend_from_slice(&shared.result.borrow());
+            let result = std::mem::take(&mut *shared.result.borrow_mut());
+            if result.len() > shared.bound.get() {
+                return Err("ERR not enough memory to read the script's result".into());
+            }
+            cx.client.out.extend_from_slice(&result);
+            *shared.result.borrow_mut() = result;
             shared.trim();
             Ok(())
         }
@@ -151,6 +157,10 @@ impl Run<'_> {
                     from_primary: cx.from_primary,
                 });
                 cx.engine.in_script = false;
+                if cx.client.overflows() {
+                    cx.client.out.clear();
+                    cx.client.reply().error(&"ERR The command's reply is too large".into());
+                }
                 if shared.replicate.get() & 2 == 0 {
                     cx.engine.outbox.truncate(mark);
                 }

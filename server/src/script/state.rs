@@ -23,12 +23,16 @@ pub enum Request {
     Busy,
 }
 
-/// The arguments of a command that a script composed.
+/// The arguments of a command that a script composed. The same string can be among them any number
+/// of times: all of them are kept under [`COMPOSED_MAX_BYTES`], which spans can count.
 #[derive(Debug, Default)]
 pub struct Composed {
     pub buf: Vec<u8>,
     pub spans: Vec<Span>,
 }
+
+/// As much as a client may send.
+pub const COMPOSED_MAX_BYTES: usize = 1024 * 1024 * 1024;
 
 impl Composed {
     pub fn args(&self) -> Args<'_> {
@@ -43,7 +47,7 @@ impl Composed {
     /// Adds an argument; false, and nothing is added, when a command cannot be as long as that.
     pub fn push(&mut self, part: &[u8]) -> bool {
         let start = self.buf.len();
-        if u32::try_from(start + part.len()).is_err() {
+        if start + part.len() > COMPOSED_MAX_BYTES {
             return false;
         }
         self.spans.push(Span { start: start as u32, len: part.len() as u32 });
@@ -69,6 +73,8 @@ pub const REPLICATE_ALL: u8 = 3;
 
 #[derive(Debug, Default)]
 pub struct Shared {
+    /// How large the script's result may be, in bytes.
+    pub bound: Cell<usize>,
     pub request: Cell<Request>,
     pub composed: RefCell<Composed>,
     pub reply: RefCell<Vec<u8>>,

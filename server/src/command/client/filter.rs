@@ -1,5 +1,6 @@
 //! Which connections `CLIENT LIST` and `CLIENT KILL` mean.
 
+use std::collections::HashSet;
 use std::mem::discriminant;
 
 use super::list::{address, flags};
@@ -43,7 +44,7 @@ impl Kind {
 
 #[derive(Debug)]
 enum Criterion {
-    Ids(Vec<u64>),
+    Ids(HashSet<u64>),
     Kind(Kind),
     User(User),
     Address(Vec<u8>),
@@ -118,20 +119,22 @@ impl Filter {
         mut at: usize,
         wanted: bool,
     ) -> Result<usize, CommandError> {
-        let mut ids = Vec::new();
+        let held = self
+            .criteria
+            .iter()
+            .position(|(side, known)| *side == wanted && matches!(known, Criterion::Ids(_)));
+        let mut ids = match held.map(|at| self.criteria.swap_remove(at).1) {
+            Some(Criterion::Ids(known)) => known,
+            _ => HashSet::new(),
+        };
         while let Some(id) = args.get(at).and_then(num::parse_i64) {
             if id < 1 {
                 return Err("ERR client-id should be greater than 0".into());
             }
-            ids.push(id as u64);
+            ids.insert(id as u64);
             at += 1;
         }
-        for (side, known) in &self.criteria {
-            if let (true, Criterion::Ids(known)) = (*side == wanted, known) {
-                ids.extend(known);
-            }
-        }
-        self.put(wanted, Criterion::Ids(ids));
+        self.criteria.push((wanted, Criterion::Ids(ids)));
         Ok(at)
     }
 

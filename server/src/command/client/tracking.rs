@@ -47,11 +47,10 @@ fn options(cx: &Context<'_>) -> Result<Wishes, CommandError> {
         } else if args.is(at, "noloop") {
             wishes.no_loop = true;
         } else if let (true, Some(value)) = (args.is(at, "prefix"), value) {
-            let prefix = Box::from(value);
-            if let Some(other) = wishes.prefixes.iter().find(|other| overlap(&prefix, other)) {
+            if let Some(other) = wishes.prefixes.overlapping(value) {
                 return Err(collision(other, value, "another provided prefix"));
             }
-            wishes.prefixes.insert(prefix);
+            wishes.prefixes.insert(Box::from(value));
             at += 1;
         } else {
             return Err(errors::SYNTAX.into());
@@ -84,17 +83,12 @@ fn check(cx: &Context<'_>, wishes: &Wishes) -> Handled {
                     client, and then re-enabling it with a different mode."
             .into());
     }
-    for prefix in &wishes.prefixes {
-        let known = old.into_iter().flat_map(|old| &old.prefixes);
-        if let Some(other) = known.into_iter().find(|other| overlap(prefix, other)) {
+    for prefix in wishes.prefixes.iter() {
+        if let Some(other) = old.and_then(|old| old.prefixes.overlapping(prefix)) {
             return Err(collision(prefix, other, "an existing prefix"));
         }
     }
     Ok(())
-}
-
-fn overlap(one: &[u8], other: &[u8]) -> bool {
-    one.starts_with(other) || other.starts_with(one)
 }
 
 fn collision(prefix: &[u8], other: &[u8], what: &str) -> CommandError {
@@ -154,8 +148,7 @@ pub fn info(cx: &mut Context<'_>) -> Handled {
         (wishes.broken_redirect, "broken_redirect"),
     ];
     let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
-    let mut prefixes: Vec<&[u8]> = wishes.prefixes.iter().map(|prefix| &**prefix).collect();
-    prefixes.sort_unstable();
+    let prefixes: Vec<&[u8]> = wishes.prefixes.iter().map(|prefix| &**prefix).collect();
     let mut reply = cx.client.reply();
     reply.map(3);
     reply.bulk(b"flags");

@@ -421,7 +421,7 @@ mod tests {
     /// CVE-2025-32023 and its kind: sparse runs that go beyond the last register, end too early, or
     /// are cut off, wrote outside the registers. Every reader must refuse them.
     #[test]
-    fn damaged_runs_are_refused() {
+    fn cve_2025_32023_damaged_runs_are_refused() {
         let sketch = |runs: &[u8]| {
             let mut bytes = empty();
             bytes.truncate(HEADER);

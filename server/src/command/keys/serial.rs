@@ -59,6 +59,7 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
     let (key, payload) = (cx.args.at(1), cx.args.at(3));
     let Options { replace, absolute, idle_s, frequency } = Options::read(cx.args)?;
     let now_ms = cx.engine.now.unix_ms();
+    let string_max = cx.engine.config.proto_max_bulk_len.0 as usize;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     if !replace && db.contains(key) {
         return Err("BUSYKEY Target key name already exists.".into());
@@ -70,7 +71,9 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
     if !rdb::dump::verify(payload) {
         return Err("ERR DUMP payload version or checksum are wrong".into());
     }
-    let value = rdb::dump::restore(payload, db.limits()).map_err(|_| "ERR Bad data format")?;
+    let string_max = if cx.from_primary { usize::MAX } else { string_max };
+    let value = rdb::dump::restore(payload, db.limits(), string_max);
+    let value = value.map_err(|_| "ERR Bad data format")?;
     let expiry_ms = match (ttl_ms, absolute) {
         (0, _) => None,
         (at_ms, true) => Some(at_ms),

@@ -44,22 +44,15 @@ pub const SUBCOMMANDS: &[Command] = &[
 
 fn get(cx: &mut Context<'_>) -> Handled {
     let mut found: Vec<(String, String)> = Vec::new();
-    for pattern in cx.args.iter().skip(2) {
-        let pattern = pattern.to_ascii_lowercase();
-        for row in DIRECTIVES {
-            if glob::matches(&pattern, row.name.as_bytes()) {
-                found.push((row.name.to_owned(), (row.get)(&cx.engine.config)));
-            }
-        }
-        // Older names are directives of their own for those who read.
-        for (old, name) in ALIASES {
-            if let Some(row) = find(name).filter(|_| glob::matches(&pattern, old.as_bytes())) {
-                found.push(((*old).to_owned(), (row.get)(&cx.engine.config)));
-            }
-        }
+    let patterns: Vec<Vec<u8>> = cx.args.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
+    let asked = |name: &str| patterns.iter().any(|one| glob::matches(one, name.as_bytes()));
+    // Older names are directives of their own for those who read.
+    let rows = DIRECTIVES.iter().map(|row| (row.name, row));
+    let rows = rows.chain(ALIASES.iter().filter_map(|(old, name)| Some((*old, find(name)?))));
+    for (name, row) in rows.filter(|(name, _)| asked(name)) {
+        found.push((name.to_owned(), (row.get)(&cx.engine.config)));
     }
     found.sort();
-    found.dedup();
     let mut reply = cx.client.reply();
     reply.map(found.len());
     for (name, value) in &found {
@@ -103,6 +96,18 @@ fn set(cx: &mut Context<'_>) -> Handled {
             other => failed(&other.to_string()),
         })?;
     }
+    // What may fail and changes nothing comes first.
+    let secured = seen.iter().find(|name| name.starts_with("tls-"));
+    let tls = secured.map(|name| {
+        cx.engine.prepare_tls(&config).map_err(|error| {
+            hooks::log(cx.engine, &error.to_string());
+            format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update \
+                 TLS configuration. Check server logs."
+            )
+        })
+    });
+    let tls = tls.transpose()?;
     if config.dir != cx.engine.config.dir {
         std::env::set_current_dir(&config.dir).map_err(|error| {
             let why = crate::disk::reason(&error);
@@ -111,15 +116,8 @@ fn set(cx: &mut Context<'_>) -> Handled {
         config.dir = std::env::current_dir()
             .map_or_else(|_| config.dir.clone(), |path| path.display().to_string());
     }
-    if seen.iter().any(|name| name.starts_with("tls-")) {
-        cx.engine.tls = cx.engine.prepare_tls(&config).map_err(|error| {
-            hooks::log(cx.engine, &error.to_string());
-            let name = seen.iter().find(|name| name.starts_with("tls-")).unwrap_or(&"tls-port");
-            format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update \
-                 TLS configuration. Check server logs."
-            )
-        })?;
+    if let Some(tls) = tls {
+        cx.engine.tls = tls;
     }
     cx.engine.config = config;
     cx.engine.apply_config();

@@ -90,6 +90,9 @@ fn info(cx: &mut Context<'_>) -> Handled {
     let mut reply = cx.client.reply();
     reply.array(cx.args.len() - 2);
     for name in cx.args.iter().skip(2) {
+        if reply.is_full() {
+            break;
+        }
         match named(name) {
             Some((row, parent)) => write_row(&mut reply, row, parent),
             None => reply.null(),
@@ -107,6 +110,10 @@ fn docs(cx: &mut Context<'_>) -> Handled {
     let mut reply = cx.client.reply();
     reply.map(rows.len());
     for (row, parent) in rows {
+        // A name may be asked for any number of times.
+        if reply.is_full() {
+            break;
+        }
         write_docs(&mut reply, row, parent);
     }
     Ok(())

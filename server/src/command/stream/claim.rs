@@ -255,7 +255,8 @@ pub fn xautoclaim(cx: &mut Context<'_>) -> Handled {
     let mut claim = Claim::begin(cx.engine, args, db, propagates)?;
     let mut attempts = count * ATTEMPTS;
     let mut claimed = Vec::new();
-    let mut list = Reply::new(&mut claimed, cx.client.proto);
+    let bound = cx.client.output_bound();
+    let mut list = Reply::bounded(&mut claimed, cx.client.proto, bound);
     let mut written = 0;
     let mut deleted = Vec::new();
     // The next entry to look at, as long as there may be one.

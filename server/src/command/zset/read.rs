@@ -3,12 +3,9 @@
 use crate::command::Handled;
 use crate::command::support::{ScanOf, ScanOptions, choose, db, draw, signed_count};
 use crate::engine::Context;
-use crate::resp::errors;
 use crate::resp::num::format_f64;
+use crate::resp::{Reply, errors};
 use crate::store::ZSet;
-
-/// The most members that one answer repeats, whatever number was asked for.
-const REPEATS_MAX: u64 = 1 << 24;
 
 pub fn zcard(cx: &mut Context<'_>) -> Handled {
     let key = cx.args.at(1);
@@ -93,22 +90,9 @@ pub fn zrandmember(cx: &mut Context<'_>) -> Handled {
         return Ok(());
     };
     let len = zset.len();
-    let ranks: Vec<usize> = if count < 0 {
-        // Declared by the client: nothing is reserved for what it says.
-        let mut ranks = Vec::new();
-        for _ in 0..count.unsigned_abs().min(REPEATS_MAX) {
-            ranks.push(random.below(len));
-        }
-        ranks
-    } else if (count as usize).saturating_mul(3) < len {
-        let chosen = draw(count as usize, || Some((random.below(len), ())));
-        chosen.into_iter().map(|(rank, ())| rank).collect()
-    } else {
-        choose(0..len, len, (count as usize).min(len), random)
-    };
     let nested = with_scores && reply.is_resp3();
-    reply.array(if with_scores && !nested { ranks.len() * 2 } else { ranks.len() });
-    for (member, score) in ranks.into_iter().filter_map(|rank| zset.at(rank)) {
+    let write = |reply: &mut Reply<'_>, rank: usize| {
+        let Some((member, score)) = zset.at(rank) else { return };
         if nested {
             reply.array(2);
         }
@@ -116,7 +100,27 @@ pub fn zrandmember(cx: &mut Context<'_>) -> Handled {
         if with_scores {
             reply.double(score);
         }
+    };
+    let items = |members: usize| if with_scores && !nested { members * 2 } else { members };
+    if count < 0 {
+        let wanted = count.unsigned_abs() as usize;
+        reply.array(items(wanted));
+        for _ in 0..wanted {
+            if reply.is_full() {
+                break;
+            }
+            write(&mut reply, random.below(len));
+        }
+        return Ok(());
     }
+    let ranks: Vec<usize> = if (count as usize).saturating_mul(3) < len {
+        let chosen = draw(count as usize, || Some((random.below(len), ())));
+        chosen.into_iter().map(|(rank, ())| rank).collect()
+    } else {
+        choose(0..len, len, (count as usize).min(len), random)
+    };
+    reply.array(items(ranks.len()));
+    ranks.into_iter().for_each(|rank| write(&mut reply, rank));
     Ok(())
 }
 

@@ -7,6 +7,21 @@ const TOGETHER_MS: i64 = 60_000;
 /// The newest entries, among which an equal one is looked for.
 const LOOKED_AT: usize = 10;
 
+/// Bytes of a name, and of the description of a connection, that an entry keeps: both are what a
+/// client says.
+const NAME_MAX: usize = 1024;
+const INFO_MAX: usize = 4096;
+
+/// As much of a client's text as is kept of it, which says what is missing.
+pub fn kept(text: &[u8], most: usize) -> Vec<u8> {
+    match text.split_at_checked(most) {
+        Some((start, rest)) if !rest.is_empty() => {
+            [start, format!("... ({} more bytes)", rest.len()).as_bytes()].concat()
+        }
+        _ => text.to_vec(),
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Command,
@@ -99,7 +114,12 @@ impl Log {
         self.entries.iter()
     }
 
-    pub fn add(&mut self, refused: Refused, now_ms: i64) {
+    pub fn add(&mut self, mut refused: Refused, now_ms: i64) {
+        refused.object = kept(&refused.object, NAME_MAX);
+        refused.user = kept(&refused.user, NAME_MAX);
+        if refused.info.len() > INFO_MAX {
+            refused.info = refused.info.chars().take(INFO_MAX).collect();
+        }
         let count = match refused.reason {
             Reason::Auth => &mut self.counts.auth,
             Reason::Command => &mut self.counts.command,

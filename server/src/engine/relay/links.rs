@@ -41,6 +41,13 @@ impl Engine {
     }
 
     fn relay_outcome(&mut self, link: &mut Client, id: ClientId, outcome: Outcome) {
+        let db = match &outcome {
+            Outcome::State(state) => state.db,
+            Outcome::MovedOn { session, .. } => session.db,
+            _ => 0,
+        };
+        // A node with other directives, or none at all.
+        let outcome = if db < self.config.databases { outcome } else { Outcome::Broken };
         match outcome {
             Outcome::Opened => {
                 self.rooms.relays.waiting.remove(&id.serial);

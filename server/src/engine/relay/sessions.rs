@@ -194,8 +194,9 @@ fn seal(client: &mut Client) {
 
 /// `waits` commands of those consumed have no answer yet.
 fn seal_with(client: &mut Client, waits: u64) {
+    let overflows = client.overflows();
     let Some(run) = &mut client.session else { return };
-    if client.closing != Closing::No {
+    if client.closing != Closing::No || overflows {
         return;
     }
     run.touched = false;

@@ -28,11 +28,19 @@ enum Len {
 pub struct Cursor<'a> {
     bytes: &'a [u8],
     pub pos: usize,
+    string_max: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, pos: 0 }
+        Self { bytes, pos: 0, string_max: usize::MAX }
+    }
+
+    /// Refuses compressed strings that say they are longer: of a payload that a client sends, each
+    /// byte could become ninety.
+    #[must_use]
+    pub fn with_strings_up_to(self, string_max: usize) -> Self {
+        Self { string_max, ..self }
     }
 
     pub fn take(&mut self, n: u64) -> Result<&'a [u8], Stop> {
@@ -101,7 +109,8 @@ impl<'a> Cursor<'a> {
                 let packed = self.length()?;
                 let len = self.length()?;
                 let src = self.take(packed)?;
-                let len = usize::try_from(len).map_err(|_| RdbError::Corrupt("a length"))?;
+                let len = usize::try_from(len).ok().filter(|len| *len <= self.string_max);
+                let len = len.ok_or(RdbError::Corrupt("a compressed string is too long"))?;
                 return Ok(Cow::Owned(lzf::decompress(src, len)?));
             }
             Len::Special(_) => return Err(RdbError::Corrupt("a string's form is unknown").into()),

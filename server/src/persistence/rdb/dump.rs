@@ -27,10 +27,15 @@ pub fn verify(payload: &[u8]) -> bool {
     known && sum == crc64::update(0, body)
 }
 
-/// The value of a payload that [`verify`] has accepted; none if it is an empty collection.
-pub fn restore(payload: &[u8], limits: Limits) -> Result<Option<Value>, RdbError> {
+/// The value of a payload that [`verify`] has accepted; none if it is an empty collection. No string
+/// in it may be longer than `string_max`.
+pub fn restore(
+    payload: &[u8],
+    limits: Limits,
+    string_max: usize,
+) -> Result<Option<Value>, RdbError> {
     let end = payload.len().checked_sub(10).ok_or(RdbError::Truncated)?;
-    let mut cur = Cursor::new(&payload[..end]);
+    let mut cur = Cursor::new(&payload[..end]).with_strings_up_to(string_max);
     let valkey = payload[end..end + 2] == VALKEY_VERSION.to_le_bytes();
     let read = |cur: &mut Cursor<'_>| -> Result<Option<Value>, Stop> {
         let mut value = ValueReader::new(cur.byte()?, valkey, limits)?;

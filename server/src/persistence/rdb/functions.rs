@@ -4,6 +4,9 @@ use super::cursor::{Cursor, Stop};
 use super::{VERSION, crc64, dump, op, writer};
 use crate::resp::CommandError;
 
+/// The text of a library in a payload is no longer.
+const TEXT_MAX_BYTES: usize = 512 * 1024 * 1024;
+
 /// What a snapshot carries of scripts and functions, beside the data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
@@ -33,7 +36,8 @@ pub fn restore(payload: &[u8]) -> Result<Vec<Vec<u8>>, CommandError> {
     if !dump::verify(payload) {
         return Err("ERR DUMP payload version or checksum are wrong".into());
     }
-    let mut cur = Cursor::new(&payload[..payload.len() - 10]);
+    let body = &payload[..payload.len() - 10];
+    let mut cur = Cursor::new(body).with_strings_up_to(TEXT_MAX_BYTES);
     let mut texts = Vec::new();
     while cur.pos < payload.len() - 10 {
         let read = |cur: &mut Cursor<'_>| -> Result<Option<Vec<u8>>, Stop> {

@@ -183,7 +183,7 @@ fn no_bytes_make_the_reader_panic() {
         let mut payload = vec![(round % 26) as u8];
         payload.extend(&bad);
         payload.extend([0; 10]);
-        drop(dump::restore(&payload, Limits::default()));
+        drop(dump::restore(&payload, Limits::default(), usize::MAX));
     }
 }
 
@@ -252,8 +252,9 @@ fn dump_and_restore_are_inverse_and_guarded() {
             let value = value(&mut random, size);
             let payload = dump::dump(value.view());
             assert!(dump::verify(&payload));
-            let back =
-                dump::restore(&payload, Limits::default()).expect("valid").expect("not empty");
+            let back = dump::restore(&payload, Limits::default(), usize::MAX)
+                .expect("valid")
+                .expect("not empty");
             assert_eq!(canonical(&back), canonical(&value));
             let mut bad = payload.clone();
             bad[0] ^= 0x40;
@@ -290,14 +291,15 @@ fn times_of_fields_are_kept_in_valkeys_version() {
     }
     let mut payload = super::dump::dump(crate::store::ValueRef::Hash(&hash));
     assert!(super::dump::verify(&payload));
-    let back = super::dump::restore(&payload, limits).expect("valid").expect("not empty");
+    let back =
+        super::dump::restore(&payload, limits, usize::MAX).expect("valid").expect("not empty");
     let crate::store::Value::Hash(back) = back else { panic!("a hash") };
     for field in [b"a", b"b", b"c"] {
         assert_eq!(back.expiry(field), hash.expiry(field));
     }
     let end = payload.len() - 10;
     payload[end..end + 2].copy_from_slice(&super::VERSION.to_le_bytes());
-    assert!(super::dump::restore(&payload, limits).is_err());
+    assert!(super::dump::restore(&payload, limits, usize::MAX).is_err());
     for (field_times, head) in [(false, "REDIS0011"), (true, "VALKEY080")] {
         let mut writer = super::Writer::new(
             &super::Aux { field_times, ..Default::default() },

@@ -35,6 +35,8 @@ struct Options {
     keep_buffer: bool,
     encode_invalid: Invalid,
     decode_invalid: bool,
+    /// Bytes that may be written; no script's to set.
+    text_max: usize,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             keep_buffer: true,
             encode_invalid: Invalid::Off,
             decode_invalid: true,
+            text_max: usize::MAX,
         }
     }
 }
@@ -56,9 +59,9 @@ impl Default for Options {
 type Shared = Rc<RefCell<Options>>;
 
 /// A table of the functions, with options of its own.
-pub fn table(lua: &Lua) -> mlua::Result<Table> {
+pub fn table(lua: &Lua, text_max: usize) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let options = Shared::default();
+    let options = Shared::new(Options { text_max, ..Options::default() }.into());
     let shared = Rc::clone(&options);
     let encode = move |lua: &Lua, values: MultiValue| encode_one(lua, &shared, &values);
     table.raw_set("encode", lua.create_function(encode)?)?;
@@ -91,7 +94,7 @@ pub fn table(lua: &Lua) -> mlua::Result<Table> {
     option(lua, &table, &options, "decode_invalid_numbers", 1, |options, args| {
         flag(args, 1, &mut options.decode_invalid)?.into_lua_multi(args.lua())
     })?;
-    table.raw_set("new", lua.create_function(|lua, ()| self::table(lua))?)?;
+    table.raw_set("new", lua.create_function(move |lua, ()| self::table(lua, text_max))?)?;
     table.raw_set("null", Value::NULL)?;
     table.raw_set("_NAME", "cjson")?;
     table.raw_set("_VERSION", "2.1.0")?;

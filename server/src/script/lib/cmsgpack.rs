@@ -3,8 +3,8 @@
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
-use super::RESULTS_MAX;
 use super::args::Arguments;
+use super::{RESULTS_MAX, too_large};
 use crate::script::raised::fail;
 
 /// Tables nested deeper are written as nil, which also ends cycles.
@@ -12,8 +12,9 @@ const PACK_DEPTH: usize = 16;
 /// The original is bounded by the stack of Lua (CVE-2022-24834, CVE-2018-11218).
 const DEPTH_MAX: usize = 256;
 
-pub fn table(lua: &Lua) -> mlua::Result<Table> {
+pub fn table(lua: &Lua, text_max: usize) -> mlua::Result<Table> {
     let table = lua.create_table()?;
+    let pack = move |lua: &Lua, values: MultiValue| pack(lua, &values, text_max);
     table.raw_set("pack", lua.create_function(pack)?)?;
     table.raw_set("unpack", lua.create_function(unpack)?)?;
     table.raw_set("unpack_one", lua.create_function(unpack_one)?)?;
@@ -24,24 +25,34 @@ pub fn table(lua: &Lua) -> mlua::Result<Table> {
     Ok(table)
 }
 
-fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<LuaString> {
+fn pack(lua: &Lua, values: &MultiValue, text_max: usize) -> mlua::Result<LuaString> {
     if values.is_empty() {
-        return Err(Arguments::new(lua, "pack", &values).bad(0, "MessagePack pack needs input."));
+        return Err(Arguments::new(lua, "pack", values).bad(0, "MessagePack pack needs input."));
     }
-    let mut out = Vec::new();
-    for value in &values {
+    let mut out = Text { bytes: Vec::new(), max: text_max };
+    for value in values {
         write(&mut out, value, 0)?;
     }
-    lua.create_string(out)
+    lua.create_string(out.bytes)
 }
 
-fn write(out: &mut Vec<u8>, value: &Value, level: usize) -> mlua::Result<()> {
+/// What is written, and how long it may become.
+struct Text {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+fn write(text: &mut Text, value: &Value, level: usize) -> mlua::Result<()> {
+    if text.bytes.len() > text.max {
+        return Err(too_large());
+    }
+    let out = &mut text.bytes;
     match value {
-        Value::String(text) => write_bytes(out, &text.as_bytes()),
+        Value::String(string) => write_bytes(out, &string.as_bytes()),
         Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
         Value::Integer(number) => write_int(out, *number),
         Value::Number(number) => write_number(out, *number),
-        Value::Table(table) if level < PACK_DEPTH => return write_table(out, table, level),
+        Value::Table(table) if level < PACK_DEPTH => return write_table(text, table, level),
         _ => out.push(0xc0),
     }
     Ok(())
@@ -98,13 +109,14 @@ fn write_head(out: &mut Vec<u8>, len: usize, [short, long]: [u8; 2]) {
     }
 }
 
-fn write_table(out: &mut Vec<u8>, table: &Table, level: usize) -> mlua::Result<()> {
+fn write_table(text: &mut Text, table: &Table, level: usize) -> mlua::Result<()> {
+    let out = &mut text.bytes;
     if let Some(len) = array_len(table)? {
         match len {
             0..=15 => out.push(0x90 | len as u8),
             _ => write_head(out, len, [0xdc, 0xdd]),
         }
-        return (1..=len).try_for_each(|at| write(out, &table.raw_get(at)?, level + 1));
+        return (1..=len).try_for_each(|at| write(text, &table.raw_get(at)?, level + 1));
     }
     let mut len = 0;
     table.for_each(|_: Value, _: Value| {
@@ -116,8 +128,8 @@ fn write_table(out: &mut Vec<u8>, table: &Table, level: usize) -> mlua::Result<(
         _ => write_head(out, len, [0xde, 0xdf]),
     }
     table.for_each(|key: Value, value: Value| {
-        write(out, &key, level + 1)?;
-        write(out, &value, level + 1)
+        write(text, &key, level + 1)?;
+        write(text, &value, level + 1)
     })
 }
 

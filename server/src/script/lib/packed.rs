@@ -3,15 +3,16 @@
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
-use super::RESULTS_MAX;
+use super::{RESULTS_MAX, too_large};
 use super::args::{Arguments, number};
 use crate::script::raised::fail;
 
 const INT_SIZE_MAX: usize = 32;
 const ALIGN_MAX: usize = 8;
 
-pub fn table(lua: &Lua) -> mlua::Result<Table> {
+pub fn table(lua: &Lua, text_max: usize) -> mlua::Result<Table> {
     let table = lua.create_table()?;
+    let pack = move |lua: &Lua, values: MultiValue| pack(lua, &values, text_max);
     table.raw_set("pack", lua.create_function(pack)?)?;
     table.raw_set("unpack", lua.create_function(unpack)?)?;
     table.raw_set("size", lua.create_function(size)?)?;
@@ -131,8 +132,8 @@ fn integer_value(bytes: &[u8], signed: bool) -> f64 {
     if bytes.is_empty() { 0.0 } else { (((value << shift) as i64) >> shift) as f64 }
 }
 
-fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<LuaString> {
-    let args = Arguments::new(lua, "pack", &values);
+fn pack(lua: &Lua, values: &MultiValue, text_max: usize) -> mlua::Result<LuaString> {
+    let args = Arguments::new(lua, "pack", values);
     let text = args.string(1)?;
     let text = text.as_bytes();
     let mut format = Format::new(lua, &args, &text);
@@ -161,6 +162,9 @@ fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<LuaString> {
                 at += 1;
                 let size = if size == 0 { text.len() } else { size };
                 let part = text.get(..size).ok_or_else(|| args.bad(at, "string too short"))?;
+                if part.len() > text_max.saturating_sub(out.len()) {
+                    return Err(too_large());
+                }
                 out.extend_from_slice(part);
                 if option == b's' {
                     out.push(0);

@@ -37,6 +37,8 @@ pub struct Group {
     /// Numbers of the consumers by their names.
     names: BTreeMap<Box<[u8]>, u32>,
     consumers: Vec<Option<Consumer>>,
+    /// Numbers that consumers have left.
+    free: Vec<u32>,
 }
 
 impl Group {
@@ -96,20 +98,20 @@ impl Group {
             active_ms: -1,
             pending: BTreeSet::new(),
         };
-        let free = self.consumers.iter().position(Option::is_none);
-        let number = free.unwrap_or(self.consumers.len());
-        if free.is_none() {
+        let number = self.free.pop().unwrap_or_else(|| {
             self.consumers.push(None);
-        }
-        self.consumers[number] = Some(consumer);
-        self.names.insert(name.into(), number as u32);
-        Some(number as u32)
+            self.consumers.len() as u32 - 1
+        });
+        self.consumers[number as usize] = Some(consumer);
+        self.names.insert(name.into(), number);
+        Some(number)
     }
 
     /// Removes a consumer with what it has not acknowledged; returns how much that was.
     pub fn delete(&mut self, name: &[u8]) -> Option<usize> {
         let number = self.names.remove(name)?;
         let consumer = self.consumers[number as usize].take()?;
+        self.free.push(number);
         for id in &consumer.pending {
             self.pending.remove(id);
         }

@@ -118,7 +118,7 @@ proptest! {
         }
         stream.groups.insert(Box::from(*b"g"), group);
         let bytes = crate::persistence::rdb::dump::dump(crate::store::ValueRef::Stream(&stream));
-        let again = crate::persistence::rdb::dump::restore(&bytes, limits).expect("it is whole");
+        let again = crate::persistence::rdb::dump::restore(&bytes, limits, usize::MAX).expect("it is whole");
         let Some(crate::store::Value::Stream(again)) = again else { panic!("another type") };
         prop_assert_eq!(
             contents(again.range(Id::MIN, Id::MAX)),
@@ -129,7 +129,7 @@ proptest! {
             (stream.last_id, stream.first_id(), stream.max_deleted, stream.added, stream.len())
         );
         let second = crate::persistence::rdb::dump::dump(crate::store::ValueRef::Stream(&again));
-        let third = crate::persistence::rdb::dump::restore(&second, limits).expect("it is whole");
+        let third = crate::persistence::rdb::dump::restore(&second, limits, usize::MAX).expect("it is whole");
         let Some(crate::store::Value::Stream(third)) = third else { panic!("another type") };
         prop_assert_eq!(third.groups.len(), 1);
         let facts = |stream: &Stream| format!("{:?}", stream.groups);

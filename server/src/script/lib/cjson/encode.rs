@@ -4,6 +4,7 @@ use mlua::{Lua, LuaString, Table, Value};
 
 use super::super::args::type_name;
 use super::super::number::format_g;
+use super::super::too_large;
 use super::{DEPTH_MAX, Invalid, Options};
 use crate::script::raised::fail;
 
@@ -12,6 +13,9 @@ pub(super) fn encode(lua: &Lua, options: &Options, value: &Value) -> mlua::Resul
     writer.value(value, 0)?;
     lua.create_string(writer.out)
 }
+
+/// So much of a string is written between two looks at the bound.
+const CHECKED_BYTES: usize = 64 * 1024;
 
 struct Writer<'a> {
     lua: &'a Lua,
@@ -26,7 +30,7 @@ impl Writer<'_> {
 
     fn value(&mut self, value: &Value, depth: i32) -> mlua::Result<()> {
         match value {
-            Value::String(text) => self.string(&text.as_bytes()),
+            Value::String(text) => return self.string(&text.as_bytes()),
             Value::Integer(number) => return self.number(*number as f64, value),
             Value::Number(number) => return self.number(*number, value),
             Value::Boolean(value) => {
@@ -68,8 +72,21 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn string(&mut self, text: &[u8]) {
+    fn string(&mut self, text: &[u8]) -> mlua::Result<()> {
         self.out.push(b'"');
+        for part in text.chunks(CHECKED_BYTES) {
+            self.escaped(part);
+            self.check()?;
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    fn check(&self) -> mlua::Result<()> {
+        if self.out.len() > self.options.text_max { Err(too_large()) } else { Ok(()) }
+    }
+
+    fn escaped(&mut self, text: &[u8]) {
         for byte in text {
             match byte {
                 b'"' => self.out.extend_from_slice(b"\\\""),
@@ -86,7 +103,6 @@ impl Writer<'_> {
                 _ => self.out.push(*byte),
             }
         }
-        self.out.push(b'"');
     }
 
     fn table(&mut self, table: &Table, value: &Value, depth: i32) -> mlua::Result<()> {
@@ -94,6 +110,7 @@ impl Writer<'_> {
             let text = format!("Cannot serialise, excessive nesting ({depth})");
             return Err(fail(self.lua, &text));
         }
+        self.check()?;
         match self.array_len(table, value)? {
             Some(len) if len > 0 => self.array(table, len, depth),
             _ => self.object(table, depth),
@@ -129,7 +146,7 @@ impl Writer<'_> {
                     self.out.extend_from_slice(b"\":");
                 }
                 Value::String(text) => {
-                    self.string(&text.as_bytes());
+                    self.string(&text.as_bytes())?;
                     self.out.push(b':');
                 }
                 _ => return Err(self.refused(&key, "table key must be a number or string")),
