@@ -8,6 +8,8 @@ pub mod disk;
 pub mod engine;
 pub mod glob;
 pub mod handover;
+#[cfg(test)]
+mod hostile;
 pub mod lazyfree;
 pub mod maintenance;
 pub mod memory;

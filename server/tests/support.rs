@@ -1,5 +1,6 @@
 //! A server process of its own and connections that print replies as text.
 #![allow(clippy::unwrap_used)] // a test file that is a module of a test
+#![allow(dead_code)] // of several, none of which needs all of it
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -38,6 +39,12 @@ impl Server {
 
     pub fn start_with_file(file: &Path, args: &[&str]) -> Self {
         Self::spawn(Command::new(BINARY).arg(file).args(["--port", "0"]), args)
+    }
+
+    /// Starts it by another program, which takes the directives as its last arguments.
+    pub fn start_through(words: &[&str]) -> Self {
+        let (program, first) = words.split_first().unwrap();
+        Self::spawn(Command::new(program).args(first).args(["--port", "0"]), &[])
     }
 
     /// The kernel chooses the port; the server tells which on its standard error stream.

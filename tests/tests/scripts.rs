@@ -33,3 +33,37 @@ fn who_asks_together_with_an_endless_script_is_answered() -> Result<()> {
     ensure!(other.say("PING")? == Value::Text("PONG".into()));
     Ok(())
 }
+
+/// CVE-2026-23631: a full sync replaced the data of a replica while one of its scripts let others have
+/// a turn, and the script went on with what was gone. Here it waits for the script's end.
+#[test]
+fn cve_2026_23631_a_full_sync_waits_for_the_end_of_a_script() -> Result<()> {
+    let patience = Duration::from_secs(20);
+    let (first, second) = (Server::start("sync-first", &[])?, Server::start("sync-second", &[])?);
+    first.client()?.say("SET k old")?;
+    second.client()?.say("SET k new")?;
+    let replica = Server::start(
+        "sync-replica",
+        &["--busy-reply-threshold", "10", "--replicaof", &format!("127.0.0.1 {}", first.port)],
+    )?;
+    let holds = |server: &Server, value: &str| {
+        let wanted = Value::Text(value.to_owned());
+        let mut client = server.client()?;
+        tests::wait::until(value, patience, || Ok((client.say("GET k")? == wanted).then_some(())))
+    };
+    holds(&replica, "old")?;
+    let (mut script, mut killer) = (replica.client()?, replica.client()?);
+    let code = "while redis.call('get', 'k') == 'old' do end return 'the data changed'";
+    script.send(&["EVAL_RO", code, "0"])?;
+    tests::wait::until("it takes long", patience, || {
+        let busy = matches!(killer.say("GET k")?, Value::Error(text) if text.starts_with("BUSY"));
+        Ok(busy.then_some(()))
+    })?;
+    first.client()?.call(&["REPLICAOF", "127.0.0.1", &second.port.to_string()])?;
+    holds(&first, "new")?;
+    ensure!(matches!(killer.say("GET k")?, Value::Error(text) if text.starts_with("BUSY")));
+    ensure!(killer.say("SCRIPT KILL")? == Value::Text("OK".into()));
+    let ended = script.receive()?;
+    ensure!(matches!(&ended, Value::Error(text) if text.contains("killed by user")), "{ended:?}");
+    holds(&replica, "new")
+}
