@@ -386,7 +386,9 @@ impl Net {
                 client.is_none_or(|client| now_ms > client.created_ms + HANDSHAKE_MS)
             })
             .collect();
-        late.into_iter().for_each(|id| self.drop_conn(engine, id));
+        for id in late {
+            self.drop_conn(engine, id);
+        }
     }
 
     /// Drops connections whose peers did not end their side in time.

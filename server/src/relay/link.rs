@@ -367,7 +367,7 @@ mod tests {
             assert_eq!(outcomes, [Outcome::Broken]);
         }
         let (mut link, _) = Link::open(None, &Session::default());
-        let outcomes = link.receive(&[b'+'; LINE_MAX_BYTES + 1], &mut Vec::new());
+        let outcomes = link.receive(&b"+".repeat(LINE_MAX_BYTES + 1), &mut Vec::new());
         assert!(matches!(outcomes[..], [Outcome::Refused { .. }]), "{outcomes:?}");
     }
 

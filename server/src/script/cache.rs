@@ -185,7 +185,8 @@ mod tests {
         assert_eq!(cache.len(), 1 + 3);
         assert!(cache.bytes() <= EVALS_MAX_BYTES * 4 / 3);
         let sha = crate::script::sha1::digest(b"huge");
-        cache.add(sha, &[b'x'; EVALS_MAX_BYTES + 1], (ScriptFlags::COMPATIBLE, 0), None, false);
+        let huge = vec![b'x'; EVALS_MAX_BYTES + 1];
+        cache.add(sha, &huge, (ScriptFlags::COMPATIBLE, 0), None, false);
         assert_eq!(cache.len(), 2, "it alone, and the one that was loaded");
     }
 }

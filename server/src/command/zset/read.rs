@@ -120,7 +120,9 @@ pub fn zrandmember(cx: &mut Context<'_>) -> Handled {
         choose(0..len, len, (count as usize).min(len), random)
     };
     reply.array(items(ranks.len()));
-    ranks.into_iter().for_each(|rank| write(&mut reply, rank));
+    for rank in ranks {
+        write(&mut reply, rank);
+    }
     Ok(())
 }
 

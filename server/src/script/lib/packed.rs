@@ -3,8 +3,8 @@
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
-use super::{RESULTS_MAX, too_large};
 use super::args::{Arguments, number};
+use super::{RESULTS_MAX, too_large};
 use crate::script::raised::fail;
 
 const INT_SIZE_MAX: usize = 32;
