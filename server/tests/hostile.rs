@@ -1,4 +1,5 @@
 //! Hostile clients of the binary, over its sockets: what only the event loop sees.
+#![allow(clippy::unwrap_used)] // what only tests call
 
 mod support;
 

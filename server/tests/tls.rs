@@ -1,5 +1,6 @@
 //! TLS over the binary's sockets: commands, certificates that change while it runs, and peers that do
 //! not keep to it. The client's side is the one by which members connect.
+#![allow(clippy::unwrap_used)] // what only tests call
 
 mod support;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use server::config::Config;
 use server::tls::Tls;
@@ -127,7 +129,7 @@ fn commands_of_any_size() {
     let mut conn = Secure::connect(&server, &client);
     assert_eq!(conn.ask("PING"), "+PONG");
     let value = "v".repeat(3_000_000);
-    conn.0.write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n").as_bytes()).unwrap();
+    conn.0.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n").unwrap();
     conn.0.write_all(value.as_bytes()).unwrap();
     conn.0.write_all(b"\r\n").unwrap();
     assert_eq!(conn.line(), "+OK");
@@ -180,7 +182,7 @@ fn peers_that_do_not_keep_to_it() {
         })
         .collect();
     assert_eq!(conn.ask("PING"), "+PONG");
-    for bytes in [&b"PING\r\n*1\r\n$4\r\nPING\r\n"[..], &[0xff; 20_000]] {
+    for bytes in [&b"PING\r\n*1\r\n$4\r\nPING\r\n"[..], &b"\xff".repeat(20_000)] {
         let mut stream = plain(&server);
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
@@ -190,7 +192,6 @@ fn peers_that_do_not_keep_to_it() {
     }
     let mut roots = rustls::RootCertStore::empty();
     let text = fs::read(files.dir.join("ca.pem")).unwrap();
-    use rustls::pki_types::pem::PemObject;
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&text).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let nobody = ClientConfig::builder_with_provider(provider)
