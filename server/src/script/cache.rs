@@ -179,14 +179,20 @@ mod tests {
         let text = |letter: u8| vec![letter; EVALS_MAX_BYTES / 3];
         for letter in b'a'..=b'z' {
             let sha = crate::script::sha1::digest(&[letter]);
-            cache.add(sha, &text(letter), (ScriptFlags::COMPATIBLE, 0), None, letter == b'b');
+            cache.add(
+                sha,
+                &text(letter),
+                (ScriptFlags::COMPATIBLE, 0),
+                OnceCell::new(),
+                letter == b'b',
+            );
             assert!(cache.get(&sha).is_some());
         }
         assert_eq!(cache.len(), 1 + 3);
         assert!(cache.bytes() <= EVALS_MAX_BYTES * 4 / 3);
         let sha = crate::script::sha1::digest(b"huge");
         let huge = vec![b'x'; EVALS_MAX_BYTES + 1];
-        cache.add(sha, &huge, (ScriptFlags::COMPATIBLE, 0), None, false);
+        cache.add(sha, &huge, (ScriptFlags::COMPATIBLE, 0), OnceCell::new(), false);
         assert_eq!(cache.len(), 2, "it alone, and the one that was loaded");
     }
 }
