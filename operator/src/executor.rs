@@ -9,7 +9,7 @@ pub mod crash;
 mod driver;
 mod observe;
 pub mod remote;
-mod wire;
+pub mod wire;
 mod worker;
 
 use std::future::Future;

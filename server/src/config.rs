@@ -37,6 +37,15 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The port at which others reach this server: that of TLS if they speak it among themselves.
+    pub fn announced_port(&self) -> u16 {
+        match self.replica_announce_port {
+            0 if self.tls_replication && self.tls_port != 0 => self.tls_port,
+            0 => self.port,
+            port => port,
+        }
+    }
+
     /// Sets a directive by its name, in any case.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let name = name.to_ascii_lowercase();

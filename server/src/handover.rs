@@ -30,6 +30,7 @@ mod drain;
 mod election;
 mod epoch;
 mod event;
+pub(crate) mod fields;
 mod giver;
 mod member;
 mod pause;

@@ -16,6 +16,7 @@ mod link;
 mod loader;
 mod payload;
 mod primary;
+mod reading;
 mod replicas;
 mod stream;
 
@@ -25,6 +26,7 @@ pub use history::{History, ReplId};
 pub use link::{Action, Link, LinkConfig, LinkState, Loaded};
 pub use payload::Transfer;
 pub use primary::{Replication, Sync};
+pub use reading::Asks;
 pub use replicas::{MemberLink, Replica, Replicas, Stage};
 pub use stream::{Stream, Unit};
 

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod fuzz;
 pub mod history;
+pub mod impostor;
 pub mod ledger;
 pub mod load;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
@@ -16,6 +17,7 @@ pub mod programs;
 pub mod resp;
 pub mod script;
 pub mod server;
+pub mod tls;
 pub mod wait;
 pub mod wire;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]

@@ -31,6 +31,14 @@ impl Member {
         Ok(Self { server, operator, id })
     }
 
+    /// Kills it and starts another member on what it left in its folder.
+    pub fn again(self, name: &str, directives: &[&str]) -> Result<Self> {
+        let server = self.server.managed_again(name, UID, directives)?;
+        let mut operator = server.internal()?;
+        let id = field(&operator.say("REDISHA STATUS")?, "member")?;
+        Ok(Self { server, operator, id })
+    }
+
     /// Sends `verb` with this member's own address and the pairs of `rest`.
     pub fn tell(&mut self, verb: &str, rest: &str) -> Result<Value> {
         let line = format!("REDISHA {verb} UID {UID} MEMBER {} {rest}", self.id);
@@ -88,6 +96,21 @@ impl Member {
         self.expect("FOLLOW", &rest, "OK")
     }
 
+    /// The whole planned switch to `to`, which is the primary then and is followed by this one.
+    pub fn moves_to(&mut self, id: &str, to: &Member) -> Result<()> {
+        self.moves_to_port(id, to, to.server.port)
+    }
+
+    /// As [`Self::moves_to`], to a member that is reached at this port.
+    pub fn moves_to_port(&mut self, id: &str, to: &Member, port: u16) -> Result<()> {
+        self.pause(id, to)?;
+        let rest = format!("ID {id} TO {} HOST 127.0.0.1 PORT {port}", to.id);
+        let answer = self.tell("HANDOVER", &rest)?.text()?;
+        ensure!(answer.starts_with("ACCEPTED"), "{answer}");
+        to.until("role", "primary")?;
+        self.until("link", "up")
+    }
+
     /// Pauses under `id` until `to` is level.
     pub fn pause(&mut self, id: &str, to: &Member) -> Result<()> {
         let paused = self.tell("PAUSE", &format!("ID {id} TIMEOUT 10000 TO {}", to.id))?;
@@ -121,6 +144,42 @@ pub fn cluster(followers: usize, directives: &[&str]) -> Result<(Member, Vec<Mem
     Ok((a, others))
 }
 
+/// Three members of a config with W 2; the first is the primary. `rule` is the durability.
+pub fn three(rule: &str) -> Result<[Member; 3]> {
+    let [mut a, mut b, mut c] =
+        [Member::start("a", &[])?, Member::start("b", &[])?, Member::start("c", &[])?];
+    a.expect("BOOTSTRAP", &format!("TERM 1 CONFIG 1/1/1/{rule}/block/{}", a.id), "OK")?;
+    for follower in [&mut b, &mut c] {
+        follower.follow("1.0", &a)?;
+        follower.until("link", "up")?;
+        a.until_serves(follower)?;
+    }
+    let config = format!("CONFIG 2/1/2/{rule}/block/{},{},{}", a.id, b.id, c.id);
+    let prepared = wait::until("the config is prepared", PATIENCE, || {
+        Ok((a.tell("PREPARE", &config)?.text()? == "PREPARED").then_some(()))
+    });
+    prepared?;
+    a.expect("COMMIT", &config, "OK")?;
+    Ok([a, b, c])
+}
+
+/// Seals both, and makes the first the primary of term 2; they change places if the second holds
+/// more.
+pub fn elect(b: &mut Member, c: &mut Member) -> Result<()> {
+    let mut held = Vec::new();
+    for member in [&mut *b, &mut *c] {
+        let sealed = member.tell("SEAL", "TERM 2")?;
+        held.push(field(&sealed, "offset")?.parse::<u64>()?);
+    }
+    if held[1] > held[0] {
+        std::mem::swap(b, c);
+    }
+    let config = format!("3/2/2/replicated/block/{},{}", b.id, c.id);
+    b.expect("PROMOTE", &format!("TERM 2 CONFIG {config} WAIT 700"), "OK")?;
+    c.follow("2.0", b)?;
+    c.until("link", "up")
+}
+
 /// A plain client that increments a counter until it is told to stop, and counts the answers.
 pub struct Writer {
     stop: Arc<AtomicBool>,
@@ -130,8 +189,13 @@ pub struct Writer {
 impl Writer {
     /// Connects and begins.
     pub fn start(server: &Server, key: &'static str) -> Result<Self> {
+        Ok(Self::on(server.client()?, key))
+    }
+
+    /// Begins on this connection.
+    pub fn on(mut client: Client, key: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (mut client, told) = (server.client()?, Arc::clone(&stop));
+        let told = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut acknowledged = 0;
             while !told.load(Ordering::Relaxed) {
@@ -141,7 +205,7 @@ impl Writer {
             }
             Ok(acknowledged)
         });
-        Ok(Self { stop, thread })
+        Self { stop, thread }
     }
 
     /// How many writes were acknowledged.

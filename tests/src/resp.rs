@@ -47,18 +47,32 @@ impl Value {
     }
 }
 
+/// What a connection runs over.
+pub trait Wire: Read + Write + Send {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
 /// One connection.
-#[derive(Debug)]
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Wire>>,
 }
 
 impl Client {
     pub fn connect(address: impl ToSocketAddrs) -> Result<Self> {
-        let stream = TcpStream::connect(address).context("connect")?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { reader: BufReader::new(stream) })
+        Self::over(Box::new(TcpStream::connect(address).context("connect")?))
+    }
+
+    /// Over a connection that stands.
+    pub fn over(wire: Box<dyn Wire>) -> Result<Self> {
+        wire.socket().set_nodelay(true)?;
+        wire.socket().set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { reader: BufReader::new(wire) })
     }
 
     /// As [`Self::connect`], when connecting and every reply may take no longer than `patience`.
@@ -67,7 +81,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
-        Ok(Self { reader: BufReader::new(stream) })
+        Ok(Self { reader: BufReader::new(Box::new(stream)) })
     }
 
     /// Sends a command and waits for its reply.
@@ -87,7 +101,8 @@ impl Client {
         for word in words {
             write!(out, "${}\r\n{word}\r\n", word.len())?;
         }
-        self.reader.get_mut().write_all(&out).context("send")
+        let wire = self.reader.get_mut();
+        wire.write_all(&out).and_then(|()| wire.flush()).context("send")
     }
 
     /// The next reply or push.
@@ -126,7 +141,7 @@ impl Client {
 
     /// How long one reply may take from now on.
     pub fn patience(&mut self, patience: Duration) -> Result<()> {
-        Ok(self.reader.get_ref().set_read_timeout(Some(patience))?)
+        Ok(self.reader.get_ref().socket().set_read_timeout(Some(patience))?)
     }
 
     fn line(&mut self) -> Result<String> {

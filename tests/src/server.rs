@@ -23,6 +23,23 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
+/// Runs a server of ours that must not start; answers what it said.
+pub fn must_not_start(directives: &[&str]) -> Result<String> {
+    let mut child = Command::new(programs::server())
+        .args(["--port", &free_port()?.to_string(), "--bind", "127.0.0.1"])
+        .args(directives)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let ended = wait::until("the server ends", PATIENCE, || Ok(child.try_wait()?));
+    if ended.is_err() {
+        child.kill()?;
+    }
+    let output = child.wait_with_output()?;
+    ensure!(!ended?.success(), "it ended as if all were well");
+    Ok(String::from_utf8(output.stderr)?)
+}
+
 /// A running server; it is killed when dropped.
 pub struct Server {
     pub port: u16,
@@ -38,14 +55,17 @@ impl Server {
 
     /// Starts a member of the cluster `uid`.
     pub fn managed(name: &str, uid: &str, directives: &[&str]) -> Result<Self> {
-        let directory = fresh_directory(name)?;
-        let secret = directory.join("secret");
+        Self::managed_in(fresh_directory(name)?, name, uid, directives)
+    }
+
+    fn managed_in(dir: PathBuf, name: &str, uid: &str, directives: &[&str]) -> Result<Self> {
+        let secret = dir.join("secret");
         fs::write(&secret, SECRET)?;
         let secret = secret.to_string_lossy().into_owned();
         let mut all = vec!["--cluster-uid", uid, "--member-name", name];
         all.extend(["--internal-secret-file", &secret, "--replica-announce-ip", "127.0.0.1"]);
         all.extend(directives);
-        Self::start_in(&programs::server(), directory, name, &all)
+        Self::start_in(&programs::server(), dir, name, &all)
     }
 
     /// Starts another program that takes the directives of redis.conf.
@@ -80,6 +100,12 @@ impl Server {
         self.process.kill();
         let directory = std::mem::take(&mut self.directory);
         Self::start_in(&programs::server(), directory, name, directives)
+    }
+
+    /// As [`Self::again`], as a member of the cluster `uid`.
+    pub fn managed_again(mut self, name: &str, uid: &str, directives: &[&str]) -> Result<Self> {
+        self.process.kill();
+        Self::managed_in(std::mem::take(&mut self.directory), name, uid, directives)
     }
 
     pub fn pid(&self) -> u32 {

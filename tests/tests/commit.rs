@@ -4,31 +4,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::members::Member;
+use tests::members::three;
 use tests::resp::{Client, Value};
 
 /// Long enough to see that no answer comes; a late one is found by the next assertion.
 const NOT_YET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Three members of a config with W 2; `a` is primary.
-fn three(rule: &str) -> Result<[Member; 3]> {
-    let [mut a, mut b, mut c] =
-        [Member::start("a", &[])?, Member::start("b", &[])?, Member::start("c", &[])?];
-    a.expect("BOOTSTRAP", &format!("TERM 1 CONFIG 1/1/1/{rule}/block/{}", a.id), "OK")?;
-    for follower in [&mut b, &mut c] {
-        follower.follow("1.0", &a)?;
-        follower.until("link", "up")?;
-        a.until_serves(follower)?;
-    }
-    let config = format!("CONFIG 2/1/2/{rule}/block/{},{},{}", a.id, b.id, c.id);
-    let prepared = tests::wait::until("the config is prepared", PATIENCE, || {
-        Ok((a.tell("PREPARE", &config)?.text()? == "PREPARED").then_some(()))
-    });
-    prepared?;
-    a.expect("COMMIT", &config, "OK")?;
-    Ok([a, b, c])
-}
 
 fn silent(client: &mut Client, what: &str) -> Result<()> {
     client.patience(NOT_YET)?;

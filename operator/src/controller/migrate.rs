@@ -16,6 +16,7 @@ use crate::api::{
     MigrateFrom, Migration, MigrationPhase, REDIS_PORT, RedisHA, SecretKey, SourceAfter,
 };
 use crate::executor::client::{CallError, Client, Lane, text};
+use crate::executor::wire;
 use crate::trigger::PodFacts;
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ impl Told<'_> {
         let before = self.redisha.status.as_ref().and_then(|status| status.migration.clone());
         let over = before.as_ref().is_some_and(|m| m.phase == MigrationPhase::CutOver);
         let wish = self.redisha.spec.migrate_from.as_ref();
-        if over || (wish.is_none() && before.is_none()) {
+        if wish.is_none() && (over || before.is_none()) {
             // What was cut over stays so, whatever becomes of the wish.
             return before;
         }
@@ -46,6 +47,15 @@ impl Told<'_> {
         });
         let Some((ip, member)) = address else { return before };
         let client = Client::new(&ip, REDIS_PORT, &self.plan.internal_password);
+        if over {
+            // A primary that knows of no takeover would begin one; this one may have to be told to
+            // end it again, if a crash under `async` has lost its predecessor's last word.
+            let words = ["REDISHA".to_owned(), "STATUS".to_owned()];
+            let status = client.call(Lane::Observe, &words, DEADLINE).await;
+            if !status.is_ok_and(|status| still_moves(&status)) {
+                return before;
+            }
+        }
         let Some(wish) = wish else {
             let words = stop(&self.plan.uid, &member);
             // The mark stays until the primary has been told.
@@ -130,9 +140,6 @@ fn begin(uid: &str, member: &str, wish: &MigrateFrom, password: Option<&str>) ->
         rest.extend(wish.username.as_deref().map(|user| ("USER", user)));
         rest.push(("PASSWORD", password));
     }
-    // Data that are there are never replaced on this one's word: they may be a user's own, or what
-    // was written after a cut-over whose answer was lost. A person empties the primary first.
-    rest.push(("REPLACE", "no"));
     command("MIGRATE", uid, member, &rest)
 }
 
@@ -152,6 +159,13 @@ fn cut_over(plan: &Plan, member: &str, after: SourceAfter) -> Vec<String> {
         rest.extend([("USER", "default"), ("PASSWORD", &plan.password)]);
     }
     command("CUTOVER", &plan.uid, member, &rest)
+}
+
+/// Whether a member's STATUS says that another server's data are being taken over.
+fn still_moves(status: &Value) -> bool {
+    let word = wire::texts(status).unwrap_or_default();
+    let word = word.into_iter().find(|(name, _)| name == "migration");
+    word.is_some_and(|(_, word)| !matches!(word.as_str(), "none" | "done"))
 }
 
 /// The primary's answer: state, lag in bytes, last error.
@@ -187,12 +201,12 @@ mod tests {
         let plain = wish(&json!({}));
         assert_eq!(
             begin("u", "m", &plain, None).join(" "),
-            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 6379 REPLACE no"
+            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 6379"
         );
         let user = wish(&json!({"port": 7000, "username": "mover"}));
         assert_eq!(
             begin("u", "m", &user, Some("word")).join(" "),
-            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 7000 USER mover PASSWORD word REPLACE no"
+            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 7000 USER mover PASSWORD word"
         );
         let mut plan = fixture::plan(&json!({}));
         plan.password = "word".to_owned();
@@ -222,6 +236,23 @@ mod tests {
         assert_eq!(found.message.as_deref(), Some("refused"));
         assert_eq!(read(&answer("done", ""), &wish).unwrap().phase, MigrationPhase::CutOver);
         assert_eq!(read(&Value::Okay, &wish), None);
+    }
+
+    /// A cut-over that a crash took back was never told to a primary again, which refused writes for
+    /// ever.
+    #[test]
+    fn a_member_says_whether_it_still_moves_in() {
+        let check = |word: &str, expect| {
+            let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+            let status = Value::Array(vec![bulk("migration"), bulk(word)]);
+            assert_eq!(still_moves(&status), expect, "{word}");
+        };
+        for (word, expect) in
+            [("none", false), ("done", false), ("copying", true), ("following", true)]
+        {
+            check(word, expect);
+        }
+        assert!(!still_moves(&Value::Array(Vec::new())));
     }
 
     #[test]

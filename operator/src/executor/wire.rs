@@ -19,7 +19,7 @@ fn pairs(value: &Value) -> Option<Vec<(String, &Value)>> {
 }
 
 /// The pairs whose values are plain text.
-fn texts(value: &Value) -> Option<Vec<(String, String)>> {
+pub fn texts(value: &Value) -> Option<Vec<(String, String)>> {
     let all = pairs(value)?;
     Some(all.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect())
 }

@@ -131,7 +131,7 @@ fn for_primary<'a>(cx: &Context<'a>) -> Result<Pairs<'a>, CommandError> {
 fn migrate(cx: &mut Context<'_>) -> Handled {
     let pairs = for_primary(cx)?;
     if pairs.text("host")?.is_empty() {
-        cx.engine.end_migration();
+        cx.engine.end_migration()?;
         cx.client.reply().ok();
         return Ok(());
     }
@@ -141,8 +141,7 @@ fn migrate(cx: &mut Context<'_>) -> Handled {
         port: pairs.read("port")?,
         auth: password.map(|password| (pairs.text("user").ok(), password)),
     };
-    let replace = pairs.text("replace").is_ok_and(|word| word == "yes");
-    cx.engine.migrate_from(source, replace)?;
+    cx.engine.migrate_from(source)?;
     let status = cx.engine.migration_status();
     let mut out = cx.client.reply();
     out.array(status.len());

@@ -22,7 +22,7 @@ pub struct Rooms {
     pub random: crate::store::Random,
     pub replication: super::replicate::Room,
     /// The server outside that the data are taken over from.
-    pub migration: Option<Box<super::migrate::Migration>>,
+    pub migration: super::migrate::Room,
     pub aof: super::aof::Room,
     pub scripts: crate::script::Scripts,
 }
@@ -192,6 +192,7 @@ pub fn turn(engine: &mut Engine) -> bool {
     }
     engine.member_turn();
     let again = engine.replication_turn() | engine.go_on_evicting();
+    engine.migration_turn();
     engine.commit_turn();
     again
 }

@@ -98,7 +98,8 @@ impl Engine {
 
     /// A record of the primary's stream was applied; `start` is the offset before it.
     pub fn member_applied(&mut self, argument: &[u8], start: u64) {
-        if self.acl_applied(argument) {
+        // To a server that nobody manages they are signs of life, as to any stock replica.
+        if !self.is_managed() || self.acl_applied(argument) || self.migration_applied(argument) {
             return;
         }
         match Record::parse(argument) {

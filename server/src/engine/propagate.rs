@@ -47,6 +47,11 @@ impl Outbox {
         self.entries.is_empty()
     }
 
+    /// The database of the last command.
+    pub fn last_db(&self) -> usize {
+        self.entries.last().map_or(0, |entry| entry.db as usize)
+    }
+
     /// Visits the commands in order as (database, encoded bytes).
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
         let mut start = 0;

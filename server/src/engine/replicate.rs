@@ -4,6 +4,7 @@
 //! `upstream` follows a primary, `downstream` serves replicas, `snapshot` makes what full resyncs and
 //! saves need, `report` tells about it.
 
+mod apply;
 mod downstream;
 mod report;
 mod snapshot;
@@ -19,6 +20,7 @@ use crate::resp::{CommandError, encode_command, errors};
 use super::hooks;
 use super::{Engine, pause::Reason};
 
+pub use apply::Origin;
 pub use downstream::Introduced;
 pub use snapshot::{Job, SaveError, SaveTarget};
 pub use waits::{Need, write_reached};

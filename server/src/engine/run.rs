@@ -8,6 +8,7 @@ use crate::config::EventClasses;
 use crate::resp::{Args, CommandError, OwnedArgs};
 
 use super::access::log::Where;
+use super::clients::Clients;
 use super::measure;
 use super::propagate::Verbatim;
 use super::pubsub::name_bytes;
@@ -105,14 +106,6 @@ fn check_queued(
     })
 }
 
-/// The row of a command that no gate has looked at. Handlers rely on the arity that their row says:
-/// a stream with `SET key` and nothing else once made a replica read past the arguments.
-pub fn row_of_stream(args: Args<'_>) -> Result<&'static Command, String> {
-    let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
-    let row = row.ok_or_else(|| String::from("ERR unknown command"))?;
-    if row.arity_fits(args.len()) { Ok(row) } else { Err("ERR wrong number of arguments".into()) }
-}
-
 /// Runs the commands of a transaction, one after the other, as the body of EXEC. What they
 /// propagate is one transaction in the stream, too; EXEC itself adds nothing to it.
 pub fn run_queued(cx: &mut Context<'_>, queue: &[OwnedArgs]) {
@@ -140,33 +133,18 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[OwnedArgs]) {
     cx.engine.outbox.verbatim = Verbatim::Replaced;
 }
 
-impl Engine {
-    /// Runs a command of the primary's stream on behalf of `client` (its link). Nothing is
-    /// refused, nothing is propagated (the replication room forwards the primary's own bytes)
-    /// and the reply is dropped; an error reply is the error, as it is for a command that this
-    /// node does not know.
-    pub fn apply(&mut self, client: &mut Client, args: Args<'_>) -> Result<(), String> {
-        let row = row_of_stream(args)?;
-        let before = client.out.len();
-        self.keyspace.ignore_expiry(true);
-        run_row(&mut Context {
-            engine: self,
-            client,
-            args,
-            row,
-            in_exec: false,
-            timed_out: false,
-            from_primary: true,
-        });
-        let failure = client.out[before..].strip_prefix(b"-");
-        let failure = failure.map(|text| text.trim_ascii_end().escape_ascii().to_string());
-        self.keyspace.ignore_expiry(false);
-        client.out.truncate(before);
-        self.events.own.clear();
-        self.outbox.clear();
-        failure.map_or(Ok(()), Err)
+/// The next EXEC of these clients, one of which may be running, answers null.
+fn break_watches(clients: &mut Clients, mut running: Option<&mut Client>, watchers: &[ClientId]) {
+    for id in watchers {
+        if let Some(client) = running.as_deref_mut().filter(|client| client.id == *id) {
+            client.watch_broken = true;
+        } else if let Some(other) = clients.get_mut(*id) {
+            other.watch_broken = true;
+        }
     }
+}
 
+impl Engine {
     /// Runs `row` now for a client that is not the running one, for example a held command that
     /// another room released. Propagates and serves who waits.
     pub fn run_now(&mut self, client: &mut Client, row: &'static Command, args: Args<'_>) {
@@ -209,15 +187,9 @@ impl Engine {
         }
     }
 
-    fn touch_watched(&mut self, mut running: Option<&mut Client>, db: usize, key: &[u8]) {
+    fn touch_watched(&mut self, running: Option<&mut Client>, db: usize, key: &[u8]) {
         let Some(watchers) = self.watched.keys.get(&(db as u32, Box::from(key))) else { return };
-        for id in watchers {
-            if let Some(client) = running.as_deref_mut().filter(|client| client.id == *id) {
-                client.watch_broken = true;
-            } else if let Some(other) = self.clients.get_mut(*id) {
-                other.watch_broken = true;
-            }
-        }
+        break_watches(&mut self.clients, running, watchers);
     }
 
     /// Breaks every WATCH of a key that a flush of one or all databases is about to delete.
@@ -230,13 +202,7 @@ impl Engine {
             if !flushed || !self.keyspace.db_mut(*watched_db as usize).contains(key) {
                 continue;
             }
-            for id in watchers {
-                if *id == client.id {
-                    client.watch_broken = true;
-                } else if let Some(other) = self.clients.get_mut(*id) {
-                    other.watch_broken = true;
-                }
-            }
+            break_watches(&mut self.clients, Some(&mut *client), watchers);
         }
     }
 
@@ -249,13 +215,7 @@ impl Engine {
             if db.is_some_and(|db| db as u32 != *watched_db) {
                 continue;
             }
-            for id in watchers {
-                if *id == client.id {
-                    client.watch_broken = true;
-                } else if let Some(other) = self.clients.get_mut(*id) {
-                    other.watch_broken = true;
-                }
-            }
+            break_watches(&mut self.clients, Some(&mut *client), watchers);
         }
     }
 
@@ -283,27 +243,5 @@ impl Engine {
     /// Whether `client` is the link or a replica, to which the rules for clients do not apply.
     pub fn is_node(client: &Client) -> bool {
         client.duty != Duty::Commands
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::testing::Bench;
-
-    /// A primary's stream with a command that lacks its arguments ended the replica's process (the
-    /// fuzzer of the replication stream found it), and a LOLWUT alone, from anybody, ended any.
-    #[test]
-    fn a_command_of_the_stream_without_its_arguments_is_refused() {
-        let mut bench = Bench::new(&[]);
-        let id = bench.client();
-        let id = bench.id(id);
-        let mut client = bench.engine.clients.take(id).expect("it was just made");
-        for row in crate::command::all() {
-            let args = OwnedArgs::from_parts([row.name.as_bytes()]);
-            let applied = bench.engine.apply(&mut client, args.args());
-            assert!(applied.is_err() || row.arity_fits(1), "{}", row.name);
-        }
-        bench.engine.clients.put_back(client);
     }
 }

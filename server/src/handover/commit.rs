@@ -156,6 +156,11 @@ impl Member {
         self.commit.committed
     }
 
+    /// Whether everything up to this offset is committed. Counts only while this member is primary.
+    pub fn has_committed(&self, offset: u64) -> bool {
+        self.commit.reaches(offset)
+    }
+
     /// As [`Member::committed`], and 0 for a member that is no primary.
     pub(super) fn commit_offset(&self) -> u64 {
         let serves = matches!(self.role, Role::Primary { .. } | Role::Limbo(_));

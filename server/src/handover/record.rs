@@ -5,10 +5,9 @@
 //! first. The blob is versioned text, `key=value` pairs joined by `&`, percent-encoded. Unknown keys
 //! are ignored, so a later version may add some; another `v` is refused.
 
-use std::fmt::Write as _;
-
 use super::epoch::Epoch;
 use super::event::Target;
+use super::fields::{self, Fields};
 
 /// What a handover record says. See `protocol.md`, planned switch, step 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,11 +92,10 @@ pub fn handover_argument(blob: &str) -> String {
 
 impl Handover {
     pub fn encode(&self) -> String {
-        let mut out = String::from("v=1");
         let epochs = (self.epoch.to_string(), self.data_epoch.to_string());
         let numbers =
             (self.from.port.to_string(), self.to.port.to_string(), self.offset.to_string());
-        for (key, value) in [
+        fields::encode(&[
             ("uid", self.uid.as_str()),
             ("id", &self.id),
             ("epoch", &epochs.0),
@@ -113,26 +111,17 @@ impl Handover {
             ("offset", &numbers.2),
             ("configs", &self.configs),
             ("session", &self.session),
-        ] {
-            out.push('&');
-            out.push_str(key);
-            out.push('=');
-            escape(value, &mut out);
-        }
-        out
+        ])
     }
 
     pub fn decode(blob: &str) -> Result<Self, RecordError> {
-        let fields = Fields(blob);
-        if fields.get("v")? != "1" {
-            return Err(RecordError::Version);
-        }
+        let fields = Fields::of(blob)?;
         Ok(Self {
             uid: fields.needed("uid")?,
             id: fields.needed("id")?,
             epoch: fields.parsed("epoch")?,
-            from: fields.target(["from", "from-host", "from-port", "from-name"])?,
-            to: fields.target(["to", "to-host", "to-port", "to-name"])?,
+            from: target(&fields, ["from", "from-host", "from-port", "from-name"])?,
+            to: target(&fields, ["to", "to-host", "to-port", "to-name"])?,
             data_epoch: fields.parsed("data-epoch")?,
             offset: fields.parsed("offset")?,
             configs: fields.get("configs")?,
@@ -141,60 +130,12 @@ impl Handover {
     }
 }
 
-struct Fields<'a>(&'a str);
-
-impl Fields<'_> {
-    fn get(&self, key: &str) -> Result<String, RecordError> {
-        let found = self.0.split('&').find_map(|pair| match pair.split_once('=') {
-            Some((name, value)) if name == key => Some(value),
-            _ => None,
-        });
-        unescape(found.unwrap_or(""))
-    }
-
-    fn needed(&self, key: &'static str) -> Result<String, RecordError> {
-        let value = self.get(key)?;
-        if value.is_empty() { Err(RecordError::Field(key)) } else { Ok(value) }
-    }
-
-    fn parsed<T: std::str::FromStr>(&self, key: &'static str) -> Result<T, RecordError> {
-        self.get(key)?.parse().map_err(|_| RecordError::Field(key))
-    }
-
-    fn target(&self, keys: [&'static str; 4]) -> Result<Target, RecordError> {
-        let [member, host, port, hostname] = keys;
-        Ok(Target {
-            member: self.needed(member)?,
-            host: self.needed(host)?,
-            port: self.parsed(port)?,
-            hostname: self.get(hostname)?,
-        })
-    }
-}
-
-fn escape(value: &str, out: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:,".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            write!(out, "%{byte:02X}").expect("a String takes every write");
-        }
-    }
-}
-
-fn unescape(value: &str) -> Result<String, RecordError> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte == b'%' {
-            let (digits, tail) = tail.split_at_checked(2).ok_or(RecordError::Encoding)?;
-            let digit = |at: usize| (digits[at] as char).to_digit(16).ok_or(RecordError::Encoding);
-            bytes.push((digit(0)? * 16 + digit(1)?) as u8);
-            rest = tail;
-        } else {
-            bytes.push(byte);
-            rest = tail;
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| RecordError::Encoding)
+fn target(fields: &Fields<'_>, keys: [&'static str; 4]) -> Result<Target, RecordError> {
+    let [member, host, port, hostname] = keys;
+    Ok(Target {
+        member: fields.needed(member)?,
+        host: fields.needed(host)?,
+        port: fields.parsed(port)?,
+        hostname: fields.get(hostname)?,
+    })
 }

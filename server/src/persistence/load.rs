@@ -36,12 +36,30 @@ pub struct Data {
     pub epoch: Option<String>,
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
+    /// The takeover of another server's data, as [`crate::migration::Moving`].
+    pub migration: Option<Vec<u8>>,
     pub scripts: Carried,
     /// Sentences on what was left out.
     pub skipped: Vec<String>,
 }
 
 impl Data {
+    /// Of which nothing is known yet.
+    fn new(keyspace: Keyspace) -> Self {
+        Self {
+            keyspace,
+            stream_db: 0,
+            repl_id: None,
+            repl_offset: None,
+            formers: String::new(),
+            epoch: None,
+            acl: None,
+            migration: None,
+            scripts: Carried::default(),
+            skipped: Vec::new(),
+        }
+    }
+
     /// Where the data stand, if the file said so.
     pub fn point(&self) -> Option<Point> {
         let id = ReplId::parse(self.repl_id.as_deref()?.as_bytes())?;
@@ -70,17 +88,7 @@ const SKIPPED_MAX: usize = 20;
 
 impl DataLoader {
     pub fn new(template: Template) -> Self {
-        let data = Data {
-            keyspace: new_keyspace(template, template.seed),
-            stream_db: 0,
-            repl_id: None,
-            repl_offset: None,
-            formers: String::new(),
-            epoch: None,
-            acl: None,
-            scripts: Carried::default(),
-            skipped: Vec::new(),
-        };
+        let data = Data::new(new_keyspace(template, template.seed));
         let reader = Some(Reader::new(data.keyspace.limits()));
         Self { template, reader, consumed: 0, rest: Vec::new(), data }
     }
@@ -128,6 +136,10 @@ impl DataLoader {
     fn aux(&mut self, reader: &mut Reader, name: &[u8], value: &[u8]) -> Result<(), RdbError> {
         if name == aux_field::ACL.as_bytes() {
             self.data.acl = Some(value.to_owned());
+            return Ok(());
+        }
+        if name == aux_field::MIGRATION.as_bytes() {
+            self.data.migration = Some(value.to_owned());
             return Ok(());
         }
         if name == aux_field::SCRIPT.as_bytes() {
@@ -178,17 +190,7 @@ impl DataLoader {
 
     /// Takes the data; to be called once, after it is complete.
     pub fn finish(&mut self) -> Data {
-        let empty = Data {
-            keyspace: Keyspace::new(0, self.template.seed),
-            stream_db: 0,
-            repl_id: None,
-            repl_offset: None,
-            formers: String::new(),
-            epoch: None,
-            acl: None,
-            scripts: Carried::default(),
-            skipped: Vec::new(),
-        };
+        let empty = Data::new(Keyspace::new(0, self.template.seed));
         std::mem::replace(&mut self.data, empty)
     }
 }

@@ -46,6 +46,8 @@ pub mod aux_field {
     pub const EPOCH: &str = "redisha-epoch";
     /// Users and their rules, as an ACL file.
     pub const ACL: &str = "redisha-acl";
+    /// The takeover of another server's data, as `migration::Moving`.
+    pub const MIGRATION: &str = "redisha-migration";
     /// The text of a script that SCRIPT LOAD brought; servers of old wrote it, those of today skip it.
     pub const SCRIPT: &str = "lua";
     /// The text of a script that EVAL brought.

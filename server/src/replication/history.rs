@@ -79,6 +79,11 @@ impl History {
         }
     }
 
+    /// Whether this is, or was, the name of this history.
+    pub fn knows(&self, id: ReplId) -> bool {
+        id == self.id || self.formers.iter().any(|(former, _)| id == *former)
+    }
+
     /// Whether someone who has `offset` bytes under `id` has a prefix of this history.
     pub fn continues(&self, id: ReplId, offset: u64) -> bool {
         id == self.id || self.formers.iter().any(|(former, end)| id == *former && offset <= *end)

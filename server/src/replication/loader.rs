@@ -18,6 +18,8 @@ pub struct Loaded {
     pub epoch: Option<String>,
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
+    /// The takeover of another server's data, as [`crate::migration::Moving`].
+    pub migration: Option<Vec<u8>>,
     pub scripts: Carried,
 }
 
@@ -127,6 +129,7 @@ impl Loader {
             stream_db: data.stream_db,
             epoch: data.epoch,
             acl: data.acl,
+            migration: data.migration,
             scripts: data.scripts,
         };
         Ok(Some((loaded, rest)))

@@ -17,11 +17,6 @@ use crate::persistence::rdb::functions::Carried;
 /// The start of a record's argument; a script's text follows.
 pub const RECORD: &[u8] = b"redisha:script:";
 
-/// Whether a command of the stream is the record of a script that EVAL brought.
-pub fn is_script(args: crate::resp::Args<'_>) -> bool {
-    args.len() == 2 && args.is(0, "ping") && args.at(1).starts_with(RECORD)
-}
-
 impl Engine {
     pub(crate) fn setup(&self, kind: Kind) -> Setup {
         Setup {

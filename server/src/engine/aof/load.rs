@@ -10,10 +10,10 @@ use crate::disk::DiskError;
 use crate::persistence::aof::{Manifest, Part, Point, Reader, Tracker};
 use crate::persistence::load::{Data, DataLoader, Template};
 use crate::persistence::rdb::RdbError;
-use crate::replication::{Backlog, RECORD_PREFIX};
+use crate::replication::{Asks, Backlog};
 use crate::resp::{Args, CommandError, encode_command, errors};
-use crate::script::replicated::is_script;
 
+use super::super::replicate::Origin;
 use super::super::{Engine, hooks};
 
 /// Bytes that one turn loads at most.
@@ -220,6 +220,7 @@ impl Engine {
         }
         loading.tracker.loaded(&data);
         self.acl_loaded(data.acl.as_deref());
+        self.migration_loaded(data.migration.as_deref());
         self.take_carried_scripts(&data.scripts);
         loading.tail = Backlog::new(data.repl_offset.unwrap_or(0));
         loading.client.db = 0;
@@ -284,25 +285,18 @@ impl Engine {
     }
 
     fn load_command(&mut self, client: &mut Client, args: Args<'_>) -> Result<(), String> {
-        if args.is(0, "ping") || args.is(0, "replconf") {
-            if is_script(args) {
-                self.apply_command(client, args);
-                return Ok(());
+        match Asks::of(args) {
+            Asks::Record(argument) => {
+                let managed = !self.config.cluster_uid.is_empty();
+                let _ = managed && (self.acl_applied(argument) || self.migration_applied(argument));
+                Ok(())
             }
-            let record = args.get(1).filter(|argument| argument.starts_with(RECORD_PREFIX));
-            if let Some(argument) = record.filter(|_| !self.config.cluster_uid.is_empty()) {
-                self.acl_applied(argument);
+            Asks::Change(args) if crate::command::lookup(args.at(0)).is_none() => {
+                Err(args.at(0).escape_ascii().to_string())
             }
-            return Ok(());
+            // Only a database that there is not stops it.
+            _ => self.take_command(client, args, Origin::Primary).map_err(|_| "SELECT".into()),
         }
-        let known = args.is(0, "select")
-            || crate::replication::translate(args).is_some()
-            || crate::command::lookup(args.at(0)).is_some();
-        if !known {
-            return Err(args.at(0).escape_ascii().to_string());
-        }
-        self.apply_command(client, args);
-        Ok(())
     }
 
     /// A file has ended: is it whole?

@@ -17,11 +17,10 @@ impl Engine {
         if config.cluster_uid.is_empty() {
             return;
         }
-        let announced = (config.replica_announce_ip.clone(), config.replica_announce_port);
         let here = Target {
             member: hooks::random_hex(ID_BYTES),
-            host: announced.0,
-            port: if announced.1 == 0 { config.port } else { announced.1 },
+            host: config.replica_announce_ip.clone(),
+            port: config.announced_port(),
             hostname: config.announce_hostname.clone(),
         };
         let uid = Some(config.cluster_uid.clone());

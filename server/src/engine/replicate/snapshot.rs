@@ -184,11 +184,16 @@ impl Engine {
             scripts: self.carried_scripts(),
             epoch: self.is_managed().then(|| self.member().data_epoch().to_string()),
             acl: self.acl_aux(),
+            migration: self.migration_aux(),
             aof_base: purpose == Purpose::AofBase,
             field_times: self.keyspace.has_expiring_fields(),
         };
         let encoder = if purpose == Purpose::AofCommands {
-            Encoder::Commands(CommandWriter::default())
+            let mut writer = CommandWriter::default();
+            if let Some(text) = &aux.migration {
+                writer.record(crate::migration::RECORD, text.as_bytes());
+            }
+            Encoder::Commands(writer)
         } else {
             Encoder::Rdb(Writer::new(&aux, self.rdb_form(purpose)))
         };

@@ -2,15 +2,13 @@
 
 use crate::client::{Client, ClientId, Closing};
 use crate::persistence::load::Template;
-use crate::replication::{
-    Action, Link, LinkConfig, Loaded, RECORD_PREFIX, ReplId, Unit, translate,
-};
-use crate::resp::{Args, OwnedArgs, encode_command};
+use crate::replication::{Action, Asks, Link, LinkConfig, Loaded, ReplId, Unit};
+use crate::resp::encode_command;
 use crate::store::Keyspace;
 
 use super::super::effects::{LinkEvent, LinkOwner, Timer};
 use super::super::{Engine, hooks};
-use super::new_id;
+use super::{Origin, new_id};
 
 impl Engine {
     /// Follows the primary at `host:port` from the present point of the stream on, if it continues
@@ -18,7 +16,6 @@ impl Engine {
     ///
     /// `member` are the arguments of `REPLCONF redisha-member` toward another member.
     pub fn follow_primary(&mut self, host: &str, port: u16, member: Option<[String; 4]>) {
-        let own_port = self.config.replica_announce_port;
         let auth = match &member {
             Some(_) => hooks::node_credentials(self).map(|(user, password)| {
                 (Some(String::from_utf8_lossy(&user).into_owned()), password)
@@ -31,7 +28,7 @@ impl Engine {
         let config = LinkConfig {
             host: host.to_owned(),
             port,
-            listening_port: if own_port == 0 { self.config.port } else { own_port },
+            listening_port: self.config.announced_port(),
             announce_ip: self.config.replica_announce_ip.clone(),
             auth,
             member,
@@ -183,9 +180,10 @@ impl Engine {
     /// A full resync is complete: its data replace the present ones.
     fn take_data(&mut self, client: &mut Client, loaded: Loaded) {
         self.abort_job("the data are replaced by a full resync");
-        let Loaded { keyspace, id, offset, stream_db, epoch, acl, scripts } = loaded;
+        let Loaded { keyspace, id, offset, stream_db, epoch, acl, migration, scripts } = loaded;
         self.replace_keyspace(keyspace);
         self.acl_loaded(acl.as_deref());
+        self.migration_loaded(migration.as_deref());
         self.events_begin();
         let room = &mut self.rooms.replication;
         room.stream.clear();
@@ -239,11 +237,13 @@ impl Engine {
         self.keyspace.set_clock(i64::MIN);
         let mut get_ack = false;
         let result = loop {
-            match stream.next(|unit, raw| get_ack |= self.apply_unit(client, unit, raw)) {
+            let mut applied = Ok(false);
+            match stream.next(|unit, raw| applied = self.apply_unit(client, unit, raw)) {
+                Ok(_) if applied.is_err() => break applied.map(|_| ()),
                 // A record may have made this node leave its primary: what follows is void.
-                Ok(true) if self.is_link(client.id) => {}
+                Ok(true) if self.is_link(client.id) => get_ack |= applied == Ok(true),
                 Ok(_) => break Ok(()),
-                Err(error) => break Err(error),
+                Err(error) => break Err(error.to_string()),
             }
         };
         self.keyspace.set_clock(self.now.unix_ms());
@@ -255,7 +255,7 @@ impl Engine {
         }
         self.rooms.replication.stream = stream;
         if let Err(error) = result {
-            return self.give_up(client, error.to_string());
+            return self.give_up(client, error);
         }
         let to_member =
             self.rooms.replication.state.link.as_ref().is_some_and(|l| l.config.member.is_some());
@@ -265,24 +265,25 @@ impl Engine {
     }
 
     /// Applies one unit and counts its bytes; true if the primary asks for an acknowledgement.
-    fn apply_unit(&mut self, client: &mut Client, unit: Unit<'_>, raw: &[u8]) -> bool {
+    fn apply_unit(
+        &mut self,
+        client: &mut Client,
+        unit: Unit<'_>,
+        raw: &[u8],
+    ) -> Result<bool, String> {
         let start = self.rooms.replication.state.offset();
         let mut record = None;
         let mut get_ack = false;
         match unit {
-            Unit::One(args) if crate::script::replicated::is_script(args) => {
-                self.take_script_record(args);
-            }
-            Unit::One(args) if args.is(0, "ping") => {
-                record = args.get(1).filter(|argument| argument.starts_with(RECORD_PREFIX));
-            }
-            Unit::One(args) if args.is(0, "replconf") => {
-                get_ack = args.len() > 1 && args.is(1, "getack");
-            }
-            Unit::One(args) => self.apply_command(client, args),
+            Unit::One(args) => match Asks::of(args) {
+                // It belongs to the log before it has its effect.
+                Asks::Record(argument) => record = Some(argument),
+                Asks::Acknowledgement => get_ack = true,
+                _ => self.take_command(client, args, Origin::Primary)?,
+            },
             Unit::Transaction(queue) => {
                 for args in &queue {
-                    self.apply_command(client, args.args());
+                    self.take_command(client, args.args(), Origin::Primary)?;
                 }
             }
         }
@@ -292,31 +293,6 @@ impl Engine {
         if let Some(argument) = record {
             self.member_applied(argument, start);
         }
-        get_ack
-    }
-
-    fn take_script_record(&mut self, args: Args<'_>) {
-        let text = args.at(1).strip_prefix(crate::script::replicated::RECORD);
-        self.take_script(text.unwrap_or_default(), false);
-    }
-
-    pub(in super::super) fn apply_command(&mut self, client: &mut Client, args: Args<'_>) {
-        if crate::script::replicated::is_script(args) {
-            return self.take_script_record(args);
-        }
-        if args.is(0, "select") {
-            let db = args.get(1).and_then(crate::resp::num::parse_i64).unwrap_or(-1);
-            if let Some(db) = usize::try_from(db).ok().filter(|db| *db < self.config.databases) {
-                client.db = db;
-                return;
-            }
-        }
-        let other = translate(args);
-        let applied = self.apply(client, other.as_ref().map_or(args, OwnedArgs::args));
-        if let Err(why) = applied {
-            self.rooms.replication.failed_commands += 1;
-            let name = args.at(0).escape_ascii().to_string();
-            hooks::log(self, &format!("{name} of the primary's stream was not applied: {why}"));
-        }
+        Ok(get_ack)
     }
 }

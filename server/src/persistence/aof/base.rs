@@ -15,6 +15,11 @@ pub struct CommandWriter {
 }
 
 impl CommandWriter {
+    /// Appends a record of members, which stock servers take without effect.
+    pub fn record(&mut self, prefix: &[u8], text: &[u8]) {
+        self.command(&[b"PING", &[prefix, text].concat()]);
+    }
+
     /// Appends one key; entries may come in any order of databases.
     pub fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) {
         if self.db != Some(db) {

@@ -26,6 +26,8 @@ pub struct Aux {
     pub aof_base: bool,
     /// Users and their rules, as an ACL file.
     pub acl: Option<Vec<u8>>,
+    /// The takeover of another server's data, as `migration::Moving`.
+    pub migration: Option<String>,
     pub scripts: Carried,
     /// Fields of hashes have expiry times, which only Valkey's version can hold.
     pub field_times: bool,
@@ -84,6 +86,9 @@ impl Writer {
         }
         if let Some(epoch) = &aux.epoch {
             text(aux_field::EPOCH, epoch);
+        }
+        if let Some(migration) = &aux.migration {
+            text(aux_field::MIGRATION, migration);
         }
         aux.scripts.loaded.iter().for_each(|text| field(&mut out, aux_field::SCRIPT, text));
         aux.scripts.evaluated.iter().for_each(|text| field(&mut out, aux_field::EVALUATED, text));
