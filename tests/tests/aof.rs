@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::resp::{Client, Value};
-use tests::server::{Server, free_port};
+use tests::server::{Server, must_not_start};
 use tests::{programs, wait};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -241,25 +241,6 @@ fn a_base_alone_or_no_base_is_gone_on_with() -> Result<()> {
     Ok(())
 }
 
-/// Runs a server that must not start; answers what it said.
-fn refused(directory: &Path, directives: &[&str]) -> Result<String> {
-    let port = free_port()?.to_string();
-    let mut child = Command::new(programs::server())
-        .args(["--port", &port, "--bind", "127.0.0.1", "--appendonly", "yes", "--dir"])
-        .arg(directory)
-        .args(directives)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let ended = wait::until("the server ends", PATIENCE, || Ok(child.try_wait()?));
-    if ended.is_err() {
-        child.kill()?;
-    }
-    let output = child.wait_with_output()?;
-    ensure!(!ended?.success(), "it ended as if all were well");
-    Ok(String::from_utf8(output.stderr)?)
-}
-
 #[test]
 fn a_torn_tail_is_cut_with_a_message_and_corruption_is_refused() -> Result<()> {
     let mut server = Server::start("torn", &ALWAYS)?;
@@ -274,7 +255,9 @@ fn a_torn_tail_is_cut_with_a_message_and_corruption_is_refused() -> Result<()> {
     let last = files(&server.directory, ".incr.aof")?.pop().context("an incremental file")?;
     let whole = fs::read(&last)?;
     fs::write(&last, &whole[..whole.len() - 3])?;
-    let said = refused(&server.directory, &["--aof-load-truncated", "no"])?;
+    let folder = server.directory.to_string_lossy().into_owned();
+    let on = [&ON[..], &["--dir", &folder]].concat();
+    let said = must_not_start(&[&on[..], &["--aof-load-truncated", "no"]].concat())?;
     ensure!(said.contains("Unexpected end of file") && said.contains(".incr.aof"), "{said}");
     let name = last.file_name().context("a file")?.to_string_lossy().into_owned();
     let mut server = server.again("torn-again", &ALWAYS)?;
@@ -289,7 +272,7 @@ fn a_torn_tail_is_cut_with_a_message_and_corruption_is_refused() -> Result<()> {
     let at = bytes.windows(4).position(|w| w == b"*3\r\n").context("a command")?;
     bytes[at] = b'?';
     fs::write(&last, &bytes)?;
-    let said = refused(&server.directory, &[])?;
+    let said = must_not_start(&on)?;
     ensure!(said.contains(&format!("offset {at}")) && said.contains(&name), "{said}");
     Ok(())
 }

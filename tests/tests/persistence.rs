@@ -1,13 +1,12 @@
 //! Saves, what a restart finds, and folders that cannot be used: with real processes.
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tests::resp::{Client, Value};
-use tests::server::{Server, free_port};
-use tests::{programs, wait};
+use tests::server::{Server, must_not_start};
+use tests::wait;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -107,38 +106,20 @@ fn a_failed_save_is_told_and_tears_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Runs a server that must not start; answers what it said.
-fn refused(directives: &[&str]) -> Result<String> {
-    let port = free_port()?.to_string();
-    let mut child = Command::new(programs::server())
-        .args(["--port", &port, "--bind", "127.0.0.1"])
-        .args(directives)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let ended = wait::until("the server ends", PATIENCE, || Ok(child.try_wait()?));
-    if ended.is_err() {
-        child.kill()?;
-    }
-    let output = child.wait_with_output()?;
-    ensure!(!ended?.success(), "it ended as if all were well");
-    Ok(String::from_utf8(output.stderr)?)
-}
-
 #[test]
 fn what_cannot_be_used_is_one_line_and_an_exit() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("redisha-unusable-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let dir = folder.to_string_lossy().into_owned();
     fs::write(folder.join("dump.rdb"), b"REDIS0099 and so on")?;
-    let said = refused(&["--dir", &dir])?;
+    let said = must_not_start(&["--dir", &dir])?;
     ensure!(said.contains("dump.rdb") && said.contains("99"), "{said}");
     ensure!(said.trim_end().lines().count() == 1, "{said}");
     let missing = folder.join("missing").to_string_lossy().into_owned();
-    let said = refused(&["--dir", &missing])?;
+    let said = must_not_start(&["--dir", &missing])?;
     ensure!(said.contains("missing") && said.trim_end().lines().count() == 1, "{said}");
     // The process's own entry in /proc is a folder in which nobody may write.
-    let said = refused(&["--dir", "/proc/self"])?;
+    let said = must_not_start(&["--dir", "/proc/self"])?;
     ensure!(said.contains("cannot write") && said.trim_end().lines().count() == 1, "{said}");
     fs::remove_dir_all(&folder)?;
     Ok(())
