@@ -10,6 +10,7 @@ use server::handover::{Epoch, Role};
 use crate::log::Rec;
 use crate::mutant::Mutant;
 use crate::node::Life;
+use crate::theme::Theme;
 use crate::world::{MS, NAMES, Thing, World};
 
 /// An answer that waits for commit.
@@ -44,7 +45,9 @@ impl Shown {
 
 impl World {
     pub fn next_read(&mut self) {
-        let wait = self.rng.between(10 * MS, 60 * MS);
+        // Under a plan the moment in which a read could be stale is short.
+        let longest = if self.theme.is_some() { 10 * MS } else { 60 * MS };
+        let wait = self.rng.between(longest / 6, longest);
         self.after(wait, Thing::NextRead);
         // Deposed primaries are asked too: those are the ones that could be stale.
         let node = self.rng.below(NAMES.len() as u64) as usize;
@@ -184,12 +187,13 @@ pub fn is_data(rec: &Rec) -> bool {
 }
 
 /// How the seed's cluster answers.
-pub fn rule(seed: u64) -> (switchover::Durability, bool) {
+pub fn rule(seed: u64, theme: Option<Theme>) -> (switchover::Durability, bool) {
     let durability = match seed % 3 {
-        0 => switchover::Durability::Async,
+        0 if theme.is_none() => switchover::Durability::Async,
         _ => switchover::Durability::Replicated,
     };
-    (durability, seed.is_multiple_of(2))
+    // A plan that takes all replicas away leads nowhere unless the primary may go on.
+    (durability, theme == Some(Theme::Growth) || (seed / 4).is_multiple_of(2))
 }
 
 impl World {
@@ -208,6 +212,28 @@ impl World {
         self.checks.acknowledged.clear();
         if left >= needed {
             self.violated(&format!("data are given up though {left} of {needed} lives hold them"));
+        }
+        self.check_greatest(next);
+    }
+
+    /// Where data may be lost, the winner has the most of what any disk or memory holds.
+    fn check_greatest(&mut self, next: &switchover::Arbiter) {
+        let Some(winner) = next.election.as_ref().and_then(|election| election.winner.as_ref())
+        else {
+            return;
+        };
+        let held = |node: &crate::node::Node| {
+            let life = node.life.as_ref()?;
+            // What is still being read counts as well.
+            let log = if life.log.is_empty() { &node.disk } else { &life.log };
+            Some((life.id(), (log.data_epoch(), log.offset())))
+        };
+        let all: Vec<_> = self.nodes.iter().filter_map(held).collect();
+        let of_winner = all.iter().find(|(id, _)| *id == winner.member).map(|(_, held)| *held);
+        let more = all.iter().find(|(_, held)| of_winner.is_some_and(|own| own < *held));
+        if let Some((id, _)) = more {
+            let winner = &winner.member;
+            self.violated(&format!("a cold start prefers {winner}, though {id} holds more"));
         }
     }
 }

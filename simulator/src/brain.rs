@@ -104,6 +104,7 @@ impl World {
             }
             Effect::Command { tag, to, command } => {
                 let node = place_of(&to.name);
+                self.theme_at_command(brain, tag, &to, &command);
                 match self.way(BRAIN, node) {
                     Some(delay) => {
                         if self.chaos && self.rng.chance(100) {
@@ -249,6 +250,9 @@ impl World {
         let result = if fits {
             self.note(|| format!("store: {arbiter}"));
             self.check_loss(&arbiter);
+            if arbiter.initialised && !self.arbiter.initialised {
+                self.begins_anew();
+            }
             self.former = std::mem::replace(&mut self.arbiter, arbiter);
             self.check_config();
             Publication::Done

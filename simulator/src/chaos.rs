@@ -26,6 +26,9 @@ impl World {
             Some(node) if !self.rng.chance(1_000) => node,
             _ => anywhere,
         };
+        if self.only_read(node) {
+            return;
+        }
         let id = self.number();
         let delay = self.delay();
         self.after(delay, Thing::Write { node, id });
@@ -130,7 +133,11 @@ impl World {
             let wait = self.rng.between(0, 3 * MS);
             self.after(wait, Thing::UserUnpause { node, boot });
         }
-        if limbo && !matches!(before.role, Role::Limbo(_)) && self.rng.chance(2_000) {
+        let begins = limbo && !matches!(before.role, Role::Limbo(_));
+        if begins {
+            self.theme_at_limbo(node, target);
+        }
+        if begins && self.theme.is_none() && self.rng.chance(2_000) {
             let wait = self.rng.between(0, 4 * MS);
             match self.rng.below(3) {
                 0 => self.after(wait, Thing::Part { a: node.min(target), b: node.max(target) }),
@@ -141,17 +148,21 @@ impl World {
     }
 
     pub fn part(&mut self, a: usize, b: usize) {
+        let lasts = self.rng.between(50 * MS, 8 * SEC);
+        self.part_for(a, b, lasts);
+    }
+
+    pub fn part_for(&mut self, a: usize, b: usize, lasts: u64) {
         if a == b || !self.chaos {
             return;
         }
-        let lasts = self.rng.between(50 * MS, 8 * SEC);
         self.note(|| format!("places {a} and {b} are parted for {} ms", lasts / MS));
         self.parted.insert((a, b), self.now + lasts);
         self.after(lasts, Thing::Heal { a, b });
         self.cut_between(a, b);
     }
 
-    fn drain(&mut self, node: usize) {
+    pub fn drain(&mut self, node: usize) {
         if self.nodes[node].stopped.is_some() {
             return;
         }

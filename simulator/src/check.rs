@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use server::handover::{Effect, Epoch, Outcome, Reply, Role};
+use server::handover::{Config, Effect, Epoch, Outcome, Reply, Role};
 use switchover::Label;
 
 use crate::log::Rec;
@@ -60,6 +60,8 @@ pub struct Before {
     pub role: Role,
     promised: Epoch,
     pub pause_id: String,
+    /// The numbers of the configs that it obeyed.
+    configs: (u64, u64),
 }
 
 impl Before {
@@ -68,8 +70,15 @@ impl Before {
             role: life.member.role().clone(),
             promised: life.member.promised(),
             pause_id: life.member.status(life.env(now)).pause_id,
+            configs: numbers(life),
         }
     }
+}
+
+fn numbers(life: &Life) -> (u64, u64) {
+    let number = |config: Option<&Config>| config.map_or(0, |config| config.v);
+    let configs = life.member.configs();
+    (number(configs.first()), number(configs.last()))
 }
 
 impl Checks {
@@ -81,6 +90,22 @@ impl Checks {
 }
 
 impl World {
+    /// The status and every member's data were lost together (seed 190 of the plan of cold starts):
+    /// nobody is left who could know of an earlier epoch, and the first one comes again.
+    pub fn begins_anew(&mut self) {
+        let holds = |node: &crate::node::Node| match &node.life {
+            Some(life) => !life.log.is_empty(),
+            None => true,
+        };
+        if !self.nodes.iter().any(holds) {
+            self.checks.owners.clear();
+            self.checks.decided.clear();
+            self.checks.handed.clear();
+            self.checks.acknowledged.clear();
+            self.checks.shown.forget();
+        }
+    }
+
     /// Compares the member with what it was, before its effects are performed.
     pub fn watch(&mut self, node: usize, before: &Before, effects: &[Effect], cause: &Cause) {
         let Some(life) = &self.nodes[node].life else { return };
@@ -93,6 +118,9 @@ impl World {
             self.violated(&format!("{} forgets its promise {}", NAMES[node], before.promised));
         }
         self.watch_pause(node, before, (&pause_id, left), &role, cause);
+        if self.nodes[node].life.as_ref().is_some_and(|life| numbers(life) != before.configs) {
+            self.check_config();
+        }
         if role == before.role {
             return;
         }

@@ -18,13 +18,17 @@ impl World {
 
     /// SIGSTOP; everything that comes waits in its sockets until SIGCONT.
     pub fn stop(&mut self, node: usize) {
-        if self.nodes[node].stopped.is_some() || self.nodes[node].life.is_none() {
-            return;
-        }
         let lasts = match self.rng.below(4) {
             0 => self.rng.between(5 * SEC, 15 * SEC),
             _ => self.rng.between(20 * MS, 3 * SEC),
         };
+        self.stop_for(node, lasts);
+    }
+
+    pub fn stop_for(&mut self, node: usize, lasts: u64) {
+        if self.nodes[node].stopped.is_some() || self.nodes[node].life.is_none() {
+            return;
+        }
         self.note(|| format!("{} is stopped for {} ms", NAMES[node], lasts / MS));
         self.nodes[node].stopped = Some(self.now);
         self.checks.faults += 1;
@@ -72,10 +76,14 @@ impl World {
 
     /// Nothing goes from `a` to `b` any more, while the other way stays open.
     pub fn deafen(&mut self, a: usize, b: usize) {
+        let lasts = self.rng.between(50 * MS, 8 * SEC);
+        self.deafen_for(a, b, lasts);
+    }
+
+    pub fn deafen_for(&mut self, a: usize, b: usize, lasts: u64) {
         if a == b {
             return;
         }
-        let lasts = self.rng.between(50 * MS, 8 * SEC);
         self.note(|| format!("nothing goes from {a} to {b} for {} ms", lasts / MS));
         self.checks.faults += 1;
         self.deaf.insert((a, b), self.now + lasts);
@@ -121,33 +129,26 @@ impl World {
                     self.part(node.min(other), node.max(other));
                 }
             }
-            11 | 12 => self.claim_at_will(),
+            11 | 12 => drop(self.claim()),
             _ => {}
         }
     }
 
-    /// An operator that is in doubt claims a term; it may always do so.
-    fn claim_at_will(&mut self) {
-        let arbiter = &mut self.arbiter;
-        if !arbiter.initialised {
-            return;
-        }
-        arbiter.version += 1;
-        arbiter.term += 1;
-        arbiter.switchover = None;
-        let term = arbiter.term;
-        arbiter.election = Some(switchover::Election { term, winner: None, empty: false });
-        self.note(|| format!("somebody claims term {term}"));
-    }
-
     /// What a read of the status answers: now and then not the newest.
     pub fn status_read(&mut self) -> Arbiter {
-        if self.late_reads > 0 && self.mutant != Some(Mutant::ConflictRetried) {
+        let careless = [Some(Mutant::ConflictRetried), Some(Mutant::StaleReadActedOn)];
+        if self.late_reads > 0 && !careless.contains(&self.mutant) {
             self.late_reads -= 1;
             return self.former.clone();
         }
-        if self.mutant == Some(Mutant::ConflictRetried) && self.rng.chance(1_000) {
+        if self.mutant == Some(Mutant::ConflictRetried) && self.late_reads > 0 {
+            self.late_reads -= 1;
             return self.former.clone();
+        }
+        if self.mutant == Some(Mutant::StaleReadActedOn) && self.late_reads > 0 {
+            self.late_reads -= 1;
+            // Out of a cache, under the number that a write must test.
+            return Arbiter { version: self.arbiter.version, ..self.former.clone() };
         }
         self.arbiter.clone()
     }

@@ -15,6 +15,8 @@
 //! | `answer` | clients where answers wait for members, and the one history they see |
 //! | `fault` | processes stopped, ways open in one direction, clocks, the status |
 //! | `misdeed` | planted bugs on the way between operators and members |
+//! | [`theme`] | fault plans that lead to narrow places |
+//! | [`model`] | every course of a small cluster, within bounds |
 //! | [`mutant`] | planted bugs, which the checkers must catch |
 
 mod answer;
@@ -26,11 +28,14 @@ mod fault;
 mod link;
 mod log;
 mod misdeed;
+pub mod model;
 pub mod mutant;
 mod node;
 mod rng;
 pub mod run;
+pub mod theme;
 pub mod world;
 
 pub use mutant::Mutant;
 pub use run::{Report, Run, SECONDS, Victim, run, strike};
+pub use theme::Theme;

@@ -195,7 +195,10 @@ impl World {
             Wire::Stream(entries) => self.stream_came(node, conn, entries),
             Wire::Ack(offset) => self.ack_came(node, conn, offset),
             Wire::Answer { member, epoch, accepted } => {
-                self.event(node, Event::Answer { member, epoch, accepted }, &Cause::Other);
+                let again =
+                    Thing::TakeoverAnswer { node, boot, member: member.clone(), epoch, accepted };
+                self.theme_at_answer(|| again);
+                self.if_alive(node, boot, Event::Answer { member, epoch, accepted });
             }
             Wire::Closed if to_follower => self.link_lost(node, conn),
             Wire::Closed => self.replica_lost(node, conn),

@@ -1,28 +1,44 @@
-//! `simulate [--seeds N] [--seed S] [--mutant NAME | --mutants] [--trace] [--json]`: runs worlds and
-//! says what the checkers found; `--mutants` also plants each bug until a seed catches it.
+//! `simulate [--seeds N] [--seed S] [--mutant NAME | --mutants] [--model] [--trace] [--json]`: runs
+//! worlds and says what the checkers found; `--mutants` also plants each bug until a seed catches
+//! it; `--model` goes through every course of the larger small clusters.
 //! Exit 0 clean, 1 a promise was broken or a bug was not caught, 64 usage.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use simulator::{Mutant, Report, Run, SECONDS, run};
+use simulator::model::{Bounds, Found, LARGE, SMALL, explore};
+use simulator::{Mutant, Report, Run, SECONDS, Theme, run};
 
 /// How many worlds a planted bug has to be caught in.
 const MUTANT_SEEDS: u64 = 2_000;
+/// In how many worlds it is counted how often it is caught.
+const RATED: u64 = 20;
+/// How many worlds are run once more, to see that a seed is a course.
+const REPLAYED: u64 = 20;
+/// How many states of one small cluster are gone through.
+const MODEL_STATES: usize = 20_000_000;
 
 struct Options {
     seeds: u64,
     seed: u64,
     mutant: Option<Mutant>,
     mutants: bool,
+    model: bool,
     trace: bool,
     json: bool,
 }
 
 fn options() -> Option<Options> {
-    let mut found =
-        Options { seeds: 200, seed: 1, mutant: None, mutants: false, trace: false, json: false };
+    let mut found = Options {
+        seeds: 200,
+        seed: 1,
+        mutant: None,
+        mutants: false,
+        model: false,
+        trace: false,
+        json: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -31,6 +47,7 @@ fn options() -> Option<Options> {
             "--trace" => found.trace = true,
             "--json" => found.json = true,
             "--mutants" => found.mutants = true,
+            "--model" => found.model = true,
             "--mutant" => {
                 let name = arguments.next()?;
                 let named = Mutant::ALL.into_iter().find(|one| one.to_string() == name);
@@ -96,7 +113,9 @@ fn worlds(options: &Options) -> Sums {
             if seed >= end {
                 return sums;
             }
-            sums.add(&run(&Run { seed, mutant: options.mutant, trace: options.trace }));
+            let theme = options.mutant.map_or(Theme::of(seed), Mutant::theme);
+            let world = Run { seed, mutant: options.mutant, theme, trace: options.trace };
+            sums.add(&run(&world));
         }
     };
     let threads = if options.trace { 1 } else { processors() };
@@ -111,20 +130,31 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// The first seed that catches each planted bug.
-fn planted() -> Vec<(Mutant, Option<u64>)> {
+/// What catches a planted bug: the first seed, and how many of the first worlds.
+struct Planted {
+    mutant: Mutant,
+    first: Option<u64>,
+    rate: u64,
+}
+
+fn planted() -> Vec<Planted> {
     let next = AtomicU64::new(0);
     let work = || {
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed) as usize;
             let Some(mutant) = Mutant::ALL.get(at).copied() else { return found };
-            let caught = (1..=MUTANT_SEEDS).find(|seed| {
-                let world = Run { seed: *seed, mutant: Some(mutant), trace: false };
+            let caught = |seed: &u64| {
+                let theme = mutant.theme();
+                let world = Run { seed: *seed, mutant: Some(mutant), theme, trace: false };
                 !run(&world).violations.is_empty()
-            });
-            eprintln!("{mutant}: {}", caught.map_or("not caught".into(), |s| format!("seed {s}")));
-            found.push((mutant, caught));
+            };
+            let among: Vec<u64> = (1..=RATED).filter(caught).collect();
+            let rest = || (RATED + 1..=MUTANT_SEEDS).find(caught);
+            let first = among.first().copied().or_else(rest);
+            let seed = first.map_or("not caught".into(), |seed| format!("seed {seed}"));
+            eprintln!("{mutant}: {seed}, {} of {RATED} worlds", among.len());
+            found.push(Planted { mutant, first, rate: among.len() as u64 });
         }
     };
     std::thread::scope(|scope| {
@@ -134,19 +164,113 @@ fn planted() -> Vec<(Mutant, Option<u64>)> {
     })
 }
 
+/// Whether the first worlds take the same course once more.
+fn repeats(options: &Options) -> bool {
+    let course = |seed: u64, trace: bool| {
+        run(&Run { seed, mutant: options.mutant, theme: Theme::of(seed), trace })
+    };
+    (options.seed..options.seed + options.seeds.min(REPLAYED)).all(|seed| {
+        let (first, second) = (course(seed, true), course(seed, true));
+        let same = first == second && first.hash == course(seed, false).hash;
+        if !same {
+            eprintln!("seed {seed} takes another course when it is run again");
+        }
+        same
+    })
+}
+
+/// Every course of the larger small clusters: name, states, whether all were seen, whether clean.
+fn searched() -> Vec<(&'static str, Found)> {
+    let search = |(name, bounds): (&'static str, Bounds)| {
+        let found = explore(bounds, None, MODEL_STATES);
+        eprintln!("{name}: {} states, complete: {}", found.states, found.complete);
+        if let Some((line, course)) = &found.broken {
+            eprintln!("{line}, after {course:?}");
+        }
+        (name, found)
+    };
+    SMALL.into_iter().chain(LARGE).map(search).collect()
+}
+
+/// Everything that was done.
+struct Outcome {
+    sums: Sums,
+    repeats: bool,
+    planted: Vec<Planted>,
+    searched: Vec<(&'static str, Found)>,
+    seconds: f64,
+}
+
+impl Outcome {
+    fn is_clean(&self) -> bool {
+        self.sums.broken.is_empty()
+            && self.repeats
+            && self.planted.iter().all(|one| one.first.is_some())
+            && self.searched.iter().all(|(_, found)| found.broken.is_none())
+    }
+
+    fn json(&self) -> String {
+        let Self { sums, seconds, .. } = self;
+        let hours = sums.seeds as f64 * SECONDS / 3600.0;
+        let first = sums.broken.first().map_or("null".into(), u64::to_string);
+        let planted = |one: &Planted| {
+            let Planted { mutant, first, rate } = one;
+            let (caught, seed) =
+                (first.is_some(), first.map_or("null".into(), |seed| seed.to_string()));
+            format!(
+                "{{\"name\":\"{mutant}\",\"caught\":{caught},\"seed\":{seed},\
+                 \"of{RATED}\":{rate}}}"
+            )
+        };
+        let planted: Vec<String> = self.planted.iter().map(planted).collect();
+        let searched = |(name, found): &(&str, Found)| {
+            let (states, complete, clean) = (found.states, found.complete, found.broken.is_none());
+            format!(
+                "{{\"name\":\"{name}\",\"states\":{states},\"complete\":{complete},\
+                 \"clean\":{clean}}}"
+            )
+        };
+        let searched: Vec<String> = self.searched.iter().map(searched).collect();
+        format!(
+            "{{\"schema\":1,\"command\":\"simulate\",\"seeds\":{},\"operations\":{},\
+             \"faults\":{},\"simulated_hours\":{hours:.1},\"violations\":{},\
+             \"firstBroken\":{first},\"repeats\":{},\"switchovers\":{},\"elections\":{},\
+             \"acknowledged\":{},\"mutants\":[{}],\"model\":[{}],\"seconds\":{seconds:.1},\
+             \"ok\":{}}}",
+            sums.seeds,
+            sums.operations,
+            sums.faults,
+            sums.broken.len(),
+            self.repeats,
+            sums.switchovers,
+            sums.elections,
+            sums.acknowledged,
+            planted.join(","),
+            searched.join(","),
+            self.is_clean(),
+        )
+    }
+}
+
 fn main() -> ExitCode {
     let Some(options) = options() else {
         eprintln!(
-            "usage: simulate [--seeds N] [--seed S] [--mutant NAME | --mutants] [--trace] [--json]"
+            "usage: simulate [--seeds N] [--seed S] [--mutant NAME | --mutants] [--model] \
+             [--trace] [--json]"
         );
         return ExitCode::from(64);
     };
     let begun = Instant::now();
     let mut sums = worlds(&options);
     sums.broken.sort_unstable();
-    let mutants = if options.mutants { planted() } else { Vec::new() };
-    let seconds = begun.elapsed().as_secs_f64();
-    let ok = sums.broken.is_empty() && mutants.iter().all(|(_, caught)| caught.is_some());
+    let result = Outcome {
+        repeats: options.trace || repeats(&options),
+        planted: if options.mutants { planted() } else { Vec::new() },
+        searched: if options.model { searched() } else { Vec::new() },
+        seconds: begun.elapsed().as_secs_f64(),
+        sums,
+    };
+    let Outcome { sums, seconds, .. } = &result;
     eprintln!(
         "{} seeds in {seconds:.1} s: {} switchovers, {} elections, {} writes acknowledged, {} \
          seeds broken",
@@ -157,26 +281,7 @@ fn main() -> ExitCode {
         sums.broken.len()
     );
     if options.json {
-        let hours = sums.seeds as f64 * SECONDS / 3600.0;
-        let first = sums.broken.first().map_or("null".into(), u64::to_string);
-        let each = |(mutant, caught): &(Mutant, Option<u64>)| {
-            format!("{{\"name\":\"{mutant}\",\"caught\":{}}}", caught.is_some())
-        };
-        let mutants: Vec<String> = mutants.iter().map(each).collect();
-        println!(
-            "{{\"schema\":1,\"command\":\"simulate\",\"seeds\":{},\"operations\":{},\
-             \"faults\":{},\"simulated_hours\":{hours:.1},\"violations\":{},\
-             \"firstBroken\":{first},\"switchovers\":{},\"elections\":{},\"acknowledged\":{},\
-             \"mutants\":[{}],\"seconds\":{seconds:.1},\"ok\":{ok}}}",
-            sums.seeds,
-            sums.operations,
-            sums.faults,
-            sums.broken.len(),
-            sums.switchovers,
-            sums.elections,
-            sums.acknowledged,
-            mutants.join(",")
-        );
+        println!("{}", result.json());
     }
-    ExitCode::from(u8::from(!ok))
+    ExitCode::from(u8::from(!result.is_clean()))
 }

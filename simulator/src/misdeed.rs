@@ -4,9 +4,10 @@ use server::handover::{Config, Event, Request, Verb};
 use switchover::{Arbiter, Command, Member, Refusal, Reply, Role, Seen, Tag};
 
 use crate::convert::epoch_out;
+use crate::log::Log;
 use crate::mutant::Mutant;
 use crate::node::Cause;
-use crate::world::{UID, World};
+use crate::world::{MS, SEC, Thing, UID, World};
 
 impl World {
     /// The command as it reaches the member, or none.
@@ -17,7 +18,7 @@ impl World {
         to: &Member,
         mut command: Command,
     ) -> Option<(Member, Command)> {
-        let to = to.clone();
+        let mut to = to.clone();
         let published = self.arbiter.config.clone();
         let life = self.nodes[node].life.as_mut()?;
         if matches!(command, Command::Seal { .. }) {
@@ -25,10 +26,12 @@ impl World {
         }
         match (self.mutant, &mut command) {
             (Some(Mutant::KeepsUnequal), Command::Promote { config, .. }) => *config = published,
+            (Some(Mutant::NoLeaseWait), Command::Promote { wait_ms, .. }) => *wait_ms = 0,
+            (Some(Mutant::ReusedAddress), _) => to.member = life.id(),
             (Some(Mutant::PrepareSkipped), Command::Prepare { .. }) => {
                 let name = to.name.clone();
                 let event = switchover::Event::Replied { tag, name, result: Ok(Reply::Prepared) };
-                self.after(1, crate::world::Thing::Told { brain, event });
+                self.after(1, Thing::Told { brain, event });
                 return None;
             }
             _ => {}
@@ -45,7 +48,7 @@ impl World {
         if result == Ok(Reply::Prepared) && self.chaos && self.rng.chance(1_500) {
             // A change of members is a narrow place too.
             let wait = self.rng.between(0, 5_000);
-            self.after(wait, crate::world::Thing::Crash { node });
+            self.after(wait, Thing::Crash { node });
         }
         let Some(life) = &self.nodes[node].life else { return result };
         match (self.mutant, result) {
@@ -59,16 +62,71 @@ impl World {
             (Some(Mutant::AbortWithoutCas), Ok(Reply::Prepared)) => {
                 if let [old, next] = life.member.configs() {
                     let config = Config { v: next.v, ..old.clone() };
-                    let request = Request {
-                        uid: UID.into(),
-                        member: life.id(),
-                        verb: Verb::Commit { config },
-                    };
-                    self.event(node, Event::Request { token: 0, request }, &Cause::Other);
+                    self.adopt(node, config);
                 }
                 Ok(Reply::Prepared)
             }
+            (Some(Mutant::GrowCountedEarly), Ok(Reply::Prepared)) => {
+                if let [_, next] = life.member.configs() {
+                    let config = next.clone();
+                    self.adopt(node, config);
+                }
+                Ok(Reply::Prepared)
+            }
+            (Some(Mutant::PreparedWithoutData), Err(Refusal::NotReady(text)))
+                if text.starts_with("too few members of the config") =>
+            {
+                Ok(Reply::Prepared)
+            }
             (_, result) => result,
+        }
+    }
+
+    /// The primary obeys no config but this one from now on.
+    fn adopt(&mut self, node: usize, config: Config) {
+        let Some(life) = &self.nodes[node].life else { return };
+        let verb = Verb::Commit { config };
+        let request = Request { uid: UID.into(), member: life.id(), verb };
+        self.event(node, Event::Request { token: 0, request }, &Cause::Other);
+    }
+
+    /// What a giver makes of an answer: a late one may be taken for the answer to what is asked now.
+    pub fn misheard(&self, node: usize, event: Event) -> Event {
+        let life = self.nodes[node].life.as_ref();
+        let limbo = life.and_then(|life| match life.member.role() {
+            server::handover::Role::Limbo(limbo) => Some(&limbo.record),
+            _ => None,
+        });
+        match (event, limbo) {
+            (Event::Answer { accepted, .. }, Some(record))
+                if self.mutant == Some(Mutant::AnyAnswerCounts) =>
+            {
+                Event::Answer { member: record.to.member.clone(), epoch: record.epoch, accepted }
+            }
+            (event, _) => event,
+        }
+    }
+
+    /// What a process finds on its disk as it begins. One that answers before it has read all of it
+    /// says that it holds nothing.
+    pub fn loaded(&mut self, node: usize) -> Log {
+        let log = self.nodes[node].disk.clone();
+        if self.mutant != Some(Mutant::LoadingNodeSeals) || log.is_empty() {
+            return log;
+        }
+        let wait = self.rng.between(500 * MS, 2 * SEC);
+        self.after(wait, Thing::Loaded { node });
+        Log::default()
+    }
+
+    /// The rest has been read, if nobody has given it other data meanwhile.
+    pub fn loading_ends(&mut self, node: usize) {
+        let log = self.nodes[node].disk.clone();
+        let Some(life) = &mut self.nodes[node].life else { return };
+        if life.log.is_empty() {
+            let data_epoch = log.data_epoch();
+            life.log = log;
+            self.event(node, Event::Replaced { data_epoch }, &Cause::Other);
         }
     }
 

@@ -1,13 +1,14 @@
 //! Planted bugs: what an implementation could get wrong, switched on for a whole run.
 //!
-//! Not here, since chance does not meet them often enough: an elected primary that waits for no
-//! lease, PREPARED without data, a lease forgotten at the next primary, commit not at T at a
-//! handover, a command to a reused address. `server::handover`'s own tests tell those stories.
+//! `docs/mutants.md` names those of the protocol and what catches each; some are for the model
+//! (`crate::model`) or for tests of the server, since chance does not meet them here.
 //!
 //! Each is planted where the world joins the two machines to their surroundings, so that neither
 //! machine carries a wrong branch for the sake of a test.
 
 use std::fmt;
+
+use crate::theme::Theme;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
@@ -57,22 +58,44 @@ pub enum Mutant {
     ConflictRetried,
     /// After a lost status an empty member is the first primary, whoever else holds data.
     StatusResetBootstraps,
+    /// An elected primary waits for no lease of the one before.
+    NoLeaseWait,
+    /// A config is called prepared before its members hold what is committed.
+    PreparedWithoutData,
+    /// The primary obeys only the next config, before it is published.
+    GrowCountedEarly,
+    /// In limbo any refusal counts, whatever epoch it is for and whoever says so.
+    AnyAnswerCounts,
+    /// A member that is still reading its data answers as if it held nothing.
+    LoadingNodeSeals,
+    /// The status comes out of a cache, under the number of the present one.
+    StaleReadActedOn,
+    /// A command acts on whoever has the address now.
+    ReusedAddress,
 }
 
 impl Mutant {
-    /// Those that need a rare course of events: some hundred worlds, so `cargo xtask simulate` only.
-    pub const RARE: [Self; 8] = [
-        Self::WinnerByPromise,
-        Self::OpenWithoutStart,
-        Self::KeepsUnequal,
-        Self::ReadsInLimbo,
-        Self::ReadsWithoutLease,
-        Self::CachedClock,
-        Self::ConflictRetried,
-        Self::StatusResetBootstraps,
-    ];
+    /// The fault plan that leads to the place where it does harm; without one chance does.
+    pub const fn theme(self) -> Option<Theme> {
+        Some(match self {
+            Self::WinnerByPromise => Theme::HalfSealed,
+            Self::OpenWithoutStart => Theme::Marooned,
+            Self::KeepsUnequal => Theme::Chain,
+            Self::ReadsInLimbo => Theme::SlowAnswer,
+            Self::ReadsWithoutLease | Self::NoLeaseWait => Theme::Isolated,
+            Self::CachedClock => Theme::Stopped,
+            Self::ConflictRetried | Self::StaleReadActedOn => Theme::Rivals,
+            Self::StatusResetBootstraps | Self::ColdStartSilent | Self::LoadingNodeSeals => {
+                Theme::ColdStart
+            }
+            Self::PreparedWithoutData => Theme::Growth,
+            Self::AnyAnswerCounts => Theme::Declines,
+            Self::ReusedAddress => Theme::Reused,
+            _ => return None,
+        })
+    }
 
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 30] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -96,6 +119,13 @@ impl Mutant {
         Self::ColdStartSilent,
         Self::ConflictRetried,
         Self::StatusResetBootstraps,
+        Self::NoLeaseWait,
+        Self::PreparedWithoutData,
+        Self::GrowCountedEarly,
+        Self::AnyAnswerCounts,
+        Self::LoadingNodeSeals,
+        Self::StaleReadActedOn,
+        Self::ReusedAddress,
     ];
 }
 

@@ -31,7 +31,9 @@ pub struct Node {
     pub stopped: Option<u64>,
     pub deferred: Vec<Thing>,
     pub woken_at: u64,
-    disk: Log,
+    /// The next process is there at once.
+    pub quick: bool,
+    pub disk: Log,
 }
 
 /// A process.
@@ -81,6 +83,7 @@ impl Node {
             stopped: None,
             deferred: Vec::new(),
             woken_at: 0,
+            quick: false,
             disk: Log::default(),
         }
     }
@@ -141,7 +144,7 @@ impl World {
             hostname: String::new(),
         };
         let identity = Identity { uid: Some(UID.into()), name: name.into(), here };
-        let log = self.nodes[node].disk.clone();
+        let log = self.loaded(node);
         self.note(|| format!("{name} boots with {} records", log.count()));
         self.nodes[node].life = Some(Life {
             boot,
@@ -179,7 +182,8 @@ impl World {
         for (_, (brain, tag)) in std::mem::take(&mut life.tokens) {
             self.lost(brain, tag, node);
         }
-        let wait = self.rng.between(500 * MS, 5 * SEC);
+        let quick = std::mem::take(&mut self.nodes[node].quick);
+        let wait = if quick { 20 * MS } else { self.rng.between(500 * MS, 5 * SEC) };
         self.after(wait, Thing::Boot { node });
     }
 
@@ -204,6 +208,7 @@ impl World {
     }
 
     pub fn if_alive(&mut self, node: usize, boot: u64, event: Event) {
+        let event = self.misheard(node, event);
         if self.nodes[node].life.as_ref().is_some_and(|life| life.boot == boot) {
             self.event(node, event, &Cause::Other);
         }
@@ -435,7 +440,10 @@ impl World {
         };
         if let (Some(accepted), Some(delay)) = (accepted, self.way(node, from)) {
             let member = to.member;
-            self.after(delay, Thing::TakeoverAnswer { node: from, boot, member, epoch, accepted });
+            let answer =
+                |member| Thing::TakeoverAnswer { node: from, boot, member, epoch, accepted };
+            self.theme_at_answer(|| answer(member.clone()));
+            self.after(delay, answer(member));
         }
     }
 

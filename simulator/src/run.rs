@@ -3,6 +3,7 @@
 use switchover::{Reason, Request};
 
 use crate::mutant::Mutant;
+use crate::theme::Theme;
 use crate::world::{MS, SEC, World};
 
 /// What to run.
@@ -10,6 +11,8 @@ use crate::world::{MS, SEC, World};
 pub struct Run {
     pub seed: u64,
     pub mutant: Option<Mutant>,
+    /// The fault plan; without one anything may go wrong at any time.
+    pub theme: Option<Theme>,
     /// Keep a line for everything that matters.
     pub trace: bool,
 }
@@ -95,7 +98,7 @@ pub struct Plan {
 /// One planned switch in a calm world, in which `victim` dies once, at that point of its effects.
 /// None when its effects end before that point.
 pub fn strike(victim: Victim, point: u64, trace: bool) -> Option<Report> {
-    let mut world = World::new(&Run { seed: point, mutant: None, trace });
+    let mut world = World::new(&Run { seed: point, mutant: None, theme: None, trace });
     world.chaos = false;
     world.run_until(10 * SEC);
     world.plan = Some(Plan { victim, point, seen: 0 });

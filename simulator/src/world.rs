@@ -14,6 +14,7 @@ use crate::mutant::Mutant;
 use crate::node::Node;
 use crate::rng::Rng;
 use crate::run::{Plan, Run, Victim};
+use crate::theme::{Harm, Theme};
 
 /// One virtual millisecond and second, in the world's microseconds.
 pub const MS: u64 = 1_000;
@@ -119,6 +120,9 @@ pub enum Thing {
     Continue {
         node: usize,
     },
+    /// Of a fault plan.
+    NextRound(Theme),
+    Harm(Harm),
     NextRead,
     NextWrite,
     NextPing,
@@ -130,6 +134,10 @@ pub enum Thing {
         boot: u64,
     },
     NewBrain,
+    /// Of a mutant: the whole disk has been read.
+    Loaded {
+        node: usize,
+    },
     Crash {
         node: usize,
     },
@@ -177,6 +185,8 @@ pub struct World {
     pub now: u64,
     pub rng: Rng,
     pub mutant: Option<Mutant>,
+    /// What goes wrong, if not anything.
+    pub theme: Option<Theme>,
     /// Whether crashes, partitions and losses may happen.
     pub chaos: bool,
     pub nodes: Vec<Node>,
@@ -214,6 +224,7 @@ impl World {
             now: 0,
             rng: Rng::new(run.seed),
             mutant: run.mutant,
+            theme: run.theme,
             chaos: true,
             nodes: (0..NAMES.len()).map(Node::new).collect(),
             conns: BTreeMap::new(),
@@ -226,7 +237,7 @@ impl World {
             deaf: BTreeMap::new(),
             former: Arbiter::new(UID),
             late_reads: 0,
-            rule: crate::answer::rule(run.seed),
+            rule: crate::answer::rule(run.seed, run.theme),
             patience_ms: 3_000,
             checks: Checks::default(),
             plan: None,
@@ -242,12 +253,19 @@ impl World {
             world.patience_ms = [20, 100, 500, 3_000][world.rng.below(4) as usize];
             world.after(SEC, Thing::NextRead);
         }
+        if run.theme.is_some_and(Theme::is_hasty) {
+            world.patience_ms = 20;
+        }
         for node in 0..NAMES.len() {
             world.after(node as u64 * MS, Thing::Boot { node });
         }
         world.after(5 * MS, Thing::NewBrain);
-        for thing in [Thing::NextWrite, Thing::NextPing, Thing::NextChaos, Thing::NextRequest] {
+        let harm = run.theme.map_or(Thing::NextChaos, Thing::NextRound);
+        for thing in [Thing::NextWrite, Thing::NextPing, harm] {
             world.after(SEC, thing);
+        }
+        if run.theme.is_none() {
+            world.after(SEC, Thing::NextRequest);
         }
         world
     }
@@ -345,6 +363,8 @@ impl World {
             Thing::Read { node, asked_at } => self.read_came(node, asked_at),
             Thing::Continue { node } => self.go_on(node),
             Thing::NextRead => self.next_read(),
+            Thing::NextRound(theme) => self.next_round(theme),
+            Thing::Harm(harm) => self.harmed(harm),
             Thing::Told { brain, event } => self.tell(brain, event),
             Thing::AskStatus { brain, tag, node } => self.ask_status(brain, tag, node),
             Thing::GotStatus { brain, tag, node, status } => {
@@ -377,6 +397,7 @@ impl World {
             Thing::NextRequest => self.next_request(),
             Thing::UserUnpause { node, boot } => self.user_unpause(node, boot),
             Thing::NewBrain => self.new_brain(),
+            Thing::Loaded { node } => self.loading_ends(node),
             Thing::Crash { node } if self.chaos => self.crash_somehow(node),
             Thing::Crash { .. } => {}
             Thing::Part { a, b } => self.part(a, b),

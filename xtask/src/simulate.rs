@@ -17,6 +17,14 @@ pub struct Args {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also go through every course of the larger small clusters.
+    #[arg(long)]
+    model: bool,
+}
+
+/// The worlds of `cargo xtask test`, and every planted bug.
+pub fn short() -> Result<Report> {
+    run(&Args { seeds: 2_000, seed: 1, model: false })
 }
 
 /// Runs the worlds and then every planted bug.
@@ -25,6 +33,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let (seeds, seed) = (args.seeds.to_string(), args.seed.to_string());
     let output = Command::new(paths::program("simulate"))
         .args(["--seeds", &seeds, "--seed", &seed, "--mutants", "--json"])
+        .args(args.model.then_some("--model"))
         .stderr(Stdio::inherit())
         .output()
         .context("start simulate")?;

@@ -53,7 +53,8 @@ pub fn run(args: &Args) -> Result<Report> {
 fn simulation() -> Result<Counts> {
     compile::programs()?;
     let seeds = SEEDS.to_string();
-    let passed = run::passes(Command::new(paths::program("simulate")).args(["--seeds", &seeds]))?;
+    let passed =
+        run::passes(Command::new(paths::program("simulate")).args(["--seeds", &seeds, "--model"]))?;
     Ok(Counts::one(passed))
 }
 

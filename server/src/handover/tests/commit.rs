@@ -192,6 +192,21 @@ fn a_handover_carries_both_configs_and_waits_for_commit() {
     assert!(b.is_primary() && b.member.configs().len() == 2);
 }
 
+/// A handover was tried when its target held everything, and with the giver made two of the three
+/// that a write needs.
+#[test]
+fn a_level_target_alone_is_no_commit() {
+    let mut a = primary("1/1/3/replicated/block/a,bb,ccc,dddd,eeeee");
+    let offset = write(&mut a, 10);
+    a.replica_up("bb", offset);
+    a.replica_up("ccc", 0);
+    ack(&mut a, "bb", offset);
+    a.ask(super::world::pause("x", "bb"));
+    assert!(matches!(a.ask(super::world::handover("x", "bb")), Some(Reply::NotReady(_))));
+    ack(&mut a, "ccc", offset);
+    assert_eq!(a.ask(super::world::handover("x", "bb")), None);
+}
+
 /// With two members the one that is left goes on alone, and only if the other resigned.
 #[test]
 fn a_resigned_member_is_never_sealed_and_need_not_hold_a_write() {
