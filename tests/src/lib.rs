@@ -8,6 +8,7 @@ pub mod fuzz;
 pub mod history;
 pub mod impostor;
 pub mod ledger;
+pub mod linear;
 pub mod load;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 pub mod local;

@@ -1,0 +1,111 @@
+//! Everything that clients were told, under planned switches, crashes and stopped processes, could
+//! have been told by one server: texts, counters, lists, hashes, transactions, scripts, expiry.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Commands;
+use tests::linear::record::{Connect, Recorder};
+use tests::linear::{self, Kind};
+use tests::local::{Local, NAMES};
+use tests::programs::eventually;
+use tests::resp::Client;
+
+/// How long a client waits for an answer before it counts the outcome as unknown.
+const PATIENCE: Duration = Duration::from_millis(700);
+const CLIENTS: usize = 8;
+/// Fewer answers of any kind would show nothing.
+const ANSWERS: u64 = 1_500;
+
+/// Two of three members hold what is answered, and both replicas follow.
+fn whole(local: &Local) {
+    eventually("two of three members hold what is answered", Duration::from_secs(40), || {
+        let arbiter = std::fs::read_to_string(local.root.join("arbiter.json")).unwrap_or_default();
+        arbiter.contains("replicated") && arbiter.contains("\"w\": 2") && {
+            let table = local.run(&["status"]);
+            table.lines().filter(|line| line.contains("follower")).count() == 2
+        }
+    });
+}
+
+fn signal(local: &Local, name: &str, signal: &str) {
+    let file = local.root.join(name).join("pid");
+    let pid = std::fs::read_to_string(file).expect("each server leaves its pid");
+    let mut kill = Command::new("kill");
+    kill.args([signal, pid.trim()]);
+    assert!(kill.status().expect("kill is there").success());
+}
+
+/// Runs `harm` while clients record, and judges what they noted.
+fn one_server_could_have_answered(what: &str, harm: impl FnOnce(&Local)) {
+    let local = Local::start(&[]);
+    whole(&local);
+    let address = SocketAddr::from(([127, 0, 0, 1], local.port));
+    let connect: Arc<Connect> = Arc::new(move || Client::connect_within(address, PATIENCE));
+    let recorder = Recorder::start(what, vec![connect; CLIENTS]);
+    harm(&local);
+    eventually("clients are answered again", Duration::from_secs(30), || {
+        let asked = local.connect().and_then(|mut one| one.incr::<_, _, i64>("again", 1));
+        asked.is_ok()
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    let history = recorder.stop();
+    for kind in Kind::ALL {
+        let name = format!("{kind:?}");
+        let answered = history.iter().filter(|one| one.object.ends_with(&name)).count();
+        assert!(answered > 50, "{what}: {answered} operations on {name} show nothing");
+    }
+    let verdict = linear::judge(history);
+    eprintln!(
+        "{what}: {} operations on {} objects, {} outcomes unknown",
+        verdict.operations, verdict.objects, verdict.unknown
+    );
+    assert!(verdict.is_clean(), "{what}: {:?} {:?}", verdict.broken, verdict.undecided);
+    assert!(verdict.operations > ANSWERS, "{what}: {} operations", verdict.operations);
+    assert!(local.interrupt().success());
+}
+
+#[test]
+fn planned_switches_are_not_seen() {
+    one_server_could_have_answered("switches", |local| {
+        for turn in 0..6 {
+            let to = NAMES[(turn + 1) % NAMES.len()];
+            local.run(&["switchover", "--to", to]);
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    });
+}
+
+#[test]
+fn a_killed_primary_is_not_seen_but_as_silence() {
+    one_server_could_have_answered("killed", |local| {
+        for _ in 0..2 {
+            let first = local.primary();
+            local.run(&["kill"]);
+            eventually("another is primary", Duration::from_mins(1), || local.primary() != first);
+            whole(local);
+        }
+    });
+}
+
+/// The old primary goes on under an office that it has lost, in the middle of a switch or not.
+#[test]
+fn a_stopped_primary_that_goes_on_is_not_seen() {
+    one_server_could_have_answered("stopped", |local| {
+        let first = local.primary();
+        signal(local, &first, "-STOP");
+        eventually("another is primary", Duration::from_mins(1), || local.primary() != first);
+        std::thread::sleep(Duration::from_millis(500));
+        signal(local, &first, "-CONT");
+        whole(local);
+        // A replica that is stopped holds nobody up, and a switch to another goes on.
+        let primary = local.primary();
+        let others: Vec<&str> = NAMES.into_iter().filter(|name| *name != primary).collect();
+        signal(local, others[0], "-STOP");
+        local.run(&["switchover", "--to", others[1]]);
+        signal(local, others[0], "-CONT");
+        whole(local);
+    });
+}
