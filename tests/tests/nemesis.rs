@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask nemesis` starts the cluster and runs this program. It prints one line of JSON: how
 //! soon a probe was answered again after each kind of fault, and whether the history of all
-//! counters is linearizable.
+//! counters, and of objects of every other kind, is linearizable.
 
 #[path = "nemesis/clients.rs"]
 mod clients;
@@ -20,6 +20,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, PATIENCE, RedisHA};
 use tests::history::{self, Verdict};
+use tests::linear;
 use tests::load::Target;
 use tests::wait;
 
@@ -65,6 +66,8 @@ struct Found {
     /// By kind of fault, how long the probe went without an answer, in milliseconds.
     recovery_ms: BTreeMap<&'static str, Vec<f64>>,
     verdict: Verdict,
+    /// Of objects other than counters.
+    objects: linear::Verdict,
     /// Sentences about what did not recover.
     complaints: Vec<String>,
 }
@@ -73,9 +76,14 @@ fn run(cluster: Cluster) -> Result<Found> {
     let seconds = number("REDISHA_NEMESIS_SECONDS", 180)?;
     let mut order = Order(number("REDISHA_NEMESIS_SEED", 1)?);
     let redisha = RedisHA::example(&cluster)?;
-    redisha.install()?;
+    // The scenarios may have installed it, in another way.
+    if redisha.get().is_err() {
+        redisha.install()?;
+    }
     // What may be lost under `async` is not a question here.
-    let replicated = json!({"spec": {"durability": "replicated"}}).to_string();
+    // Append-only files, so that a full disk matters.
+    let spec = json!({"durability": "replicated", "config": {"appendonly": "yes"}});
+    let replicated = json!({ "spec": spec }).to_string();
     let args = ["patch", "redisha", &redisha.name, "-n", &redisha.namespace, "--type=merge"];
     cluster.kubectl(&[&args[..], &["-p", &replicated]].concat())?;
     redisha.settled()?;
@@ -83,6 +91,7 @@ fn run(cluster: Cluster) -> Result<Found> {
     let world = World { cluster, redisha };
     let probe = Probe::start(&target)?;
     let clients = Clients::start(&target)?;
+    let recorder = linear::record::Recorder::start("nemesis", clients::ways(&target));
 
     let mut recovery_ms: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     let mut complaints = Vec::new();
@@ -110,9 +119,10 @@ fn run(cluster: Cluster) -> Result<Found> {
         }
     }
     let history = clients.stop();
+    let objects = linear::judge(recorder.stop());
     let last = last_values(&target)?;
     let verdict = history::judge(&history, &last);
-    Ok(Found { recovery_ms, verdict, complaints })
+    Ok(Found { recovery_ms, verdict, objects, complaints })
 }
 
 /// Injects a fault, holds it, takes it away, and waits until all is well again. Gives the longest
@@ -157,7 +167,7 @@ impl Order {
 
 impl Found {
     fn is_clean(&self) -> bool {
-        self.verdict.is_clean() && self.complaints.is_empty()
+        self.verdict.is_clean() && self.objects.is_clean() && self.complaints.is_empty()
     }
 
     fn to_json(&self) -> Value {
@@ -174,10 +184,14 @@ impl Found {
             .collect();
         json!({
             "faults": faults,
-            "operations": self.verdict.operations,
+            "operations": self.verdict.operations + self.objects.operations,
             "lost": self.verdict.lost,
             "dual_ack": self.verdict.dual_ack,
             "stale_reads": self.verdict.stale_reads,
+            "objects": self.objects.objects,
+            "unknown_outcomes": self.objects.unknown,
+            "not_linearizable": self.objects.broken,
+            "undecided": self.objects.undecided,
             "complaints": self.complaints,
         })
     }

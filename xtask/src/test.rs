@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::compile::cargo;
 use crate::report::Report;
-use crate::{cluster, compile, drill, golang, image, licenses, peers, run};
+use crate::{cluster, compile, drill, golang, image, licenses, peers, run, simulate};
 pub use suite::{Counts, Length, Suite};
 
 /// The switchovers and clients of the short drill.
@@ -26,7 +26,10 @@ pub struct Args {
 
 type Part = fn(&mut Option<Suite>) -> Result<Counts>;
 
-const PARTS: [(&str, Part); 7] = [
+/// How long faults go on in the cluster of the scenarios, in seconds.
+const NEMESIS_SECONDS: u64 = 180;
+
+const PARTS: [(&str, Part); 8] = [
     ("licences", |_| Ok(Counts::one(licenses::check()?))),
     ("format", |_| one(&["fmt", "--all", "--check"])),
     ("lints", |_| {
@@ -34,8 +37,9 @@ const PARTS: [(&str, Part); 7] = [
     }),
     ("unit", |suite| suite::built(suite)?.run_unit()),
     ("processes", |suite| suite::built(suite)?.run_processes(&peers::find()?)),
+    ("simulation", |_| Ok(Counts::one(simulate::short()?.ok))),
     ("drill", |_| short_drill()),
-    ("cluster", |suite| scenarios(suite::built(suite)?, Length::Short, &[])),
+    ("cluster", |suite| cluster_part(suite::built(suite)?)),
 ];
 
 pub fn run(args: &Args) -> Report {
@@ -53,6 +57,24 @@ pub fn run(args: &Args) -> Report {
 /// none.
 pub fn scenarios(suite: &Suite, length: Length, wanted: &[String]) -> Result<Counts> {
     in_cluster(|bin| suite.run_scenarios(bin, length, wanted))
+}
+
+/// The scenarios, and then faults in the same cluster.
+fn cluster_part(suite: &Suite) -> Result<Counts> {
+    in_cluster(|bin| {
+        let mut counts = suite.run_scenarios(bin, Length::Short, &[])?;
+        match suite.run_nemesis(bin, NEMESIS_SECONDS, 1) {
+            Ok((faults, found)) => {
+                eprintln!("{found}");
+                counts.add(faults);
+            }
+            Err(error) => {
+                eprintln!("the nemesis could not run: {error:#}");
+                counts.add(Counts::one(false));
+            }
+        }
+        Ok(counts)
+    })
 }
 
 /// Starts a cluster, does the work with the folder of its tools, and removes it.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tests::history::{Kind, Operation};
+use tests::linear::record::Connect;
 use tests::load::Target;
 use tests::place::Place;
 use tests::resp::{Client, Value};
@@ -115,6 +116,15 @@ fn operate(client: &mut Client, kind: Kind, counter: u32) -> Result<u64> {
         Value::Error(error) => bail!("{error}"),
         other => Ok(other.text()?.parse().unwrap_or(0)),
     }
+}
+
+/// A way to connect from every place, for clients that record what they do.
+pub fn ways(target: &Target) -> Vec<Arc<Connect>> {
+    let way = |place: &str| -> Arc<Connect> {
+        let target = Target { place: Place::Namespace(place.into()), ..target.clone() };
+        Arc::new(move || target.place.run(|| connect(&target)))
+    };
+    PLACES.into_iter().chain(PLACES).map(way).collect()
 }
 
 fn connect(target: &Target) -> Result<Client> {

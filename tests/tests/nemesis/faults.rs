@@ -1,5 +1,7 @@
 //! The faults, one row each.
 
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -59,6 +61,12 @@ pub const FAULTS: &[Fault] = &[
         what: "nothing that leaves the primary's node arrives",
         hold: Duration::from_secs(15),
         inject: mute_primary,
+    },
+    Fault {
+        name: "disk-full",
+        what: "the disk of the primary's node takes nothing more",
+        hold: Duration::from_secs(5),
+        inject: fill_disk,
     },
     Fault {
         name: "stop-api-server",
@@ -129,6 +137,16 @@ fn mute_primary(world: &World) -> Result<Heal> {
     let (_, node) = primary(&world.redisha)?;
     mute(&node, "-I")?;
     Ok(Box::new(move || mute(&node, "-D")))
+}
+
+/// Writes are refused until there is space again; the primary stays.
+fn fill_disk(world: &World) -> Result<Heal> {
+    let (_, node) = primary(&world.redisha)?;
+    let path = world.cluster.data().join(node).join("kubelet/filler");
+    let mut filler = File::create(&path).context("make a file that fills the disk")?;
+    let piece = vec![0; 1 << 20];
+    while filler.write_all(&piece).is_ok() {}
+    Ok(Box::new(move || fs::remove_file(path).context("make space again")))
 }
 
 fn stop_api_server(world: &World) -> Result<Heal> {

@@ -157,9 +157,18 @@ fn wait_containerd(state: &State, number: u8) -> Result<()> {
     }
 }
 
+/// The disk of a node's pods is one of its own, and small, so that a test can fill it.
+fn mount_disk(folder: &Path) -> Result<()> {
+    create_dir(folder)?;
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=512m", "redisha"]).arg(folder);
+    run::must(&mut mount)
+}
+
 fn start_kubelet(state: &State, programs: &Path, number: u8) -> Result<()> {
     let node = network::node(number);
     let data = state.data(&node);
+    mount_disk(&data.join("kubelet"))?;
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
