@@ -80,16 +80,9 @@ pub const LARGE: [(&str, Bounds); 4] = [
 ];
 
 /// Planted bugs, each with bounds within which its harm lies.
-pub const MUTANTS: [(Mutant, Bounds); 9] = [
+pub const MUTANTS: [(Mutant, Bounds); 2] = [
     (Mutant::FewerSeals, Bounds { crashes: 1, ..CUT }),
     (Mutant::RestartedIdCounted, Bounds { crashes: 1, ..CUT }),
-    (Mutant::PromoteWithoutT, SWITCH),
-    (Mutant::TwoOwners, SWITCH),
-    (Mutant::NoLeaseWait, CUT),
-    (Mutant::ReadsInLimbo, SWITCH),
-    (Mutant::ReadsWithoutLease, CUT),
-    (Mutant::ReceiveAsApply, CRASH),
-    (Mutant::ConflictRetried, Bounds { cuts: 0, crashes: 1, ..RIVALS }),
 ];
 
 /// What a search found.

@@ -4,9 +4,9 @@
 use simulator::model::{Found, MUTANTS, SMALL, explore, walk};
 
 /// A debug build runs about ten times slower.
-const LIMIT: usize = if cfg!(debug_assertions) { 20_000 } else { 400_000 };
+const LIMIT: usize = if cfg!(debug_assertions) { 5_000 } else { 30_000 };
 /// How many courses a planted bug is looked for on, and how long each is.
-const COURSES: u64 = if cfg!(debug_assertions) { 500 } else { 10_000 };
+const COURSES: u64 = if cfg!(debug_assertions) { 500 } else { 3_000 };
 const LENGTH: usize = 80;
 
 #[test]
