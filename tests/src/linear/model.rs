@@ -136,37 +136,49 @@ pub enum State {
 impl State {
     /// The object after this operation; none if it could not have been answered so.
     pub fn after(&self, operation: &Operation) -> Option<Self> {
-        if let Some(next) = self.expiring(operation) {
-            return next;
+        match (self, &operation.action) {
+            (_, Action::SetFor(text, ms)) => Self::for_a_time(text, *ms, operation),
+            (Self::Expiring(text, earliest, latest), _) => {
+                self.passing(text, (*earliest, *latest), operation)
+            }
+            (_, action) => {
+                let (next, answer) = self.run(action);
+                let told = operation.answer.as_ref().map(|(_, told)| told);
+                told.is_none_or(|told| action.same(told, &answer)).then_some(next)
+            }
         }
-        let (next, answer) = self.run(&operation.action);
-        let fits =
-            operation.answer.as_ref().is_none_or(|(_, told)| operation.action.same(told, &answer));
-        fits.then_some(next)
     }
 
-    /// Texts that expire: what was answered tells whether it had. Some for operations on them.
-    fn expiring(&self, operation: &Operation) -> Option<Option<Self>> {
-        let Operation { action, begun, answer, .. } = operation;
-        let ended = operation.ended();
-        if let Action::SetFor(text, ms) = action {
-            let lasts = Duration::from_millis(*ms);
-            let latest = ended.saturating_add(lasts);
-            let next = Self::Expiring(text.clone(), *begun + lasts, latest);
-            let fits = answer.as_ref().is_none_or(|(_, told)| *told == Value::Text("OK".into()));
-            return Some(fits.then_some(next));
-        }
-        let Self::Expiring(text, earliest, latest) = self else { return None };
-        Some(match answer.as_ref().map(|(_, told)| told) {
-            Some(Value::Nil) => (ended.saturating_add(SLACK) >= *earliest).then_some(Self::Missing),
-            Some(Value::Text(told)) if told == text && *begun <= latest.saturating_add(SLACK) => {
+    /// A text was set that goes so many milliseconds after that, whenever that was.
+    fn for_a_time(text: &str, ms: u64, operation: &Operation) -> Option<Self> {
+        let lasts = Duration::from_millis(ms);
+        let latest = operation.ended().saturating_add(lasts);
+        let next = Self::Expiring(text.to_owned(), operation.begun + lasts, latest);
+        let told = operation.answer.as_ref().map(|(_, told)| told);
+        told.is_none_or(|told| *told == Value::Text("OK".into())).then_some(next)
+    }
+
+    /// What was answered about a text that expires tells whether it had gone.
+    fn passing(
+        &self,
+        text: &str,
+        (earliest, latest): (Duration, Duration),
+        operation: &Operation,
+    ) -> Option<Self> {
+        let Operation { begun, answer, .. } = operation;
+        match answer {
+            Some((ended, Value::Nil)) => {
+                (ended.saturating_add(SLACK) >= earliest).then_some(Self::Missing)
+            }
+            Some((_, Value::Text(told)))
+                if told == text && *begun <= latest.saturating_add(SLACK) =>
+            {
                 // It was still there when this was asked.
-                let earliest = *earliest.max(begun);
-                Some(Self::Expiring(text.clone(), earliest, *latest))
+                Some(Self::Expiring(text.to_owned(), earliest.max(*begun), latest))
             }
             Some(_) => None,
             None => Some(self.clone()),
-        })
+        }
     }
 
     fn run(&self, action: &Action) -> (Self, Value) {

@@ -143,7 +143,7 @@ impl Seat {
         let text = format!("{}-{};", self.number, self.count);
         let field = format!("f{}", self.below(3));
         match (kind, self.below(4)) {
-            (Kind::Text, 0) => Action::Set(text),
+            (Kind::Text | Kind::Scripted, 0) => Action::Set(text),
             (Kind::Text, 1) => Action::Append(text),
             (Kind::Counter, 0 | 1) => Action::Add(self.below(9) as i64 - 3),
             (Kind::List, 0 | 1) => Action::Push(text),
@@ -154,7 +154,6 @@ impl Seat {
             (Kind::Hash, _) => Action::Fields,
             (Kind::Pair, 0 | 1) => Action::Move(self.below(5) as i64 + 1),
             (Kind::Pair, _) => Action::Both,
-            (Kind::Scripted, 0) => Action::Set(text),
             (Kind::Scripted, 1) => Action::Replace(self.seen.clone(), text),
             (Kind::Expiring, 0) => Action::SetFor(text, 20 + self.below(400)),
             (Kind::Text | Kind::Counter | Kind::Scripted | Kind::Expiring, _) => Action::Get,
