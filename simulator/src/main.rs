@@ -19,6 +19,7 @@ const REPLAYED: u64 = 20;
 /// How many states of one small cluster are gone through.
 const MODEL_STATES: usize = 20_000_000;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 struct Options {
     seeds: u64,
     seed: u64,

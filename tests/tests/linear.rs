@@ -162,18 +162,19 @@ fn objects_share_nothing() {
 /// Many clients and several open outcomes are judged in a moment, or no test could wait for it.
 #[test]
 fn a_long_history_is_judged_at_once() {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for turn in 0..200 {
         let at = turn * 10;
         // Eight clients at a time, answered in the order in which they began.
         for client in 0..8 {
             let value = turn * 8 + client + 1;
-            text += &format!("add:1 :{value} {}-{}\n", at + client, at + 15);
+            lines.push(format!("add:1 :{value} {}-{}", at + client, at + 15));
         }
         if turn % 40 == 0 {
-            text += &format!("add:1000 ? {}-0\n", at + 1);
+            lines.push(format!("add:1000 ? {}-0", at + 1));
         }
     }
+    let text = lines.join("\n");
     check(&text, true);
-    check(&format!("{text} get 1601 9000-9001"), false);
+    check(&format!("{text}\nget 1601 9000-9001"), false);
 }

@@ -124,10 +124,8 @@ impl World {
             6 => self.source_obeys(),
             7 => self.source_answers(),
             // Its pause runs out.
-            8 if self.source == Outside::Paused => {
-                if self.random(4) == 0 {
-                    self.source = Outside::Takes;
-                }
+            8 if self.source == Outside::Paused && self.random(4) == 0 => {
+                self.source = Outside::Takes;
             }
             9 if self.cut.is_none() && !self.log().contains(&Entry::Done) => {
                 let auth = None;

@@ -140,6 +140,7 @@ impl State {
     }
 
     /// The state after one thing has happened.
+    #[must_use]
     pub fn after(&self, act: &Act) -> Self {
         let mut next = self.clone();
         next.perform(act);

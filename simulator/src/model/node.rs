@@ -265,7 +265,7 @@ impl State {
         }
         let mut ready = Vec::new();
         self.edit(place, |node| {
-            ready = node.owed.clone();
+            ready.clone_from(&node.owed);
             ready.retain(|(_, depends)| *depends <= released);
             node.owed.retain(|(_, depends)| *depends > released);
         });
