@@ -108,8 +108,8 @@ fn no_script_answers_or_asks_without_bound() {
         (map, "-ERR not enough memory to read the script's result"),
         (call, "-ERR The command's reply is too large"),
         (random, "-ERR The command's reply is too large"),
-        (long, "-ERR The command's arguments are too large"),
-        (&asked, "-ERR The command's arguments are too large"),
+        (long, "-ERR Command arguments are too long"),
+        (&asked, "-ERR Command arguments are too long"),
     ] {
         let (mut bench, client) = bench();
         let answer = ask(&mut bench, client, &["EVAL", script, "0"]);
