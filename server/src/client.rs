@@ -57,6 +57,8 @@ pub enum Hold {
     None,
     /// The next command waits for the end of a pause; it has not been consumed.
     Paused,
+    /// The next command waits for the end of a script; it has not been consumed.
+    Script,
     /// A consumed command waits for keys (or for acknowledgements); see `Client::blocked`.
     Blocked,
     /// A consumed command waits for another node's answer.

@@ -132,6 +132,8 @@ pub struct Engine {
     tls_looked_ms: u64,
     /// Clients whose next command a gate holds, in order of arrival.
     pub held: VecDeque<ClientId>,
+    /// Clients whose next command waits for the end of the running script.
+    held_by_script: Vec<ClientId>,
     /// Clients that may go on after this command.
     pub(crate) runnable: VecDeque<ClientId>,
     /// Wakes the event loop from another thread; set by `net`.
@@ -183,6 +185,7 @@ impl Engine {
             tls: None,
             tls_looked_ms: 0,
             held: VecDeque::new(),
+            held_by_script: Vec::new(),
             runnable: VecDeque::new(),
             wake: None,
             busy_turn: None,

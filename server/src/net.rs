@@ -183,6 +183,7 @@ impl Net {
             let net = &mut *shared.borrow_mut();
             net.flush(engine);
             net.perform(engine);
+            engine.note_stream();
             if let Some(code) = net.exit {
                 net.flush(engine);
                 return Ok(code);

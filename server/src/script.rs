@@ -46,6 +46,7 @@ mod tests;
 
 use std::rc::Rc;
 
+use crate::engine::busy::Served;
 use crate::resp::{OwnedArgs, errors};
 
 use cache::Cache;
@@ -63,6 +64,8 @@ pub struct Running {
     pub wrote: bool,
     pub from_primary: bool,
     pub duration_ms: u64,
+    /// Who is being served meanwhile.
+    pub served: Served,
     /// Somebody asked to end it.
     pub kill: bool,
 }

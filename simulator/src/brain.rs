@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use switchover::{
-    Arbiter, Effect, Event, Label, Notice, Observation, Publication, Seen, Settings, State, Status,
-    Tag, step,
+    Arbiter, Effect, Event, Label, Notice, Observation, Publication, Pulse, Seen, Settings, State,
+    Status, Tag, step,
 };
 
 use crate::mutant::Mutant;
@@ -206,6 +206,8 @@ impl World {
         let Some(gather) = brain.gather.take_if(|gather| gather.tag == tag) else { return };
         let Some(mut arbiter) = gather.arbiter else { return };
         let mut answers = gather.answers;
+        // What a probe says may be wrong: no promise rests on it.
+        let pulses: Vec<Pulse> = NAMES.iter().map(|_| self.pulse()).collect();
         let members = NAMES.iter().enumerate().map(|(place, name)| Seen {
             name: (*name).into(),
             host: (*name).into(),
@@ -214,6 +216,8 @@ impl World {
             eligible: true,
             label: self.labels[place],
             status: answers.remove(&place),
+            pulse: pulses[place],
+            ..Seen::default()
         });
         let mut members = members.collect();
         let fewer = self.misseen(&mut arbiter, &mut members);
@@ -231,6 +235,7 @@ impl World {
                 // No promise rests on patience.
                 failover_after_ms: self.patience_ms,
                 agreed_after_ms: 20,
+                heard_within_ms: 200,
                 poll_ms: if self.patience_ms < 1_000 { 100 } else { 1_000 },
                 ..Settings::default()
             },
@@ -239,6 +244,14 @@ impl World {
         };
         let observation = Box::new(observation);
         self.tell(number, Event::Observed { tag, observation });
+    }
+
+    fn pulse(&mut self) -> Pulse {
+        match self.rng.below(8) {
+            0 => Pulse::Gone,
+            1 => Pulse::Beats,
+            _ => Pulse::Unknown,
+        }
     }
 
     pub fn write_store(&mut self, brain: u64, tag: Tag, arbiter: Arbiter) {

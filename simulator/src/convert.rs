@@ -85,6 +85,7 @@ pub fn status(status: member::Status, link: Link, replicas: Vec<Replica>) -> Sta
         primary_member: status.primary.map(|primary| primary.member).unwrap_or_default(),
         link,
         pause_id: status.pause_id,
+        pause_left_ms: status.pause_left_ms,
         handover_id: status.handover_id,
         handover_to: status.handover_to,
         handover,

@@ -46,6 +46,8 @@ pub enum Mutant {
     ReadsInLimbo,
     /// Reads are answered whether or not anybody has been heard.
     ReadsWithoutLease,
+    /// When the stream grew is noted late, as after a long command, so leases seem younger.
+    GrowthNotedLate,
     /// A process that was stopped goes on by the time at which it was.
     CachedClock,
     /// What was received counts as applied.
@@ -82,7 +84,7 @@ impl Mutant {
             Self::OpenWithoutStart => Theme::Marooned,
             Self::KeepsUnequal => Theme::Chain,
             Self::ReadsInLimbo => Theme::SlowAnswer,
-            Self::ReadsWithoutLease | Self::NoLeaseWait => Theme::Isolated,
+            Self::ReadsWithoutLease | Self::NoLeaseWait | Self::GrowthNotedLate => Theme::Isolated,
             Self::CachedClock => Theme::Stopped,
             Self::ConflictRetried | Self::StaleReadActedOn => Theme::Rivals,
             Self::StatusResetBootstraps | Self::ColdStartSilent | Self::LoadingNodeSeals => {
@@ -95,7 +97,7 @@ impl Mutant {
         })
     }
 
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -113,6 +115,7 @@ impl Mutant {
         Self::KeepsUnequal,
         Self::ReadsInLimbo,
         Self::ReadsWithoutLease,
+        Self::GrowthNotedLate,
         Self::CachedClock,
         Self::ReceiveAsApply,
         Self::CrashAsResignation,

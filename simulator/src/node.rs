@@ -322,6 +322,7 @@ impl World {
     /// Appends to the own log and sends it to all who follow.
     pub fn append(&mut self, node: usize, rec: Rec) {
         self.check_append(node, &rec);
+        let late = if self.mutant == Some(Mutant::GrowthNotedLate) { 2 * SEC } else { 0 };
         let Some(life) = &mut self.nodes[node].life else { return };
         let data = crate::answer::is_data(&rec);
         life.log.append(rec);
@@ -330,7 +331,7 @@ impl World {
             life.data_end = offset;
         }
         if life.member.waits_for_commit() {
-            life.member.note_stream(offset, at);
+            life.member.note_stream(offset, at + late);
         }
         self.feed(node);
     }
@@ -513,13 +514,15 @@ impl World {
             (Some(_), Role::Follower { .. }) => Link::Connecting,
             _ => Link::None,
         };
+        let silence_ms = life.follow.as_ref().map_or(0, |follow| (self.now - follow.heard) / MS);
         let replicas = life.served.values().map(|served| Replica {
             member: served.member.clone(),
             offset: served.acked,
             online: served.online,
         });
         let status = life.member.status(life.env(self.now));
-        Some(convert::status(status, link, replicas.collect()))
+        let status = convert::status(status, link, replicas.collect());
+        Some(switchover::Status { silence_ms, ..status })
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Seen {
     /// Where members reach it (for FOLLOW and HANDOVER).
     pub host: String,
     pub port: u16,
+    /// Where its process answers probes (`/livez`), however busy it is; 0 when nowhere.
+    pub probe_port: u16,
     /// The name that clients may verify by TLS; empty when there is none.
     pub hostname: String,
     /// Whether a planned switch may choose it by itself: not leaving, not cordoned, up to date.
@@ -59,6 +61,20 @@ pub struct Seen {
     pub label: Label,
     /// Its answer to STATUS; `None` when it could not be asked in time.
     pub status: Option<Status>,
+    /// What else is known of a process that did not answer.
+    pub pulse: Pulse,
+}
+
+/// What is known of a process that does not answer STATUS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pulse {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// Its address refuses connections: nobody listens there.
+    Gone,
+    /// It answers its probe, so it lives and is only busy.
+    Beats,
 }
 
 /// A wish for another primary.
@@ -92,6 +108,9 @@ pub struct Settings {
     pub lease_ms: u64,
     /// How long a primary must be silent when enough of its replicas say that they lost it too.
     pub agreed_after_ms: u64,
+    /// A replica that heard its primary within this hears it, unless the primary's stream stands
+    /// still for a reason: then the replica's own word counts, which comes later.
+    pub heard_within_ms: u64,
     /// What answers promise.
     pub durability: Durability,
     /// Whether a primary that lost too many replicas may go on with fewer.
@@ -119,6 +138,7 @@ impl Default for Settings {
             max_lag_bytes: 16 << 20,
             lease_ms: 700,
             agreed_after_ms: 150,
+            heard_within_ms: 1_000,
             durability: Durability::Async,
             degrade: true,
             max_attempts: 3,

@@ -33,7 +33,7 @@ pub use arbiter::{
 pub use command::{Command, Refusal, Reply};
 pub use effect::{Effect, Label, Notice, Why};
 pub use epoch::{Epoch, EpochError};
-pub use event::{Event, Observation, Publication, Request, Seen, Settings};
-pub use state::{Attempt, Labelling, Phase, Sealed, State, Tag, Then};
+pub use event::{Event, Observation, Publication, Pulse, Request, Seen, Settings};
+pub use state::{Attempt, Labelling, Phase, Sealed, Silence, State, Tag, Then};
 pub use status::{Handover, Link, Replica, Role, Status, StatusError};
 pub use step::step;

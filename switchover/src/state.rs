@@ -23,6 +23,8 @@ pub struct State {
     pub lacking: u32,
     /// What the members sealed last still owe to an old primary, in milliseconds.
     pub lease_left_ms: u64,
+    /// The primary held writes back when it was last seen, so that its stream may stand still.
+    pub paused: bool,
     /// What was last said about being unable to act, so that it is said once.
     pub told: Option<Why>,
 }
@@ -44,13 +46,11 @@ pub enum Phase {
     Observing {
         /// A nudge came meanwhile: what is being read may be older than it.
         again: bool,
-        /// The silence of this member has lasted `failover_after_ms`.
-        silent: Option<Member>,
+        /// Who was silent before this look.
+        silent: Option<Silence>,
     },
     /// This primary is silent; the timer tells when to look again.
-    Suspecting {
-        lost: Member,
-    },
+    Suspecting(Silence),
     /// A compare-and-swap is under way.
     Publishing {
         next: Box<Arbiter>,
@@ -94,7 +94,7 @@ impl Phase {
             Self::Start => "Start",
             Self::Idle => "Idle",
             Self::Observing { .. } => "Observing",
-            Self::Suspecting { .. } => "Suspecting",
+            Self::Suspecting(_) => "Suspecting",
             Self::Publishing { .. } => "Publishing",
             Self::Pausing(_) => "Pausing",
             Self::Levelling(_) => "Levelling",
@@ -107,6 +107,13 @@ impl Phase {
             Self::Promoting { .. } => "Promoting",
         }
     }
+}
+
+/// A primary that does not answer, and for how long at least, once the timer has expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    pub lost: Member,
+    pub lasted_ms: u64,
 }
 
 /// A planned switch under way, with the target's address as seen at its precheck.

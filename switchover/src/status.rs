@@ -23,11 +23,15 @@ pub struct Status {
     /// The member id that a follower follows; empty when it follows none.
     pub primary_member: String,
     pub link: Link,
+    /// How long a follower has not heard its primary, in milliseconds.
+    pub silence_ms: u64,
     pub host: String,
     pub port: u16,
     pub hostname: String,
     /// The id of the operator's pause that is on; empty when none is.
     pub pause_id: String,
+    /// How long the operator's or a user's pause still lasts, in milliseconds.
+    pub pause_left_ms: u64,
     /// The id of the last handover; empty when there was none in this life.
     pub handover_id: String,
     /// The member id it was to.
@@ -180,10 +184,12 @@ impl Status {
             "empty" => self.empty = text == "1",
             "primary-member" => text.clone_into(&mut self.primary_member),
             "link" => self.link = read(field, text)?,
+            "silence-ms" => self.silence_ms = read(field, text)?,
             "host" => text.clone_into(&mut self.host),
             "port" => self.port = read(field, text)?,
             "hostname" => text.clone_into(&mut self.hostname),
             "pause-id" => text.clone_into(&mut self.pause_id),
+            "pause-left-ms" => self.pause_left_ms = read(field, text)?,
             "handover-id" => text.clone_into(&mut self.handover_id),
             "handover-to" => text.clone_into(&mut self.handover_to),
             "handover-outcome" => self.handover = read(field, text)?,

@@ -49,7 +49,7 @@ impl Turn {
                 Phase::Preparing { primary, config } => {
                     self.prepare_answered(primary, config, &result);
                 }
-                Phase::Promoting { .. } => self.promotion_answered(&result),
+                Phase::Promoting { winner } => self.promotion_answered(winner, &name, &result),
                 // Released or not, the old primary closes its relays by itself a little later.
                 Phase::Releasing { primary } => self.move_done(primary),
                 _ => {}
@@ -70,7 +70,7 @@ impl Turn {
     fn expired(&mut self) {
         match self.state.phase.clone() {
             Phase::Start => {}
-            Phase::Suspecting { lost } => self.observe(Some(lost)),
+            Phase::Suspecting(silence) => self.observe(Some(silence)),
             Phase::Observing { silent, .. } => self.observe(silent),
             Phase::Levelling(attempt) => self.abort(attempt, crate::Why::NotLevel),
             Phase::Pausing(attempt) => {

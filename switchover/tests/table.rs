@@ -56,6 +56,9 @@ const SIGHTS: &[(&str, &str)] = &[
     ("request for a named pod", "request p1 request c"),
     ("primary silent", "SILENT"),
     ("primary silent, replicas hear it", "member a silent"),
+    ("primary killed", "PUBLISHED|NO LINKS|member a silent pulse=gone"),
+    ("primary busy", "PUBLISHED|member a silent pulse=beats|QUIET"),
+    ("primary's node lost", "PUBLISHED|member a silent|QUIET"),
     ("primary restarted", "NO LINKS|member a fenced id=a2 empty=1"),
     ("primary abdicated", "NO LINKS|member a fenced promised=1.1 data=1.0"),
     ("primary in limbo", "member a limbo 1.1 to b1 record=BLOB"),
@@ -128,6 +131,7 @@ fn expand(word: &str) -> &str {
     match word {
         "SILENT" => "NO LINKS|member a silent",
         "NO LINKS" => "member b follower a1 1.0 link=down|member c follower a1 1.0 link=down",
+        "QUIET" => "member b follower a1 1.0 silence=1200|member c follower a1 1.0 silence=1200",
         "REQUEST" => "request r1 drain",
         "PUBLISHED" => {
             "replicated|arbiter term=1 primary=a1@1.0 config=a1,b1,c1 durability=degrade"

@@ -6,12 +6,12 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::EventType;
 use serde_json::json;
-use switchover::{Arbiter, Label, Notice, Observation, Reason, Seen, Settings};
+use switchover::{Arbiter, Label, Notice, Observation, Pulse, Reason, Seen, Settings};
 
 use super::cluster::Cluster;
 use super::context::Context;
 use super::validate::parse_duration;
-use crate::api::{Durability, REDIS_PORT, ROLE_LABEL, RedisHA, WhenReplicaLost};
+use crate::api::{Durability, HEALTH_PORT, REDIS_PORT, ROLE_LABEL, RedisHA, WhenReplicaLost};
 use crate::executor::{Directory, View, WorldError};
 use crate::trigger::{self, Facts};
 
@@ -85,10 +85,12 @@ fn view(
         Some(Seen {
             host: pod.and_then(|pod| pod.ip.clone()).unwrap_or_default(),
             port: REDIS_PORT,
+            probe_port: HEALTH_PORT,
             hostname: cluster.names.pod_fqdn(&name, cluster_domain),
             eligible: eligible.contains(&name),
             label: pod.map(|pod| pod.label).unwrap_or_default(),
             status: None,
+            pulse: Pulse::Unknown,
             name,
         })
     });

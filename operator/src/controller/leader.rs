@@ -13,11 +13,11 @@ use kube::{Api, Client};
 
 /// A holder that has not renewed for this long has lost the lease. Short, since a node that is lost
 /// takes the acting operator along as often as not, and the primary with it.
-const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_millis(2_500);
 /// How often it is renewed.
-const RENEW: Duration = Duration::from_millis(750);
+const RENEW: Duration = Duration::from_millis(500);
 /// How often who waits looks at it: soon after a holder gave it up, another acts.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 /// The longest that a single request may take, so that one lost answer does not cost the lease.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Name of the lease.

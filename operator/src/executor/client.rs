@@ -5,12 +5,14 @@
 //! hold up everything sent behind it, the ending of a pause included.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, SendError};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Value,
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    RedisConnectionInfo, Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -20,16 +22,28 @@ pub const INTERNAL_USER: &str = "redisha";
 
 /// How long a connection may take to be made, authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const TOO_LONG: &str = "the connection took too long";
 
 /// Why a command to a member has no answer, or not the one that was hoped for.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
     /// Nothing was sent: the command certainly had no effect.
     #[error("{address} cannot be reached: {why}")]
-    Unreachable { address: String, why: String },
+    Unreachable {
+        address: String,
+        why: String,
+        /// Nobody listens there.
+        refused: bool,
+    },
     /// It was sent, and whether it had an effect is unknown.
     #[error("{address} did not answer {command}: {why}")]
-    Lost { address: String, command: String, why: String },
+    Lost {
+        address: String,
+        command: String,
+        why: String,
+        /// Its connection has ended.
+        broken: bool,
+    },
     /// The member answered with an error.
     #[error("{address} refused {command}: {code} {message}")]
     Refused { address: String, command: String, code: String, message: String },
@@ -60,6 +74,18 @@ struct Inner {
     lanes: [Mutex<Option<Connection>>; 3],
     /// The last handover of this member that was noticed.
     handover: std::sync::Mutex<String>,
+    /// It did not answer STATUS when it was asked last.
+    silent: AtomicBool,
+    broken: Option<Broken>,
+}
+
+/// What is called when the connection of `Lane::Observe` ends.
+struct Broken(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Broken")
+    }
 }
 
 /// `MultiplexedConnection` has no `Debug` that is worth printing.
@@ -74,10 +100,45 @@ impl std::fmt::Debug for Connection {
 impl Client {
     /// A client of the member at `host:port`; connects when it is first used.
     pub fn new(host: &str, port: u16, secret: &str) -> Self {
-        let lanes = [Mutex::new(None), Mutex::new(None), Mutex::new(None)];
-        let (host, secret) = (host.to_owned(), secret.to_owned());
-        let inner = Inner { host, port, secret, lanes, handover: std::sync::Mutex::default() };
+        Self::made(host, port, secret, None)
+    }
+
+    /// As [`Self::new`]; `broken` is called when the connection that STATUS goes by has ended, which
+    /// tells of a killed process at once.
+    pub fn watched(
+        host: &str,
+        port: u16,
+        secret: &str,
+        broken: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self::made(host, port, secret, Some(Broken(Box::new(broken))))
+    }
+
+    fn made(host: &str, port: u16, secret: &str, broken: Option<Broken>) -> Self {
+        let inner = Inner {
+            host: host.to_owned(),
+            port,
+            secret: secret.to_owned(),
+            lanes: [Mutex::new(None), Mutex::new(None), Mutex::new(None)],
+            handover: std::sync::Mutex::default(),
+            silent: AtomicBool::new(false),
+            broken,
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whether it did not answer STATUS when it was asked last.
+    pub fn was_silent(&self) -> bool {
+        self.inner.silent.load(Ordering::Relaxed)
+    }
+
+    pub fn set_silent(&self, silent: bool) {
+        self.inner.silent.store(silent, Ordering::Relaxed);
+    }
+
+    /// Whether it is reached at this address.
+    pub fn is_at(&self, host: &str, port: u16) -> bool {
+        (self.inner.host.as_str(), self.inner.port) == (host, port)
     }
 
     /// Whether this handover of the member is noticed for the first time.
@@ -101,14 +162,19 @@ impl Client {
         deadline: Duration,
     ) -> Result<Value, CallError> {
         let until = tokio::time::Instant::now() + deadline;
-        let mut connection = self.connection(lane, deadline).await?;
+        // Another caller may be making the connection, for longer than this one has time.
+        let connection = tokio::time::timeout_at(until, self.connection(lane, deadline));
+        let mut connection = connection.await.map_err(|_| self.unreachable(TOO_LONG, false))??;
         let mut command = redis::Cmd::new();
         for arg in args {
             command.arg(arg);
         }
         let answer = tokio::time::timeout_at(until, connection.send_packed_command(&command)).await;
         let name = || args.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" ");
-        let lost = |why: String| CallError::Lost { address: self.address(), command: name(), why };
+        let lost = |why: String, broken| {
+            let (address, command) = (self.address(), name());
+            CallError::Lost { address, command, why, broken }
+        };
         match answer {
             Ok(Ok(Value::ServerError(error))) => Err(CallError::Refused {
                 address: self.address(),
@@ -120,7 +186,7 @@ impl Client {
             Ok(Err(error)) if error.is_io_error() || error.is_connection_dropped() => {
                 // Most likely the whole process is gone, and the other connections with it.
                 self.forget(&[Lane::Observe, Lane::Act, Lane::Wait]).await;
-                Err(lost(error.to_string()))
+                Err(lost(error.to_string(), true))
             }
             Ok(Err(error)) => Err(CallError::Refused {
                 address: self.address(),
@@ -131,7 +197,7 @@ impl Client {
             Err(_) => {
                 // The late reply would have to be skipped by the next command: start afresh.
                 self.forget(&[lane]).await;
-                Err(lost(format!("no reply within {} ms", deadline.as_millis())))
+                Err(lost(format!("no reply within {} ms", deadline.as_millis()), false))
             }
         }
     }
@@ -153,28 +219,53 @@ impl Client {
         if let Some(connection) = slot.as_ref() {
             return Ok(connection.0.clone());
         }
-        let unreachable = |why: String| CallError::Unreachable { address: self.address(), why };
         let addr = ConnectionAddr::Tcp(self.inner.host.clone(), self.inner.port);
-        let redis = RedisConnectionInfo::default()
+        let mut redis = RedisConnectionInfo::default()
             .set_username(INTERNAL_USER)
             .set_password(&self.inner.secret)
             .set_skip_set_lib_name();
-        let info = addr
-            .into_connection_info()
-            .map_err(|error| unreachable(error.to_string()))?
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true))
-            .set_redis_settings(redis);
-        let client = redis::Client::open(info).map_err(|error| unreachable(error.to_string()))?;
-        let config = AsyncConnectionConfig::new()
+        let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT.min(deadline)))
             .set_response_timeout(None);
+        if lane == Lane::Observe && self.inner.broken.is_some() {
+            // The library tells of a connection's end by this protocol only.
+            redis = redis.set_protocol(ProtocolVersion::RESP3);
+            config = config.set_push_sender(self.teller());
+        }
+        let failed =
+            |error: redis::RedisError| self.unreachable(&error, error.is_connection_refusal());
+        let info = addr
+            .into_connection_info()
+            .map_err(failed)?
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true))
+            .set_redis_settings(redis);
+        let client = redis::Client::open(info).map_err(failed)?;
         let made = client.get_multiplexed_async_connection_with_config(&config);
         let made = timeout(CONNECT_TIMEOUT.min(deadline), made)
             .await
-            .map_err(|_| unreachable("the connection took too long".to_owned()))?
-            .map_err(|error| unreachable(error.to_string()))?;
+            .map_err(|_| self.unreachable(TOO_LONG, false))?
+            .map_err(failed)?;
         *slot = Some(Connection(made.clone()));
         Ok(made)
+    }
+
+    fn unreachable(&self, why: impl std::fmt::Display, refused: bool) -> CallError {
+        CallError::Unreachable { address: self.address(), why: why.to_string(), refused }
+    }
+
+    /// Calls `broken` when the connection has ended.
+    fn teller(&self) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static {
+        // The connection must not keep itself alive.
+        let inner = Arc::downgrade(&self.inner);
+        move |news| {
+            if news.kind == PushKind::Disconnection
+                && let Some(inner) = inner.upgrade()
+                && let Some(broken) = &inner.broken
+            {
+                (broken.0)();
+            }
+            Ok(())
+        }
     }
 
     async fn forget(&self, lanes: &[Lane]) {

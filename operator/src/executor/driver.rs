@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use switchover::{
-    Command, Effect, Event, Member, Observation, Refusal, Settings, State, Tag, step,
+    Command, Effect, Event, Member, Observation, Refusal, Seen, Settings, State, Tag, step,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -169,12 +169,10 @@ impl<S: ArbiterStore, D: Directory> World<S, D> {
             known.uid.clone_from(&arbiter.uid);
             known.settings = view.settings;
             known.clients.retain(|name, _| view.members.iter().any(|seen| seen.name == *name));
-            view.members
-                .iter()
-                .map(|seen| known.client(&seen.name, &seen.host, seen.port, &self.secret))
-                .collect()
+            view.members.iter().map(|seen| known.client(seen, &self.secret, &self.sender)).collect()
         };
-        observe::fill(&mut view.members, clients).await;
+        let primary = arbiter.primary.as_ref().map(|primary| primary.name.as_str());
+        observe::fill(&mut view.members, clients, primary).await;
         let super::View { settings, members, request } = view;
         let observation = Box::new(Observation { arbiter, settings, members, request });
         self.directory.observed(&observation);
@@ -204,16 +202,20 @@ impl<S: ArbiterStore, D: Directory> World<S, D> {
 }
 
 impl Known {
-    /// The client of a member, made anew when its address has changed.
-    fn client(&mut self, name: &str, host: &str, port: u16, secret: &str) -> Client {
-        let client = Client::new(host, port, secret);
-        match self.clients.get(name) {
-            Some(known) if known.address() == client.address() => known.clone(),
-            _ => {
-                self.clients.insert(name.to_owned(), client.clone());
-                client
-            }
+    /// The client of a member, made anew when its address has changed. When its connection ends, the
+    /// executor looks at once.
+    fn client(&mut self, seen: &Seen, secret: &str, sender: &UnboundedSender<Event>) -> Client {
+        let Seen { name, host, port, .. } = seen;
+        if let Some(known) = self.clients.get(name).filter(|known| known.is_at(host, *port)) {
+            return known.clone();
         }
+        let sender = sender.clone();
+        let client = Client::watched(host, *port, secret, move || {
+            // An executor that has ended has nobody to wake.
+            let _ = sender.send(Event::Nudge);
+        });
+        self.clients.insert(name.clone(), client.clone());
+        client
     }
 
     fn deadline(&self, command: &Command) -> Duration {

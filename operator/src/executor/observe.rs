@@ -1,47 +1,166 @@
 //! Asks every member for its word at the same time.
+//!
+//! A look lasts as long as the silence of the primary must be waited for, and no longer: whoever was
+//! silent at the last look holds up nobody, but is taken for one that answers again as soon as a late
+//! answer comes.
 
 use std::time::Duration;
 
-use switchover::{Handover, Seen, Status};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use switchover::{Handover, Pulse, Seen, Status};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::client::{Client, Lane};
+use super::client::{CallError, Client, Lane};
 use super::wire;
 
 /// How long a member may take to answer STATUS. One second was too short on a machine with ten
 /// times the load that it can bear, and a request was called off because its target was "silent".
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same at the look after one at which it was silent.
+const SILENT_BEFORE: Duration = Duration::from_millis(300);
+/// How much longer than the last answer a look waits for others where the primary's is missing.
+const PRIMARY_MISSING: Duration = Duration::from_millis(700);
+/// A process that has not answered for so long is asked whether it lives.
+const PROBE_AFTER: Duration = Duration::from_millis(100);
 
 /// How long the record of a switch may wait for the length of its pause.
 const MEASURE_WITHIN: Duration = Duration::from_millis(150);
 
 /// One member's own word; the error is a clause for people.
 pub async fn status_of(client: &Client) -> Result<Status, String> {
-    let words = ["REDISHA".to_owned(), "STATUS".to_owned()];
-    let answer = client.call(Lane::Observe, &words, STATUS_TIMEOUT).await;
-    wire::status(&answer.map_err(|error| error.to_string())?)
+    wire::status(&asked(client).await.map_err(|error| error.to_string())?)
 }
 
-/// Fills in the status of every member that answers in time.
-pub async fn fill(members: &mut [Seen], clients: Vec<Client>) {
-    let mut asked = JoinSet::new();
-    for (index, client) in clients.into_iter().enumerate() {
-        asked.spawn(async move {
-            let mut status = status_of(&client).await;
-            if let Ok(seen) = &mut status {
-                client.warm().await;
-                await_measure(&client, seen).await;
-            }
-            (index, status)
-        });
-    }
-    while let Some(answer) = asked.join_next().await {
-        match answer {
-            Ok((index, Ok(status))) => members[index].status = Some(status),
-            Ok((index, Err(why))) => tracing::debug!(member = members[index].name, why, "silent"),
-            Err(error) => tracing::error!(%error, "asking a member failed"),
+async fn asked(client: &Client) -> Result<redis::Value, CallError> {
+    let words = ["REDISHA".to_owned(), "STATUS".to_owned()];
+    let answer = client.call(Lane::Observe, &words, STATUS_TIMEOUT).await;
+    match answer {
+        // The connection may have ended long ago; only a new one tells.
+        Err(CallError::Lost { broken: true, .. }) => {
+            client.call(Lane::Observe, &words, STATUS_TIMEOUT).await
         }
+        answer => answer,
+    }
+}
+
+/// What comes back from one member.
+enum News {
+    Status(Box<Status>),
+    /// It will not answer at this look.
+    None,
+    /// Nor will it: nobody listens at its address.
+    Gone,
+    /// It has not answered STATUS, but its process lives.
+    Beats,
+}
+
+/// Fills in what every member says that answers in time. `primary` is the name of the published one.
+pub async fn fill(members: &mut [Seen], clients: Vec<Client>, primary: Option<&str>) {
+    let begun = Instant::now();
+    let mut look = Look {
+        primary: members.iter().position(|seen| Some(seen.name.as_str()) == primary),
+        silent_before: clients.iter().map(Client::was_silent).collect(),
+        awaited: vec![true; members.len()],
+        last_answer: Duration::ZERO,
+    };
+    let (sender, mut news) = unbounded_channel();
+    for (index, client) in clients.iter().enumerate() {
+        let probe = (members[index].host.clone(), members[index].probe_port);
+        tokio::spawn(ask(index, client.clone(), probe, sender.clone()));
+    }
+    while let Some(patience) = look.patience() {
+        let Ok(Some((index, news))) = timeout_at(begun + patience, news.recv()).await else {
+            break;
+        };
+        match news {
+            News::Status(status) => members[index].status = Some(*status),
+            News::None => {}
+            News::Gone => members[index].pulse = Pulse::Gone,
+            News::Beats => {
+                members[index].pulse = Pulse::Beats;
+                continue;
+            }
+        }
+        look.answered(index, begun.elapsed());
+    }
+    let silent = look.awaited.iter().zip(&clients).filter(|(awaited, _)| **awaited);
+    silent.for_each(|(_, client)| client.set_silent(true));
+}
+
+/// Whom a look still waits for, and for how long.
+struct Look {
+    primary: Option<usize>,
+    silent_before: Vec<bool>,
+    awaited: Vec<bool>,
+    /// From the look's begin.
+    last_answer: Duration,
+}
+
+impl Look {
+    /// How long after its begin the look ends; `None` when everybody has answered.
+    fn patience(&self) -> Option<Duration> {
+        let missing = self.primary.is_some_and(|index| self.awaited[index]);
+        let of = |index: usize| match (self.silent_before[index], missing) {
+            (true, _) => SILENT_BEFORE,
+            (false, true) => STATUS_TIMEOUT.min(self.last_answer + PRIMARY_MISSING),
+            (false, false) => STATUS_TIMEOUT,
+        };
+        (0..self.awaited.len()).filter(|index| self.awaited[*index]).map(of).max()
+    }
+
+    fn answered(&mut self, index: usize, after: Duration) {
+        self.awaited[index] = false;
+        self.last_answer = after;
+    }
+}
+
+/// Asks one member. Goes on when the look has ended: a late answer counts for the next one.
+async fn ask(
+    index: usize,
+    client: Client,
+    probe: (String, u16),
+    tell: UnboundedSender<(usize, News)>,
+) {
+    let status = asked(&client);
+    tokio::pin!(status);
+    let answer = if let Ok(answer) = timeout(PROBE_AFTER, &mut status).await {
+        answer
+    } else {
+        tokio::spawn(ask_probe(index, probe, tell.clone()));
+        status.await
+    };
+    let refused = matches!(answer, Err(CallError::Unreachable { refused: true, .. }));
+    let status = answer.map_err(|error| error.to_string()).and_then(|value| wire::status(&value));
+    client.set_silent(status.is_err());
+    let news = match status {
+        Ok(mut status) => {
+            client.warm().await;
+            await_measure(&client, &mut status).await;
+            News::Status(Box::new(status))
+        }
+        Err(why) => {
+            tracing::debug!(member = client.address(), why, "silent");
+            if refused { News::Gone } else { News::None }
+        }
+    };
+    // A look that has ended has nobody to tell.
+    let _ = tell.send((index, news));
+}
+
+/// Asks a member's process, by its own threads, whether it lives.
+async fn ask_probe(index: usize, probe: (String, u16), tell: UnboundedSender<(usize, News)>) {
+    let beats = async {
+        let mut stream = TcpStream::connect((probe.0.as_str(), probe.1)).await?;
+        stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await?;
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).await?;
+        std::io::Result::Ok(begin.ends_with(b" 200"))
+    };
+    if probe.1 > 0 && matches!(timeout(STATUS_TIMEOUT, beats).await, Ok(Ok(true))) {
+        // As above.
+        let _ = tell.send((index, News::Beats));
     }
 }
 
@@ -58,5 +177,41 @@ async fn await_measure(client: &Client, status: &mut Status) {
             Ok(again) => *status = again,
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The primary is the first of three.
+    fn check(silent_before: [bool; 3], answers: &[(usize, u64)], expect: Option<u64>) {
+        let mut look = Look {
+            primary: Some(0),
+            silent_before: silent_before.to_vec(),
+            awaited: vec![true; 3],
+            last_answer: Duration::ZERO,
+        };
+        for (index, after_ms) in answers {
+            look.answered(*index, Duration::from_millis(*after_ms));
+        }
+        let case = format!("{silent_before:?} {answers:?}");
+        assert_eq!(look.patience(), expect.map(Duration::from_millis), "{case}");
+    }
+
+    /// Each of five looks waited two seconds for the one member that was lost, so that a partition
+    /// took twelve seconds to be survived.
+    #[test]
+    fn who_is_silent_holds_up_the_others_for_a_short_time() {
+        let none = [false; 3];
+        check(none, &[(0, 3), (1, 4), (2, 5)], None);
+        check(none, &[(0, 3), (1, 4)], Some(2_000));
+        check(none, &[(1, 3), (2, 4)], Some(704));
+        check(none, &[(1, 3), (2, 1_900)], Some(2_000));
+        check(none, &[], Some(700));
+        check([true, false, false], &[(1, 3), (2, 4)], Some(300));
+        check([true, false, false], &[(1, 3)], Some(703));
+        check([false, false, true], &[(0, 3), (1, 4)], Some(300));
+        check([false, true, true], &[(1, 2)], Some(702));
     }
 }

@@ -103,7 +103,8 @@ mod tests {
             message: "promised 4.0".into(),
         };
         assert_eq!(reply(Err(refused)), Err(Refusal::Stale("promised 4.0".into())));
-        let lost = CallError::Unreachable { address: "a:1".into(), why: "refused".into() };
+        let lost =
+            CallError::Unreachable { address: "a:1".into(), why: "refused".into(), refused: true };
         assert!(matches!(reply(Err(lost)), Err(Refusal::Lost(_))));
     }
 }

@@ -92,6 +92,7 @@ impl Directory for Files {
             .map(|name| Seen {
                 host: "127.0.0.1".to_owned(),
                 port: self.layout.port(&name).unwrap_or_default(),
+                probe_port: self.layout.health_port(&name).unwrap_or_default(),
                 eligible: true,
                 label: labels.of(&name),
                 name,

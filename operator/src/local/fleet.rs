@@ -112,7 +112,7 @@ async fn start_all(
             running.push((name, process));
             continue;
         }
-        choose_port(&recipe.layout, &name)
+        choose_ports(&recipe.layout, &name)
             .map_err(|source| FleetError::Prepare { name: name.clone(), source })?;
         let process = recipe.start(&name).map_err(|source| FleetError::Spawn {
             program: recipe.program.display().to_string(),
@@ -135,16 +135,16 @@ async fn start_all(
     Ok(())
 }
 
-/// Keeps the port of an earlier run where it is free, else draws one from the kernel.
-fn choose_port(layout: &Layout, name: &str) -> io::Result<()> {
+/// Keeps the ports of an earlier run where they are free, else draws others from the kernel.
+fn choose_ports(layout: &Layout, name: &str) -> io::Result<()> {
     let free = |port| StdListener::bind((Ipv4Addr::LOCALHOST, port));
-    if let Some(port) = layout.port(name)
-        && free(port).is_ok()
-    {
-        return Ok(());
-    }
-    let port = free(0)?.local_addr()?.port();
-    layout.set_port(name, port)
+    // Both are held until both are chosen, so that they differ.
+    let choose =
+        |known: Option<u16>| known.and_then(|port| free(port).ok()).map_or_else(|| free(0), Ok);
+    let port = choose(layout.port(name))?;
+    let health = choose(layout.health_port(name))?;
+    layout.set_port(name, port.local_addr()?.port())?;
+    layout.set_health_port(name, health.local_addr()?.port())
 }
 
 async fn answers(client: Client) -> Result<(), String> {

@@ -148,6 +148,15 @@ impl Layout {
         replace(&self.server(name).join("port"), &port.to_string())
     }
 
+    /// The port on which a server answers probes.
+    pub fn health_port(&self, name: &str) -> Option<u16> {
+        read_line(&self.server(name).join("health-port"))?.parse().ok()
+    }
+
+    pub fn set_health_port(&self, name: &str, port: u16) -> io::Result<()> {
+        replace(&self.server(name).join("health-port"), &port.to_string())
+    }
+
     /// The process of a server, while it runs.
     pub fn pid(&self, name: &str) -> Option<i32> {
         read_line(&self.server(name).join("pid"))?.parse().ok()

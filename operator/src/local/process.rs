@@ -54,6 +54,7 @@ impl Recipe {
     pub fn start(&self, name: &str) -> io::Result<Process> {
         let folder = self.layout.server(name);
         let port = self.layout.port(name).unwrap_or_default().to_string();
+        let health_port = self.layout.health_port(name).unwrap_or_default().to_string();
         let log = OpenOptions::new().create(true).append(true).open(log_file(&folder))?;
         let secret = self.layout.secret_file();
         let mut command = Command::new(&self.program);
@@ -62,6 +63,7 @@ impl Recipe {
         };
         directive("port", Path::new(&port));
         directive("bind", Path::new("127.0.0.1"));
+        directive("health-port", Path::new(&health_port));
         directive("dir", &folder);
         directive("cluster-uid", Path::new(&self.uid));
         directive("member-name", Path::new(name));

@@ -41,7 +41,7 @@ const SUBCOMMANDS: &[Command] = &[
     Command {
         name: "status",
         arity: 2,
-        flags: ADMIN,
+        flags: ADMIN.with(Flags::ALLOW_BUSY),
         group: Group::Server,
         summary: "What this member is and holds.",
         handler: status,
@@ -246,6 +246,7 @@ fn status(cx: &mut Context<'_>) -> Handled {
     let more = [
         ("replid", engine.stream_id()),
         ("link", engine.stream_link().to_owned()),
+        ("silence-ms", engine.stream_silence_ms().to_string()),
         ("relayed", engine.relayed_clients().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
     ];

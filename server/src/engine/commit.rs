@@ -145,17 +145,22 @@ impl Engine {
         }
     }
 
+    /// What the stream has grown by since this was called last came into being after `self.now`, the
+    /// turn's first clock.
+    pub(crate) fn note_stream(&mut self) {
+        if self.rooms.commit.on {
+            let offset = self.stream_offset();
+            self.rooms.member.member.note_stream(offset, self.now.mono_us);
+        }
+    }
+
     /// Once per turn: connections whose answers may go now are written to.
-    pub(super) fn commit_turn(&mut self) {
+    pub(crate) fn commit_turn(&mut self) {
         if !self.gates_output() {
             return;
         }
-        let now_us = self.now.mono_us;
-        if self.rooms.commit.on {
-            let offset = self.stream_offset();
-            self.rooms.member.member.note_stream(offset, now_us);
-        }
-        let Some(released) = self.released(now_us) else { return };
+        self.note_stream();
+        let Some(released) = self.released(self.now.mono_us) else { return };
         let later =
             self.rooms.commit.waiting.split_off(&(released.saturating_add(1), ClientId::FIRST));
         for (_, id) in std::mem::replace(&mut self.rooms.commit.waiting, later) {

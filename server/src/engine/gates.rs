@@ -9,6 +9,7 @@ use crate::client::{Client, Closing, Duty, Hold, ReplyMode, User};
 use crate::command::{Command, Flags, lookup, subcommand};
 use crate::resp::{Args, CommandError, Proto, errors};
 
+use super::busy::Between;
 use super::hooks::{self, Redirected};
 use super::pause::Scope;
 use super::relay;
@@ -85,17 +86,18 @@ impl Engine {
             client.closing = Closing::Now;
             return Flow::Done;
         }
-        if self.config.maxmemory.0 > 0 {
+        // In the middle of a script nothing is evicted.
+        if self.config.maxmemory.0 > 0 && self.rooms.scripts.running.is_none() {
             self.make_room(client);
             self.tell_evicted(client);
         }
         if let Err(error) = self.admit(client, row) {
             return self.refuse(client, &error, Some(row));
         }
-        if self.rooms.scripts.running.is_some()
-            && let Some(error) = crate::script::run::busy_refusal(self, row)
-        {
-            return self.refuse(client, &error, Some(row));
+        match self.between(client, row, args) {
+            Between::Runs => {}
+            Between::Waits => return self.wait_for_script(client),
+            Between::Refused(error) => return self.refuse(client, &error, Some(row)),
         }
         if self.pause.scope().is_some() && self.pause_holds(client, row) {
             client.hold = Hold::Paused;

@@ -102,7 +102,7 @@ impl Engine {
 
     /// Puts the running client back and queues what it has to write.
     #[inline]
-    fn settle(&mut self, mut client: Box<Client>) {
+    pub(super) fn settle(&mut self, mut client: Box<Client>) {
         if client.overflows() && client.closing != Closing::Now {
             client.closing = Closing::Now;
             self.stats.clients_over_output_limit += 1;
@@ -124,7 +124,7 @@ impl Engine {
                 || client.input.len() < HELD_INPUT_BYTES && !matches!(client.duty, Duty::Link(_)))
     }
 
-    fn process_input(&mut self, client: &mut Client) {
+    pub(super) fn process_input(&mut self, client: &mut Client) {
         let mut input = mem::take(&mut client.input);
         let used = self.process(client, &input);
         if client.closing != Closing::No || used == input.len() {

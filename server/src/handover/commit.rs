@@ -36,6 +36,8 @@ pub(super) struct Commit {
     opened: bool,
     /// When the stream had grown to an offset.
     grown: VecDeque<(u64, u64)>,
+    /// How long the stream was when that was last noted, whether or not it was remembered.
+    seen: u64,
     /// From when on each member's lease counts.
     leases: BTreeMap<String, u64>,
     /// Until when all configs have W leases.
@@ -65,6 +67,7 @@ impl Commit {
             committed: if how == Opening::Level { env.offset } else { 0 },
             open_at_us: env.now_us.saturating_add(wait_us),
             opened: how == Opening::Level,
+            seen: env.offset,
             ..Self::default()
         };
     }
@@ -186,15 +189,20 @@ impl Member {
         waits.then_some(self.commit.open_at_us)
     }
 
-    /// The stream has this length, and had less before `since_us` (any earlier moment will do).
-    /// Where W is 1 this is already the commit.
+    /// The stream has this length, and what it grew by since it was noted last came after
+    /// `since_us` (any earlier moment will do). Where W is 1 this is already the commit.
     pub fn note_stream(&mut self, offset: u64, since_us: u64) {
         if offset > self.commit.committed {
             self.count_commit(offset, None);
         }
+        // A length that was passed over once came before a later `since_us`.
+        if offset <= self.commit.seen {
+            return;
+        }
+        self.commit.seen = offset;
         let grown = &mut self.commit.grown;
         let last = grown.back().copied().unwrap_or_default();
-        if offset > last.0 && since_us >= last.1 + GRAIN_US {
+        if since_us >= last.1 + GRAIN_US {
             grown.push_back((offset, since_us));
             let lease_us = self.timing.lease_us;
             while grown.front().is_some_and(|(_, at_us)| at_us + lease_us < since_us) {

@@ -380,7 +380,10 @@ impl Member {
                 Role::Unmanaged | Role::Fenced => None,
             },
             pause_id: pause.map(|p| p.id.clone()).unwrap_or_default(),
-            pause_left_ms: pause.map_or(0, |p| p.until_us.saturating_sub(env.now_us) / 1000),
+            pause_left_ms: pause
+                .map(|pause| pause.until_us)
+                .max(self.user.at(env.now_us).map(|(_, until_us)| until_us))
+                .map_or(0, |until_us| until_us.saturating_sub(env.now_us) / 1000),
             handover_id: attempt.id,
             handover_to: attempt.to.member,
             handover_outcome: attempt.outcome,

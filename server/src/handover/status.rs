@@ -43,6 +43,7 @@ pub struct Status {
     /// Whom a follower follows.
     pub primary: Option<Target>,
     pub pause_id: String,
+    /// Of the operator's pause or a user's, whichever lasts longer.
     pub pause_left_ms: u64,
     pub handover_id: String,
     pub handover_to: String,

@@ -1,8 +1,7 @@
 //! A bounded turn of the event loop in the middle of a command: see [`crate::engine::busy`].
 //!
-//! Only connections of ordinary clients are read. The stream of a primary, replicas, members and the
-//! operator wait for the command's end, since what they say may change what it is in the middle of;
-//! so do signals and the outcomes of connects, which are kept for the loop itself.
+//! Who is read is the engine's to say. Signals and the outcomes of connects are kept for the loop
+//! itself.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use mio::{Events, Token};
 
-use crate::client::{ClientId, Duty};
+use crate::client::ClientId;
 use crate::engine::Engine;
 
 use super::{FIRST_CONN, LISTEN, Net, READ_TURN_BYTES};
@@ -34,8 +33,7 @@ impl Net {
         if self.poll.poll(&mut events, Some(Duration::ZERO)).is_err() {
             return;
         }
-        // The data's clock stands still for the running command.
-        engine.now = self.clock.now();
+        engine.between_begins(self.clock.now());
         for event in &events {
             match event.token() {
                 Token(token) if (LISTEN..FIRST_CONN).contains(&token) => {
@@ -52,21 +50,22 @@ impl Net {
         waiting.extend(self.ready.drain(..));
         let mut kept = Vec::new();
         for id in waiting {
-            let client = engine.clients.get(id);
-            let waits = client.is_none_or(|c| c.duty != Duty::Commands || c.is_internal());
-            if id == running || waits {
+            let reads = engine.clients.get(id).is_some_and(|client| engine.reads_between(client));
+            if id == running || !reads {
                 kept.push(id);
             } else {
                 self.serve_between(engine, id);
             }
         }
         self.ready.extend(kept);
-        // The running client is not there to be written to; its place in the list is kept.
-        let listed = engine.clients.flush.contains(&running);
+        engine.commit_turn();
+        // The running client is not there to be written to, and what others are to be told by the
+        // script waits for its end; their places in the list are kept.
+        let listed = std::mem::take(&mut engine.clients.flush);
+        let (now, later) = listed.into_iter().partition(|id| engine.writes_between(*id));
+        engine.clients.flush = now;
         self.flush(engine);
-        if listed {
-            engine.clients.flush.push(running);
-        }
+        engine.clients.flush.extend::<Vec<_>>(later);
         let exits = |effect: &crate::engine::effects::Effect| {
             matches!(effect, crate::engine::effects::Effect::Exit(_))
         };

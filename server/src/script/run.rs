@@ -11,6 +11,7 @@ use super::state::{Request, Shared};
 use crate::client::User;
 use crate::command::{Command, Flags, Handled, lookup, subcommand};
 use crate::engine::access::log::Where;
+use crate::engine::busy::Served;
 use crate::engine::run::run_row;
 use crate::engine::{Context, Engine, hooks};
 use crate::resp::{Args, CommandError, Proto};
@@ -95,6 +96,7 @@ pub fn run(cx: &mut Context<'_>, job: &Job<'_>) -> Handled {
     let outcome = job.interpreter.call(job.function, (args, job.keys), proto, &mut host);
     cx.client.db = db;
     cx.engine.rooms.scripts.running = None;
+    cx.engine.between_is_over();
     cx.engine.outbox.nested_done();
     match outcome {
         Ok(()) => {
@@ -125,7 +127,7 @@ impl Run<'_> {
         match shared.request.get() {
             Request::Call => self.call(cx, shared),
             Request::AclCheck => acl_check(cx, shared),
-            Request::Busy => self.busy(cx, shared),
+            Request::Busy(served) => self.busy(cx, shared, served),
         }
     }
 
@@ -199,9 +201,10 @@ impl Run<'_> {
         Ok(row)
     }
 
-    /// The script runs longer than `busy-reply-threshold`: others are served for a moment.
-    fn busy(&self, cx: &mut Context<'_>, shared: &Shared) {
-        if !shared.busy.replace(true) {
+    /// The script runs long: others are served for a moment, if it runs longer than
+    /// `busy-reply-threshold` everybody.
+    fn busy(&self, cx: &mut Context<'_>, shared: &Shared, served: Served) {
+        if served == Served::Everybody && !shared.busy.replace(true) {
             let kill = if shared.functions.get() { "FUNCTION KILL" } else { "SCRIPT KILL" };
             hooks::log(
                 cx.engine,
@@ -220,6 +223,7 @@ impl Run<'_> {
             wrote: shared.wrote.get(),
             from_primary: cx.from_primary,
             duration_ms: shared.elapsed_ms(),
+            served,
             kill: false,
         });
         if let Some(turn) = cx.engine.busy_turn.clone() {
@@ -266,13 +270,4 @@ fn acl_check(cx: &mut Context<'_>, shared: &Shared) {
     let mut reply = shared.reply.borrow_mut();
     reply.clear();
     reply.push(answer);
-}
-
-/// Why a command is refused while a script runs long, if it is.
-pub fn busy_refusal(engine: &Engine, row: &Command) -> Option<CommandError> {
-    let running = engine.rooms.scripts.running.as_ref()?;
-    if row.is(Flags::ALLOW_BUSY) {
-        return None;
-    }
-    Some(running.busy_text().into())
 }

@@ -9,7 +9,14 @@ use std::time::Instant;
 
 use mlua::Function;
 
+use crate::engine::busy::Served;
 use crate::resp::{Args, Span};
+
+/// How often members and the operator are served while a script runs: often enough for their links,
+/// leases and patience to last.
+const MEMBERS_EVERY_MS: u64 = 100;
+/// How often everybody is, once the script is slow.
+const EVERYBODY_EVERY_MS: u64 = 2;
 
 /// What a function of the sandbox asks of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,8 +26,8 @@ pub enum Request {
     Call,
     /// May the user run the command? Answered in `reply` by one byte: `1`, `0` or `?`.
     AclCheck,
-    /// The script runs long: let others have a bounded turn.
-    Busy,
+    /// The script runs long: let these have a bounded turn.
+    Busy(Served),
 }
 
 /// The arguments of a command that a script composed. The same string can be among them any number
@@ -92,8 +99,10 @@ pub struct Shared {
     /// Set when the script has run longer than `busy-reply-threshold`.
     pub busy: Cell<bool>,
     pub started: Cell<Option<Instant>>,
-    /// Milliseconds after which others are served; 0 never.
+    /// Milliseconds after which everybody is served; 0 never.
     pub threshold_ms: Cell<u64>,
+    /// Milliseconds after which somebody is served next.
+    next_turn_ms: Cell<u64>,
     /// Present while a library is loaded.
     pub loading: RefCell<Option<Vec<Registered>>>,
     /// Milliseconds that loading a library may take; 0 is unbounded.
@@ -111,6 +120,25 @@ impl Shared {
         self.busy.set(false);
         self.started.set(Some(Instant::now()));
         self.threshold_ms.set(threshold_ms);
+        self.next_turn_ms.set(MEMBERS_EVERY_MS);
+    }
+
+    /// Who is to be served now in the middle of the run, if anybody is.
+    pub fn served(&self) -> Option<Served> {
+        let elapsed_ms = self.elapsed_ms();
+        let threshold_ms = self.threshold_ms.get();
+        let busy = threshold_ms > 0 && elapsed_ms >= threshold_ms;
+        let turns_busy = busy && !self.busy.get();
+        if elapsed_ms < self.next_turn_ms.get() && !turns_busy {
+            return None;
+        }
+        let (served, wait_ms) = if busy {
+            (Served::Everybody, EVERYBODY_EVERY_MS)
+        } else {
+            (Served::Members, MEMBERS_EVERY_MS)
+        };
+        self.next_turn_ms.set(elapsed_ms + wait_ms);
+        Some(served)
     }
 
     /// Gives back what a run with large replies took.

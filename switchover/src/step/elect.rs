@@ -2,7 +2,7 @@
 
 use crate::{
     Command, Config, Durability, Election, Epoch, LastSwitchover, Member, Notice, Outcome, Phase,
-    Refusal, Reply, Role, Sealed, Then, Why,
+    Refusal, Reply, Role, Sealed, Silence, Then, Why,
 };
 
 use super::turn::Turn;
@@ -134,8 +134,19 @@ impl Turn {
         self.command(tag, &winner, command);
     }
 
-    pub fn promotion_answered(&mut self, result: &Result<Reply, Refusal>) {
+    /// The winner is in office. It answers nobody before another member follows it, and nobody finds
+    /// it before the address leads to it: neither waits for a look, which silent members make long.
+    pub fn promotion_answered(
+        &mut self,
+        winner: Member,
+        name: &str,
+        result: &Result<Reply, Refusal>,
+    ) {
         match result {
+            Ok(Reply::Ok) if *name == winner.name => {
+                self.gather(&winner, Epoch::new(self.state.arbiter.term, 0));
+                self.label(winner, None);
+            }
             Ok(_) => self.observe(None),
             // Looks again in a while: the winner may be another life by now.
             Err(_) => self.idle(),
@@ -143,7 +154,7 @@ impl Turn {
     }
 
     /// An election is open, and nobody is primary of its term yet.
-    pub fn resume_election(&mut self, election: Election, silent: Option<&Member>) {
+    pub fn resume_election(&mut self, election: Election, silent: Option<&Silence>) {
         let Some(winner) = election.winner else { return self.claim() };
         if self.await_handover() {
             return;

@@ -3,7 +3,9 @@
 //! Whatever a crashed operator left half done is recognised here, from the arbiter and the
 //! members' own words: there is no other memory.
 
-use crate::{Command, Link, Member, Observation, Phase, Request, Role, Why};
+use crate::{
+    Command, Link, Member, Observation, Phase, Pulse, Request, Role, Silence, Status, Why,
+};
 
 use super::turn::Turn;
 
@@ -29,13 +31,21 @@ impl Turn {
                 seen.status = None;
             }
         }
+        self.note_pause();
         self.decide(request.as_ref(), silent.as_ref());
         if again && self.state.phase == Phase::Idle {
             self.observe(None);
         }
     }
 
-    fn decide(&mut self, request: Option<&Request>, silent: Option<&Member>) {
+    /// Whether the stream of the primary stands still on purpose, as far as anybody heard.
+    fn note_pause(&mut self) {
+        if let Some(acting) = self.acting() {
+            self.state.paused = acting.status.pause_left_ms > 0;
+        }
+    }
+
+    fn decide(&mut self, request: Option<&Request>, silent: Option<&Silence>) {
         let arbiter = &self.state.arbiter;
         if !arbiter.initialised {
             return self.boot();
@@ -61,7 +71,7 @@ impl Turn {
     }
 
     /// No member is the primary that the arbiter knows, or a later one.
-    fn primary_missing(&mut self, silent: Option<&Member>) {
+    fn primary_missing(&mut self, silent: Option<&Silence>) {
         if self.await_handover() {
             return;
         }
@@ -69,7 +79,11 @@ impl Turn {
             return self.claim();
         };
         if let Some(name) = self.heard_by_replicas() {
-            return self.wait(Why::PrimaryCutOff { name });
+            // Replicas hear what was said a moment ago. Only the next look tells.
+            return match silent {
+                None => self.await_silence(primary, 0, self.state.settings.agreed_after_ms),
+                Some(_) => self.wait(Why::PrimaryCutOff { name }),
+            };
         }
         let suspect = match self.by_name(&primary.name) {
             None => primary,
@@ -87,31 +101,73 @@ impl Turn {
         self.suspect(suspect, silent);
     }
 
-    /// Claims a term if this member's silence has lasted, else begins to count.
-    pub fn suspect(&mut self, lost: Member, silent: Option<&Member>) {
-        if silent == Some(&lost) {
+    /// Claims a term if this member's silence has lasted, else goes on counting.
+    pub fn suspect(&mut self, lost: Member, silent: Option<&Silence>) {
+        let agreed_ms = self.lost_by_replicas(&lost);
+        let needed_ms = self.patience_ms(&lost, agreed_ms.is_some());
+        let lasted_ms = silent.filter(|one| one.lost == lost).map_or(0, |one| one.lasted_ms);
+        // Who has just begun to look believes those who have listened for longer.
+        let lasted_ms = lasted_ms.max(agreed_ms.unwrap_or(0));
+        if lasted_ms >= needed_ms {
             return self.claim();
         }
-        let settings = &self.state.settings;
-        let after = if self.lost_by_replicas(&lost) {
-            settings.agreed_after_ms.min(settings.failover_after_ms)
-        } else {
-            settings.failover_after_ms
-        };
-        self.enter(Phase::Suspecting { lost }, after);
+        self.await_silence(lost, lasted_ms, needed_ms - lasted_ms);
     }
 
-    /// Whether as many members as an election needs have lost their link to this primary.
-    fn lost_by_replicas(&self, lost: &Member) -> bool {
+    fn await_silence(&mut self, lost: Member, lasted_ms: u64, more_ms: u64) {
+        let silence = Silence { lost, lasted_ms: lasted_ms + more_ms };
+        self.enter(Phase::Suspecting(silence), more_ms);
+    }
+
+    /// How long this primary must have been silent before another one is elected. None of it makes
+    /// an election safe; it is what a primary that comes back is worth.
+    fn patience_ms(&self, lost: &Member, agreed: bool) -> u64 {
+        let settings = &self.state.settings;
+        match self.pulse(lost) {
+            // Where nobody listens and nobody is heard there is nothing to wait for.
+            Pulse::Gone if agreed => 0,
+            Pulse::Unknown if agreed => settings.agreed_after_ms.min(settings.failover_after_ms),
+            _ => settings.failover_after_ms,
+        }
+    }
+
+    fn pulse(&self, lost: &Member) -> Pulse {
+        let seen = self.state.members.iter().find(|seen| seen.name == lost.name);
+        seen.map(|seen| seen.pulse).unwrap_or_default()
+    }
+
+    /// Whether a replica's link to its primary is more than open. A primary that is busy, or that
+    /// holds writes back, says nothing for a while.
+    fn hears(&self, status: &Status) -> bool {
+        let primary = self.state.arbiter.primary.as_ref();
+        let busy = primary.is_some_and(|primary| self.pulse(primary) == Pulse::Beats);
+        let still = busy || self.state.paused || self.state.arbiter.switchover.is_some();
+        status.link == Link::Up
+            && (still || status.silence_ms < self.state.settings.heard_within_ms)
+    }
+
+    /// Whether as many members as an election needs have lost this primary, and since when at least,
+    /// in milliseconds from the moment at which they might still have heard it.
+    fn lost_by_replicas(&self, lost: &Member) -> Option<u64> {
         let config = &self.state.arbiter.config;
+        if config.durability != crate::Durability::Replicated {
+            return None;
+        }
         let agreeing = self.answers().filter(|answer| {
             answer.status.role == Role::Follower
-                && answer.status.link != Link::Up
+                && !self.hears(answer.status)
                 && answer.status.primary_member == lost.member
                 && config.holds(&answer.member())
         });
-        config.durability == crate::Durability::Replicated
-            && agreeing.count() >= config.seals_needed()
+        let heard_within_ms = self.state.settings.heard_within_ms;
+        let since = |status: &Status| match status.link {
+            Link::Up => status.silence_ms.saturating_sub(heard_within_ms),
+            // Its connection broke, it does not tell when.
+            _ => 0,
+        };
+        let mut since_ms: Vec<u64> = agreeing.map(|answer| since(answer.status)).collect();
+        since_ms.sort_unstable_by(|one, other| other.cmp(one));
+        since_ms.get(config.seals_needed() - 1).copied()
     }
 
     /// While somebody is handing over, the two of them decide; this side only carries the record.
@@ -137,7 +193,7 @@ impl Turn {
         let hearing = self.answers().find(|answer| {
             let status = answer.status;
             status.role == Role::Follower
-                && status.link == Link::Up
+                && self.hears(status)
                 && status.epoch >= arbiter.epoch
                 && self.by_id(&status.primary_member).is_none()
                 && !self.restarted(&status.primary_member)

@@ -40,7 +40,7 @@ impl Turn {
     }
 
     /// Members that do not follow this primary are told to, each time they are seen.
-    fn gather(&mut self, primary: &Member, epoch: Epoch) {
+    pub fn gather(&mut self, primary: &Member, epoch: Epoch) {
         let Some(leader) = self.by_id(&primary.member) else { return };
         let command = Command::Follow {
             epoch,

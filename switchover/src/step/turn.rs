@@ -1,8 +1,8 @@
 //! What one turn may do to the state, and the questions that every part asks of it.
 
 use crate::{
-    Arbiter, Command, Effect, Epoch, Member, Notice, Phase, Publication, Role, Seen, State, Status,
-    Tag, Then, Why,
+    Arbiter, Command, Effect, Epoch, Member, Notice, Phase, Publication, Role, Seen, Silence,
+    State, Status, Tag, Then, Why,
 };
 
 /// The tag of commands whose answers nobody waits for; no phase ever has it.
@@ -42,7 +42,7 @@ impl Turn {
         tag
     }
 
-    pub fn observe(&mut self, silent: Option<Member>) {
+    pub fn observe(&mut self, silent: Option<Silence>) {
         let phase = Phase::Observing { again: false, silent };
         let tag = self.enter(phase, self.state.settings.answer_timeout_ms);
         self.effects.push(Effect::Observe { tag });

@@ -2,14 +2,14 @@
 //!
 //! Lines that describe: `member NAME [silent|fenced|primary T.H|follower ID T.H|limbo T.H to ID]`
 //! followed by `key=value` words (`id`, `promised`, `data`, `offset`, `link`, `label`, `eligible`,
-//! `empty`, `pause`, `handover=ID:OUTCOME:TO`, `record`, `pause-us`, `draining`,
-//! `replicas=id,id`, `lag`, `uid`, `configs`);
+//! `empty`, `pause`, `pause-left`, `silence`, `pulse=gone|beats`, `handover=ID:OUTCOME:TO`,
+//! `record`, `pause-us`, `draining`, `replicas=id,id`, `lag`, `uid`, `configs`);
 //! `arbiter key=value…`; `request ID REASON [POD]`; `request none`.
 //! `replicated`, which is the setting. All other lines are events.
 
 use switchover::{
     Arbiter, Config, Durability, Election, Event, Intent, Label, Member, Observation, Publication,
-    Reason, Refusal, Replica, Reply, Request, Seen, Settings, State, Status, Tag,
+    Pulse, Reason, Refusal, Replica, Reply, Request, Seen, Settings, State, Status, Tag,
 };
 
 pub struct World {
@@ -62,10 +62,12 @@ impl World {
             name: name.into(),
             host: format!("10.0.0.{}", name.as_bytes()[0] - b'a' + 1),
             port: 6379,
+            probe_port: 0,
             hostname: format!("{name}.pods"),
             eligible: true,
             label: Label::Replica,
             status: None,
+            pulse: Pulse::Unknown,
         };
         let place = self.members.iter().position(|one| one.name == name);
         if let Some(place) = place {
@@ -90,6 +92,15 @@ impl World {
                 "promised" => status.promised = value.parse().unwrap(),
                 "data" => status.data_epoch = value.parse().unwrap(),
                 "offset" => status.offset = value.parse().unwrap(),
+                "silence" => status.silence_ms = value.parse().unwrap(),
+                "pause-left" => status.pause_left_ms = value.parse().unwrap(),
+                "pulse" => {
+                    seen.pulse = match value {
+                        "gone" => Pulse::Gone,
+                        "beats" => Pulse::Beats,
+                        _ => panic!("unknown pulse {value}"),
+                    };
+                }
                 "link" => status.link = value.parse().unwrap(),
                 "empty" => status.empty = true,
                 "pause" => status.pause_id = value.into(),

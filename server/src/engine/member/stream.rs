@@ -28,8 +28,16 @@ impl Engine {
     /// machine was lost leaves it open, and an election waits while any replica says `up`.
     pub fn stream_link(&self) -> &'static str {
         let Some(link) = &self.replication().link else { return "none" };
-        let silent = link.silence_ms(self.now.mono_ms()) > SILENCE_MAX_MS;
+        let silent = self.stream_silence_ms() > SILENCE_MAX_MS;
         if self.is_managed() && link.is_streaming() && silent { "down" } else { link.word() }
+    }
+
+    /// How long the primary has not been heard, in milliseconds. In the middle of a script it is not
+    /// listened to, which is no silence of its own.
+    pub fn stream_silence_ms(&self) -> u64 {
+        let listens = self.rooms.scripts.running.is_none();
+        let link = self.replication().link.as_ref().filter(|_| listens);
+        link.map_or(0, |link| link.silence_ms(self.now.mono_ms()))
     }
 
     pub fn relayed_clients(&self) -> usize {

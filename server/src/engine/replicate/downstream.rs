@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// Signs of life, each `repl-ping-replica-period`. Never while the stream is closed.
-    pub(super) fn ping_replicas(&mut self) {
+    pub(in super::super) fn ping_replicas(&mut self) {
         let now_ms = self.now.mono_ms();
         let (paused, managed) = (self.stream_is_paused(), self.is_managed());
         let room = &mut self.rooms.replication;

@@ -159,6 +159,25 @@ fn a_lease_of_the_holder_ends_before_that_of_the_giver() {
     assert_eq!(status.lease_left_ms, 1, "rounded up: never shorter than it is");
 }
 
+/// A turn that came soon after another one was not remembered, the next one was, with the same length
+/// of the stream and its own, later clock: the lease lasted longer than its giver had granted.
+#[test]
+fn a_length_that_was_passed_over_is_not_noted_with_a_later_clock() {
+    let mut a = primary("1/1/2/replicated/block/a,bb");
+    write(&mut a, 10);
+    let begun_us = a.now_us;
+    a.replica_up("bb", 0);
+    a.offset += 10;
+    a.now_us += 1_000;
+    a.member.note_stream(a.offset, a.now_us);
+    a.now_us += 400_000;
+    a.member.note_stream(a.offset, a.now_us);
+    let offset = a.offset;
+    ack(&mut a, "bb", offset);
+    assert_eq!(a.member.released(begun_us + LEASE_US - 1), Some(offset));
+    assert_eq!(a.member.released(begun_us + LEASE_US), None);
+}
+
 /// A member that came back counted with what it had asked for, not with a word of its own.
 #[test]
 fn to_ask_for_the_stream_is_no_lease() {
