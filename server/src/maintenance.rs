@@ -54,8 +54,9 @@ pub fn failed_over(sequence: u64) -> Vec<u8> {
     format!(">2\r\n$11\r\nFAILED_OVER\r\n:{sequence}\r\n").into_bytes()
 }
 
-/// The client should move to `target` within [`MOVING_SECONDS`].
-pub fn moving(sequence: u64, target: &Target, wanted: EndpointType) -> Vec<u8> {
+/// The client should move to `target` within [`MOVING_SECONDS`]. `always` is an address that leads to
+/// the primary whichever node it is, or empty; a client that keeps what it is told keeps that.
+pub fn moving(sequence: u64, target: &Target, wanted: EndpointType, always: &str) -> Vec<u8> {
     let host = match wanted {
         EndpointType::None => None,
         EndpointType::InternalIp => Some(&target.host),
@@ -65,7 +66,8 @@ pub fn moving(sequence: u64, target: &Target, wanted: EndpointType) -> Vec<u8> {
     let endpoint = match host {
         None => "_\r\n".to_owned(),
         Some(host) => {
-            let address = format!("{host}:{}", target.port);
+            let own = || format!("{host}:{}", target.port);
+            let address = if always.is_empty() { own() } else { always.to_owned() };
             format!("${}\r\n{address}\r\n", address.len())
         }
     };
@@ -76,24 +78,33 @@ pub fn moving(sequence: u64, target: &Target, wanted: EndpointType) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn check(wanted: EndpointType, hostname: Option<&str>, endpoint: &str) {
+    fn check(wanted: EndpointType, hostname: Option<&str>, always: &str, endpoint: &str) {
         let target = Target {
             host: "10.1.2.3".into(),
             port: 6379,
             hostname: hostname.map(Into::into),
             member: None,
         };
-        let push = moving(7, &target, wanted);
+        let push = moving(7, &target, wanted, always);
         let text = String::from_utf8(push).expect("ascii");
         assert_eq!(text, format!(">4\r\n$6\r\nMOVING\r\n:7\r\n:6\r\n{endpoint}\r\n"));
     }
 
     #[test]
     fn moving_names_the_endpoint_that_was_asked_for() {
-        check(EndpointType::None, Some("a.pods"), "_");
-        check(EndpointType::InternalIp, Some("a.pods"), "$13\r\n10.1.2.3:6379");
-        check(EndpointType::InternalFqdn, Some("a.pods"), "$11\r\na.pods:6379");
-        check(EndpointType::InternalFqdn, None, "$13\r\n10.1.2.3:6379");
+        check(EndpointType::None, Some("a.pods"), "", "_");
+        check(EndpointType::InternalIp, Some("a.pods"), "", "$13\r\n10.1.2.3:6379");
+        check(EndpointType::InternalFqdn, Some("a.pods"), "", "$11\r\na.pods:6379");
+        check(EndpointType::InternalFqdn, None, "", "$13\r\n10.1.2.3:6379");
+    }
+
+    /// Behind one door clients were told the port of a node, where they stayed when it was no
+    /// primary any more.
+    #[test]
+    fn an_address_that_always_leads_to_the_primary_is_named_instead() {
+        check(EndpointType::InternalIp, None, "127.0.0.1:7000", "$14\r\n127.0.0.1:7000");
+        check(EndpointType::InternalFqdn, Some("a"), "127.0.0.1:7000", "$14\r\n127.0.0.1:7000");
+        check(EndpointType::None, None, "127.0.0.1:7000", "_");
     }
 
     /// Of 360 hand-offs of go-redis 9.23 under load, two commands were answered with a piece of

@@ -34,5 +34,9 @@ pub use stream::{Stream, Unit};
 /// `PING redisha:…`.
 pub const RECORD_PREFIX: &[u8] = b"redisha:";
 
+/// What a member's stream may hold beyond the one of the first release. Raised with every command,
+/// record or value that an older member cannot take, so that no switch leads back to one.
+pub const STREAM_LEVEL: u32 = 0;
+
 /// The greatest part of the backlog that a slow replica can make this node keep.
 pub const BACKLOG_HARD_LIMIT: u64 = 256 * 1024 * 1024;

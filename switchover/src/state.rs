@@ -25,6 +25,8 @@ pub struct State {
     pub lease_left_ms: u64,
     /// The primary held writes back when it was last seen, so that its stream may stand still.
     pub paused: bool,
+    /// What spoke against a request at the last look and may be over at the next.
+    pub doubted: Option<Why>,
     /// What was last said about being unable to act, so that it is said once.
     pub told: Option<Why>,
 }

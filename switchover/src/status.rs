@@ -50,6 +50,12 @@ pub struct Status {
     /// How long leases that it gave still last, in milliseconds.
     pub lease_left_ms: u64,
     pub version: String,
+    /// What its stream may hold: a greater one is understood by fewer.
+    pub stream_level: u64,
+    /// A digest of its users with their passwords and rights; empty when it does not tell.
+    pub users: String,
+    /// The transports by which it takes clients (`tcp`, `tls`, `tcp,tls`); empty when unknown.
+    pub listens: String,
     /// Of a primary: the member replicas that are connected to it.
     pub replicas: Vec<Replica>,
 }
@@ -202,6 +208,9 @@ impl Status {
             "configs" => text.clone_into(&mut self.configs),
             "lease-left-ms" => self.lease_left_ms = read(field, text)?,
             "draining" => self.draining = text == "1",
+            "stream-level" => self.stream_level = read(field, text)?,
+            "users" => text.clone_into(&mut self.users),
+            "listens" => text.clone_into(&mut self.listens),
             "version" => text.clone_into(&mut self.version),
             _ => {}
         }

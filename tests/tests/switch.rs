@@ -239,3 +239,55 @@ fn a_wait_ends_with_the_office_of_its_primary() -> Result<()> {
     ensure!(client.say("GET k")?.text()? == "v", "by relay");
     Ok(())
 }
+
+/// The name that a client asked for by `internal-fqdn` was never followed by any test.
+#[test]
+fn clients_are_led_to_the_kind_of_address_that_they_asked_for() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &[])?;
+    let b = others.pop().context("b")?;
+    let port = b.server.port;
+    let kinds = [
+        ("internal-fqdn", Value::Text(format!("b.pods.example:{port}"))),
+        ("internal-ip", Value::Text(format!("127.0.0.1:{port}"))),
+        ("none", Value::Nil),
+    ];
+    let mut clients = Vec::new();
+    for (kind, endpoint) in kinds {
+        let mut client = a.server.client()?;
+        client.say("HELLO 3")?;
+        client.say(&format!("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type {kind}"))?;
+        clients.push((client, kind, endpoint));
+    }
+    a.pause("s1", &b)?;
+    let named = format!("{} HOSTNAME b.pods.example", handover("s1", &b));
+    a.expect("HANDOVER", &named, "ACCEPTED 1.1")?;
+    a.expect("RELEASE", "ID s1", "OK")?;
+    for (client, kind, endpoint) in &mut clients {
+        let moving = loop {
+            match client.receive()? {
+                Value::Push(push) if push.first() == Some(&Value::Text("MOVING".into())) => {
+                    break push;
+                }
+                Value::Push(_) => {}
+                other => bail!("{kind}: {other:?}"),
+            }
+        };
+        ensure!(moving.last() == Some(endpoint), "{kind}: {moving:?}");
+    }
+    Ok(())
+}
+
+/// A switch led clients to a member with other users, where they were refused.
+#[test]
+fn members_tell_whether_their_users_are_alike() -> Result<()> {
+    let (a, mut others) = cluster(1, &[])?;
+    let b = others.pop().context("b")?;
+    let before = a.status("users")?;
+    ensure!(!before.is_empty() && b.status("users")? == before);
+    a.server.client()?.say("ACL SETUSER ann on >word +get ~*")?;
+    let after = a.status("users")?;
+    ensure!(after != before, "a new user changes nothing of what is told");
+    b.until("users", &after)?;
+    ensure!((a.status("listens")?, b.status("listens")?) == ("tcp".into(), "tcp".into()));
+    Ok(())
+}

@@ -88,7 +88,8 @@ impl World {
             uid: layout.uid()?,
             secret: layout.secret()?,
             layout: layout.clone(),
-            directives: Vec::new(),
+            // Clients that move are led to the front door, as those that come.
+            directives: vec![("announce-endpoint".to_owned(), format!("127.0.0.1:{port}"))],
         };
         let tell = Arc::new(options.tell);
         let fleet = match Fleet::start(recipe.clone(), Arc::clone(&tell), interrupted).await {

@@ -213,3 +213,17 @@ proptest::proptest! {
         let _ = parse(&rules);
     }
 }
+
+#[test]
+fn the_digest_tells_lists_of_users_apart_and_nothing_else() {
+    let (mut one, mut other) = (Users::default(), Users::default());
+    assert_eq!(one.digest(), other.digest());
+    one.put(b"b", user("on +get ~b"));
+    assert_ne!(one.digest(), other.digest());
+    other.put(b"gone", user("on +@all ~* &*"));
+    other.put(b"b", user("on +get ~b"));
+    other.remove(b"gone");
+    assert_eq!(one.digest(), other.digest());
+    one.put(b"b", user("on +get ~b >word"));
+    assert_ne!(one.digest(), other.digest(), "a password counts");
+}

@@ -1,5 +1,6 @@
 //! All users by name, and the text of an ACL file.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -20,6 +21,9 @@ impl UserId {
 #[error("{0}")]
 pub struct LoadError(pub String);
 
+/// Hexadecimal digits of a digest: enough to tell two lists of users apart.
+const DIGEST_DIGITS: usize = 16;
+
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct Users {
@@ -28,6 +32,8 @@ pub struct Users {
     slots: Vec<Option<(Vec<u8>, User)>>,
     /// Some user may not do everything, or is not the default one: commands must be checked.
     restrictive: bool,
+    /// Of all that they may do, once it was asked for.
+    digest: OnceCell<String>,
 }
 
 impl Default for Users {
@@ -37,6 +43,7 @@ impl Default for Users {
             by_name: BTreeMap::from([(name.clone(), UserId::DEFAULT)]),
             slots: vec![Some((name, User::new_default()))],
             restrictive: false,
+            digest: OnceCell::new(),
         }
     }
 }
@@ -100,6 +107,15 @@ impl Users {
     fn refresh(&mut self) {
         let restricted = self.iter().any(|(_, user)| !user.allows_everything());
         self.restrictive = restricted;
+        self.digest = OnceCell::new();
+    }
+
+    /// The same on two nodes whose users have the same passwords and rights.
+    pub fn digest(&self) -> &str {
+        self.digest.get_or_init(|| {
+            let hash = super::user::hash_password(&self.to_text());
+            String::from_utf8_lossy(&hash[..DIGEST_DIGITS]).into_owned()
+        })
     }
 
     /// One line of each user, as in an ACL file.

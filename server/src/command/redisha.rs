@@ -4,10 +4,12 @@
 //! the target's own, and takes its other arguments as pairs of a word and a value in any order.
 
 use super::{Command, Flags, Group, Handled, redirect};
+use crate::config::Config;
 use crate::engine::Context;
 use crate::engine::member::write_reply;
 use crate::handover::{Request, Role, Status, Target, Verb};
 use crate::migration::{Leave, Source};
+use crate::replication::STREAM_LEVEL;
 use crate::resp::{Args, CommandError, errors};
 
 const INTERNAL: Flags =
@@ -249,6 +251,9 @@ fn status(cx: &mut Context<'_>) -> Handled {
         ("silence-ms", engine.stream_silence_ms().to_string()),
         ("relayed", engine.relayed_clients().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("stream-level", STREAM_LEVEL.to_string()),
+        ("users", engine.acl.users.digest().to_owned()),
+        ("listens", listens(&engine.config).to_owned()),
     ];
     let migration = engine.migration_status();
     let replicas = engine.member_replicas();
@@ -268,6 +273,16 @@ fn status(cx: &mut Context<'_>) -> Handled {
         }
     }
     Ok(())
+}
+
+/// By which transports clients are taken.
+fn listens(config: &Config) -> &'static str {
+    match (config.port > 0, config.tls_port > 0) {
+        (true, true) => "tcp,tls",
+        (true, false) => "tcp",
+        (false, true) => "tls",
+        (false, false) => "",
+    }
 }
 
 fn fields(status: &Status, here: &Target) -> Vec<(&'static str, String)> {

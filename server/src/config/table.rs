@@ -241,6 +241,9 @@ directives! {
     repl_diskless_sync_max_replicas: Int<0, INT_MAX>, "repl-diskless-sync-max-replicas", "0", live;
     /// The name by which this node's own host is announced to clients that move.
     announce_hostname: String, "announce-hostname", "", live;
+    /// Where clients that move are told to go, `host:port`, whichever node is the primary: an address
+    /// that always leads there. Without it they are told the node's own.
+    announce_endpoint: String, "announce-endpoint", "", live;
     /// Present: the node is managed and boots fenced.
     cluster_uid: String, "cluster-uid", "", fixed;
     member_name: String, "member-name", "", fixed;

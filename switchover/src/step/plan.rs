@@ -2,11 +2,31 @@
 
 use crate::{
     Attempt, Command, Durability, Effect, Epoch, Intent, LastSwitchover, Link, Member, Notice,
-    Outcome, Phase, Reason, Refusal, Reply, Request, Role, Then, Why,
+    Outcome, Phase, Reason, Refusal, Reply, Request, Role, Status, Then, Why,
 };
 
 use super::settle::aborted;
 use super::turn::{Answer, SOON_MS, Turn};
+
+const OLD_STREAM: &str = "cannot take the stream that the primary writes";
+const OTHER_TRANSPORT: &str = "takes clients by other transports (TCP, TLS) than the primary";
+const OTHER_USERS: &str = "has other users, passwords or rights than the primary";
+const UNLIKE: [&str; 3] = [OLD_STREAM, OTHER_TRANSPORT, OTHER_USERS];
+
+/// Why clients would not find at the target what they had at the primary. What an update changes is
+/// meant to differ.
+fn unlike(primary: &Status, target: &Status, reason: Reason) -> Option<&'static str> {
+    let differ = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
+    if target.stream_level < primary.stream_level {
+        Some(OLD_STREAM)
+    } else if reason == Reason::RollingUpdate {
+        None
+    } else if differ(&primary.listens, &target.listens) {
+        Some(OTHER_TRANSPORT)
+    } else {
+        differ(&primary.users, &target.users).then_some(OTHER_USERS)
+    }
+}
 
 impl Turn {
     /// Steps 0 and 1. Nothing has happened yet when this cannot start.
@@ -17,9 +37,10 @@ impl Turn {
         if request.to.as_ref() == Some(&primary.name) {
             return self.answer(primary, request, None);
         }
-        let chosen = self.choose(primary, epoch, request.to.as_deref());
+        let chosen = self.choose(primary, epoch, request);
         let target = match chosen {
             Ok(target) => target,
+            Err(why) if self.may_pass(&why) => return self.idle_for(SOON_MS),
             // A person is told at once; a drain goes on being wanted, and is held.
             Err(why) if request.reason == Reason::Request => {
                 return self.answer(primary, request, Some(why));
@@ -89,22 +110,37 @@ impl Turn {
         self.idle();
     }
 
-    fn choose(&self, primary: &Member, epoch: Epoch, named: Option<&str>) -> Result<Member, Why> {
-        if let Some(name) = named {
-            let unfit = |text| Why::TargetUnfit { name: name.to_owned(), text };
-            let target = self.by_name(name).ok_or_else(|| unfit("does not answer"))?;
-            return match self.unfit(primary, epoch, &target) {
-                Some(text) => Err(unfit(text)),
+    /// Rights that were changed a moment ago are on their way to the replicas: that they differ is
+    /// believed at the second look.
+    fn may_pass(&mut self, why: &Why) -> bool {
+        let doubtful = matches!(why, Why::TargetUnfit { text, .. } if *text == OTHER_USERS);
+        let first = doubtful && self.state.doubted.as_ref() != Some(why);
+        self.state.doubted = doubtful.then(|| why.clone());
+        first
+    }
+
+    fn choose(&self, primary: &Member, epoch: Epoch, request: &Request) -> Result<Member, Why> {
+        let unfit = |answer: &Answer<'_>| self.unfit(primary, epoch, request.reason, answer);
+        if let Some(name) = &request.to {
+            let why = |text| Why::TargetUnfit { name: name.clone(), text };
+            let target = self.by_name(name).ok_or_else(|| why("does not answer"))?;
+            return match unfit(&target) {
+                Some(text) => Err(why(text)),
                 None => Ok(target.member()),
             };
         }
-        let fit = self
-            .answers()
-            .filter(|answer| answer.seen.eligible && self.unfit(primary, epoch, answer).is_none());
+        let eligible = || self.answers().filter(|answer| answer.seen.eligible);
         // A few commands of lag are noise; the first ordinal of about the same lag is taken.
         let lag = |answer: &Answer<'_>| self.lag(primary, &answer.status.member).unwrap_or(0) >> 16;
-        let best = fit.min_by_key(lag);
-        best.map(|answer| answer.member()).ok_or(Why::NoSyncedReplica)
+        let best = eligible().filter(|answer| unfit(answer).is_none()).min_by_key(lag);
+        best.map(|answer| answer.member()).ok_or_else(|| {
+            // One that is in sync and would do but for a difference names what is to be mended.
+            let unlike = eligible().find_map(|answer| {
+                let text = unfit(&answer).filter(|text| UNLIKE.contains(text))?;
+                Some(Why::TargetUnfit { name: answer.seen.name.clone(), text })
+            });
+            unlike.unwrap_or(Why::NoSyncedReplica)
+        })
     }
 
     fn lag(&self, primary: &Member, member: &str) -> Option<u64> {
@@ -114,7 +150,13 @@ impl Turn {
     }
 
     /// The precheck: why this member cannot take over now.
-    fn unfit(&self, primary: &Member, epoch: Epoch, target: &Answer<'_>) -> Option<&'static str> {
+    fn unfit(
+        &self,
+        primary: &Member,
+        epoch: Epoch,
+        reason: Reason,
+        target: &Answer<'_>,
+    ) -> Option<&'static str> {
         let status = target.status;
         if status.draining {
             return Some("is shutting down");
@@ -135,7 +177,10 @@ impl Turn {
         match self.lag(primary, &status.member) {
             None => Some("is not in sync"),
             Some(lag) if lag > self.state.settings.max_lag_bytes => Some("lags too far behind"),
-            Some(_) => None,
+            Some(_) => {
+                let primary = self.by_id(&primary.member)?.status;
+                unlike(primary, status, reason)
+            }
         }
     }
 
@@ -158,7 +203,7 @@ impl Turn {
         let unfit = match self.by_name(&intent.to.name) {
             None => Some("does not answer"),
             Some(target) if target.status.member != intent.to.member => Some("has restarted"),
-            Some(target) => self.unfit(primary, status.epoch, &target),
+            Some(target) => self.unfit(primary, status.epoch, intent.reason, &target),
         };
         if let Some(text) = unfit {
             let name = intent.to.name.clone();

@@ -3,7 +3,8 @@
 //! Lines that describe: `member NAME [silent|fenced|primary T.H|follower ID T.H|limbo T.H to ID]`
 //! followed by `key=value` words (`id`, `promised`, `data`, `offset`, `link`, `label`, `eligible`,
 //! `empty`, `pause`, `pause-left`, `silence`, `pulse=gone|beats`, `handover=ID:OUTCOME:TO`,
-//! `record`, `pause-us`, `draining`, `replicas=id,id`, `lag`, `uid`, `configs`);
+//! `record`, `pause-us`, `draining`, `replicas=id,id`, `lag`, `uid`, `configs`,
+//! `level`, `users`, `listens`);
 //! `arbiter key=value…`; `request ID REASON [POD]`; `request none`.
 //! `replicated`, which is the setting. All other lines are events.
 
@@ -92,6 +93,9 @@ impl World {
                 "promised" => status.promised = value.parse().unwrap(),
                 "data" => status.data_epoch = value.parse().unwrap(),
                 "offset" => status.offset = value.parse().unwrap(),
+                "level" => status.stream_level = value.parse().unwrap(),
+                "users" => status.users = value.into(),
+                "listens" => status.listens = value.into(),
                 "silence" => status.silence_ms = value.parse().unwrap(),
                 "pause-left" => status.pause_left_ms = value.parse().unwrap(),
                 "pulse" => {

@@ -115,7 +115,8 @@ impl Engine {
                 Notice::Moved(_) if !self.can_be_moved(id) => continue,
                 Notice::Moved(target) => {
                     let target = super::target_of(target);
-                    maintenance::moving(sequence, &target, wanted)
+                    let always = &self.config.announce_endpoint;
+                    maintenance::moving(sequence, &target, wanted, always)
                 }
                 Notice::Completed | Notice::Aborted => maintenance::failed_over(sequence),
             };
