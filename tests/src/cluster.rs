@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::load::Target;
@@ -49,6 +50,16 @@ impl Cluster {
         self.bin.parent().expect("the tools lie among the data")
     }
 
+    /// The process of one of the cluster's own programs, by the record of who started it.
+    pub fn program(&self, name: &str) -> Result<Pid> {
+        let path = self.data().join("pids").join(name);
+        let record =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let pid = record.split_whitespace().next().and_then(|word| word.parse().ok());
+        let none = || format!("{} has no process", path.display());
+        pid.and_then(Pid::from_raw).with_context(none)
+    }
+
     /// Runs kubectl and gives its output.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
         text(self.tool("kubectl").args(args))
@@ -74,6 +85,11 @@ impl Cluster {
         let text = self.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"])?;
         serde_json::from_str(&text).context("read kubectl's JSON")
     }
+}
+
+/// Sends a signal to a process of the cluster.
+pub fn signal(pid: Pid, signal: Signal) -> Result<()> {
+    kill_process(pid, signal).with_context(|| format!("signal {pid:?}"))
 }
 
 /// Runs a command to its end and gives its stdout; the error is what it said.

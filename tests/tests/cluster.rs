@@ -14,6 +14,8 @@ mod disruption;
 mod install;
 #[path = "cluster/migration.rs"]
 mod migration;
+#[path = "cluster/outage.rs"]
+mod outage;
 
 use std::env;
 use std::process::ExitCode;
@@ -49,6 +51,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_live_directive_restarts_nobody", bounds::live_directive),
     ("a_new_one_moves_in_from_outside", migration::moves_in),
     ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
+    ("writes_go_on_without_operator_and_api_server", outage::control_plane),
     ("helm_install_makes_it_ready", install::helm),
 ];
 

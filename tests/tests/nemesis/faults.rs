@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 use serde_json::json;
-use tests::cluster::NAMESPACE;
+use tests::cluster::{NAMESPACE, signal};
 
 use super::World;
-use super::machine::{cable, mute, primary, process_of, recorded, signal};
+use super::machine::{cable, mute, primary, process_of};
 
 /// Takes a fault away.
 pub type Heal = Box<dyn FnOnce() -> Result<()>>;
@@ -150,7 +150,7 @@ fn fill_disk(world: &World) -> Result<Heal> {
 }
 
 fn stop_api_server(world: &World) -> Result<Heal> {
-    let pid = recorded(world, "kube-apiserver")?;
+    let pid = world.cluster.program("kube-apiserver")?;
     signal(pid, Signal::STOP)?;
     Ok(Box::new(move || signal(pid, Signal::CONT)))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use tests::cluster::{RedisHA, text};
 
 use super::World;
@@ -29,18 +29,6 @@ pub fn process_of(world: &World, pod: &str, namespace: &str) -> Result<Pid> {
         }
     }
     bail!("no process of {pod} is there")
-}
-
-/// The process of one of the cluster's own programs, by the record of who started it.
-pub fn recorded(world: &World, name: &str) -> Result<Pid> {
-    let path = world.cluster.data().join("pids").join(name);
-    let record = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let pid = record.split_whitespace().next().and_then(|word| word.parse().ok());
-    pid.and_then(Pid::from_raw).with_context(|| format!("{} has no process", path.display()))
-}
-
-pub fn signal(pid: Pid, signal: Signal) -> Result<()> {
-    kill_process(pid, signal).with_context(|| format!("signal {pid:?}"))
 }
 
 /// The primary and the node that it runs on.
