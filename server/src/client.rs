@@ -98,6 +98,8 @@ pub struct Traits {
     pub capa_redirect: bool,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// CLIENT IMPORT-SOURCE: under `import-mode` it sees keys whose time has come.
+    pub import_source: bool,
     /// A cluster client is one that sent CLUSTER or ASKING.
     pub speaks_cluster: bool,
     /// MONITOR.

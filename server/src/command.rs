@@ -29,6 +29,7 @@ pub mod client;
 pub mod cluster;
 pub mod commandlog;
 pub mod connection;
+pub mod debug;
 pub mod docs;
 pub mod failover;
 pub mod function;
@@ -139,6 +140,8 @@ pub enum Keys {
     },
     /// The first half of what follows the word STREAMS, which is looked for from this index on.
     Streams(usize),
+    /// One at a fixed place or, if that is empty, what follows the word KEYS (`MIGRATE`).
+    Migrated,
 }
 
 impl Keys {
@@ -168,6 +171,7 @@ impl Keys {
                 }
                 counted(count).for_each(each);
             }
+            Keys::Migrated => keys::keys_of_migrate(args).for_each(each),
             Keys::Streams(from) => {
                 if let Some(word) = (from..args.len()).find(|at| args.is(*at, "streams")) {
                     (word + 1..word + 1 + (args.len() - word - 1) / 2).for_each(each);

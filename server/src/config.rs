@@ -17,7 +17,9 @@ pub use table::{ALIASES, Config, DIRECTIVES, Directive};
 pub use value::{
     Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };
-pub use words::{Allowed, AuthClients, AuthClientsUser, LogLevel, Share, ShutdownOn};
+pub use words::{
+    Allowed, AuthClients, AuthClientsUser, LogLevel, RdbVersionCheck, Share, ShutdownOn,
+};
 
 /// Why a directive was not accepted; one line, without the directive's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

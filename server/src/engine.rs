@@ -34,12 +34,14 @@ pub mod pause;
 pub mod propagate;
 pub mod pubsub;
 pub mod relay;
+mod rename;
 pub mod replicate;
 pub mod run;
 mod secure;
 #[cfg(test)]
 pub mod testing;
 pub mod tracking;
+pub mod transfer;
 pub mod waiting;
 
 use std::collections::VecDeque;
@@ -125,6 +127,10 @@ pub struct Engine {
     /// Keyspace notifications.
     pub events: events::Events,
     pub watched: run::Watched,
+    /// The running command was called by the name that it was given: it may be one that is hidden.
+    names_are_given: bool,
+    /// What DEBUG has set.
+    pub debug: crate::command::debug::Debug,
     pub stats: Stats,
     pub measures: measure::Measures,
     /// For the connections that begin from now on; `None` without TLS.
@@ -180,6 +186,8 @@ impl Engine {
             acl: access::Acl::default(),
             events: events::Events::default(),
             watched: run::Watched::default(),
+            names_are_given: false,
+            debug: crate::command::debug::Debug::default(),
             stats: Stats::default(),
             measures: measure::Measures::default(),
             tls: None,

@@ -22,3 +22,4 @@ pub mod resp;
 pub mod script;
 pub mod store;
 pub mod tls;
+pub mod transfer;

@@ -398,3 +398,59 @@ fn a_full_disk_refuses_writes_until_there_is_space() -> Result<()> {
     fs::remove_dir_all(&place)?;
     Ok(())
 }
+
+/// A base in the form of commands must tell when fields of hashes end: the first of them knew of
+/// keys' times alone. With Valkey beside it, which has the same command for it.
+#[test]
+fn fields_keep_their_times_in_a_base_of_commands() -> Result<()> {
+    const FAR: &str = "4102444800123";
+    let directives = [&ON[..], &["--aof-use-rdb-preamble", "no"]].concat();
+    let server = Server::start("fields", &directives)?;
+    let mut client = server.client()?;
+    for line in [
+        "HSET mixed a 1 b 2 c 3",
+        "HPEXPIREAT mixed 4102444800123 FIELDS 1 b",
+        "HSET timed x 1",
+        "HPEXPIREAT timed 4102444800123 FIELDS 1 x",
+        "HSET ended e 1 stays 2",
+        "HPEXPIRE ended 300 FIELDS 1 e",
+        "BGREWRITEAOF",
+    ] {
+        ok(&mut client, line)?;
+    }
+    wait::until("the rewrite is over", PATIENCE, || {
+        let idle = server.info("aof_rewrite_in_progress")? == "0";
+        Ok((idle && server.info("aof_pending_rewrite")? == "0").then_some(()))
+    })?;
+    wait::until("a field has ended", PATIENCE, || {
+        Ok((server.client()?.say("HLEN ended")? == Value::Int(1)).then_some(()))
+    })?;
+    let base = files(&server.directory, ".base.aof")?.pop().context("a base of commands")?;
+    ensure!(fs::read(base)?.starts_with(b"*"), "the base is no list of commands");
+    let check = |server: &Server, who: &str| -> Result<()> {
+        for (line, want) in [
+            ("HPEXPIRETIME mixed FIELDS 3 a b c", vec!["-1", FAR, "-1"]),
+            ("HPEXPIRETIME timed FIELDS 1 x", vec![FAR]),
+            ("HMGET mixed a b c", vec!["1", "2", "3"]),
+            ("HMGET ended stays", vec!["2"]),
+        ] {
+            let Value::Array(got) = server.client()?.say(line)? else {
+                anyhow::bail!("{who}: {line}")
+            };
+            let got: Vec<String> = got
+                .into_iter()
+                .map(|value| match value {
+                    Value::Int(n) => Ok(n.to_string()),
+                    other => other.text(),
+                })
+                .collect::<Result<_>>()?;
+            ensure!(got == want, "{who}: {line} is {got:?}");
+        }
+        ensure!(server.client()?.say("HEXISTS ended e")? == Value::Int(0), "{who}: it came back");
+        Ok(())
+    };
+    if let Some(program) = stock("REDISHA_VALKEY") {
+        check(&on_copy(&server.directory, &program, "fields-stock")?, "Valkey")?;
+    }
+    check(&server.again("fields-again", &directives)?, "ours")
+}

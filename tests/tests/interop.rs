@@ -326,6 +326,76 @@ fn promotion(primary: Kind, replica: Kind) -> Result<()> {
     Ok(())
 }
 
+/// `FAILOVER` by the primary: its replica takes over, it follows, and nobody needs a snapshot.
+fn failover(primary: Kind, replica: Kind) -> Result<()> {
+    let Some(first) = primary.start("office")? else { return Ok(()) };
+    let Some(second) = replica.start("heir")? else { return Ok(()) };
+    write(&first, 0)?;
+    follow(&second, &first)?;
+    expect_equal(&first, &second)?;
+    for (from, to) in [(&first, &second), (&second, &first)] {
+        let full = count(to, "sync_full")?;
+        run(&mut from.client()?, &format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 20000", to.port))?;
+        wait::until("the office has moved", PATIENCE, || {
+            let done = from.info("master_failover_state")? == "no-failover";
+            Ok((done && to.info("role")? == "master" && from.info("role")? == "slave")
+                .then_some(()))
+        })?;
+        write(to, 1)?;
+        expect_equal(to, from)?;
+        ensure!(count(to, "sync_full")? == full, "the new primary sent a snapshot");
+    }
+    Ok(())
+}
+
+/// `MIGRATE` of every key, with its type, value and expiry.
+fn migrate(from: Kind, to: Kind) -> Result<()> {
+    let Some(first) = from.start("moves-from")? else { return Ok(()) };
+    let Some(second) = to.start("moves-to")? else { return Ok(()) };
+    fill(&first)?;
+    let before = contents(&first)?;
+    let port = second.port.to_string();
+    for (db, key) in before.keys() {
+        let mut client = first.client()?;
+        let db = db.to_string();
+        run(&mut client, &format!("SELECT {db}"))?;
+        let moved = client.call(&[
+            "MIGRATE",
+            "127.0.0.1",
+            &port,
+            "",
+            &db,
+            "20000",
+            "KEYS",
+            key,
+            "absent",
+        ])?;
+        ensure!(moved == Value::Text("OK".into()), "{key} of {db}: {moved:?}");
+    }
+    let after = contents(&second)?;
+    ensure!(contents(&first)?.is_empty(), "keys are left");
+    ensure!(after.keys().eq(before.keys()));
+    for (key, (kind, value, expiry_ms)) in &before {
+        let (new_kind, new_value, new_expiry_ms) = &after[key];
+        // The rest of its life is told, and the way takes a moment.
+        let near = (expiry_ms - new_expiry_ms).abs() < 20_000;
+        ensure!(kind == new_kind && value == new_value && near, "{key:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn keys_move_between_ours_and_valkey() -> Result<()> {
+    migrate(Kind::Ours, Kind::Ours)?;
+    migrate(Kind::Ours, Kind::Valkey)?;
+    migrate(Kind::Valkey, Kind::Ours)
+}
+
+#[test]
+fn failover_with_valkey() -> Result<()> {
+    failover(Kind::Ours, Kind::Valkey)
+}
+
 #[test]
 fn ours_follows_ours() -> Result<()> {
     story(Kind::Ours, Kind::Ours)

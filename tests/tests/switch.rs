@@ -291,3 +291,100 @@ fn members_tell_whether_their_users_are_alike() -> Result<()> {
     ensure!((a.status("listens")?, b.status("listens")?) == ("tcp".into(), "tcp".into()));
     Ok(())
 }
+
+/// The steps by hand in one command: clients notice nothing, also those that wait for a list.
+#[test]
+fn failover_hands_over_to_a_replica_and_relays_the_clients() -> Result<()> {
+    let a = Server::start("a", &[])?;
+    let follows = format!("127.0.0.1 {}", a.port);
+    let b = Server::start("b", &["--replicaof", &follows])?;
+    let c = Server::start("c", &["--replicaof", &follows])?;
+    for replica in [&b, &c] {
+        wait::until("the replica is in sync", PATIENCE, || {
+            Ok((replica.info("master_link_status")? == "up").then_some(()))
+        })?;
+    }
+    let writers = ["w0", "w1", "w2"].map(|key| Writer::start(&a, key));
+    let mut waiting = a.client()?;
+    waiting.send(&["BLPOP", "list", "0"])?;
+    wait::until("it waits", PATIENCE, || Ok((a.info("blocked_clients")? == "1").then_some(())))?;
+    let failover = format!("FAILOVER TO 127.0.0.1 {}", b.port);
+    ensure!(a.client()?.say(&failover)?.text()? == "OK");
+    wait::until("the old primary follows", PATIENCE, || {
+        let done = a.info("master_failover_state")? == "no-failover";
+        Ok((done && a.info("master_link_status").is_ok_and(|word| word == "up")).then_some(()))
+    })?;
+    ensure!(b.info("role")? == "master" && a.info("role")? == "slave");
+    let before = b.client()?.call(&["GET", "w0"])?.text()?.parse::<i64>()?;
+    wait::until("writes go on through the old primary", PATIENCE, || {
+        let value = b.client()?.call(&["GET", "w0"])?.text()?.parse::<i64>()?;
+        Ok((value > before + 100).then_some(()))
+    })?;
+    for (writer, key) in writers.into_iter().zip(["w0", "w1", "w2"]) {
+        let acknowledged = writer?.end()?;
+        let kept = b.client()?.call(&["GET", key])?.text()?;
+        ensure!(kept == acknowledged.to_string(), "{key}: {acknowledged} answers, {kept} kept");
+    }
+    b.client()?.say("RPUSH list x")?;
+    let popped = Value::Array(["list", "x"].map(|word| Value::Text(word.into())).to_vec());
+    ensure!(waiting.receive()? == popped);
+    ensure!(b.info("sync_full")? == "0", "the new primary sent a full resync");
+    wait::until("the third follows the chain", PATIENCE, || {
+        let offset = b.info("master_repl_offset")?;
+        Ok((c.info("slave_repl_offset")? == offset).then_some(()))
+    })?;
+
+    // It ends with the following: whoever is made a primary by hand serves its clients itself.
+    ensure!(a.client()?.say("REPLICAOF NO ONE")?.text()? == "OK");
+    ensure!(a.client()?.say("SET here 1")?.text()? == "OK");
+    ensure!(b.client()?.say("GET here")? == Value::Nil);
+    Ok(())
+}
+
+/// A replica that stands still holds writes until the time is up or a person says so, and then they
+/// go on where they were.
+#[test]
+fn a_failover_that_comes_to_nothing_lets_writes_go_on() -> Result<()> {
+    let a = Server::start("a", &[])?;
+    let b = Server::start("b", &["--replicaof", &format!("127.0.0.1 {}", a.port)])?;
+    wait::until("the replica is in sync", PATIENCE, || {
+        Ok((b.info("master_link_status")? == "up").then_some(()))
+    })?;
+    b.signal("STOP");
+    let mut person = a.client()?;
+    for (wish, ends) in [("FAILOVER TIMEOUT 500", ""), ("FAILOVER", "FAILOVER ABORT")] {
+        let mut writer = a.client()?;
+        // So that it is not level.
+        ensure!(person.say("INCR n").is_ok());
+        ensure!(person.say(wish)?.text()? == "OK");
+        writer.send(&["SET", "k", wish])?;
+        wait::until("it is held", PATIENCE, || {
+            Ok((a.info("paused_clients")? == "1").then_some(()))
+        })?;
+        ensure!(a.info("master_failover_state")? == "waiting-for-sync");
+        let again = person.say("FAILOVER")?;
+        ensure!(matches!(&again, Value::Error(why) if why.contains("already in progress")));
+        let follow = person.say("REPLICAOF 127.0.0.1 1")?;
+        ensure!(matches!(&follow, Value::Error(why) if why.contains("while failing over")));
+        if !ends.is_empty() {
+            ensure!(person.say(ends)?.text()? == "OK");
+        }
+        ensure!(writer.receive()?.text()? == "OK", "{wish}");
+        ensure!(a.info("master_failover_state")? == "no-failover");
+        ensure!(person.say("GET k")?.text()? == wish);
+    }
+    b.signal("CONT");
+    ensure!(a.info("role")? == "master");
+    Ok(())
+}
+
+/// A managed member's office is its operator's to move.
+#[test]
+fn a_managed_member_names_the_command_that_moves_it() -> Result<()> {
+    let (a, _others) = cluster(1, &[])?;
+    for line in ["FAILOVER", "FAILOVER ABORT"] {
+        let refused = a.server.internal()?.say(line)?;
+        ensure!(matches!(&refused, Value::Error(why) if why.contains("redisha switchover")));
+    }
+    Ok(())
+}

@@ -53,6 +53,10 @@ const SUBCOMMANDS: &[Command] = &[
         handler: no_touch,
         ..row("no-touch", "7.2.0", 3, BUSY, "Leaves access times alone.")
     },
+    Command {
+        handler: import_source,
+        ..row("import-source", "8.1.0", 3, OPEN, "Sees expired keys under import-mode.")
+    },
     Command { handler: capa, ..row("capa", "8.0.0", -3, BUSY, "What the client can handle.") },
     Command {
         handler: pause::pause,
@@ -167,6 +171,16 @@ fn no_evict(cx: &mut Context<'_>) -> Handled {
 
 fn no_touch(cx: &mut Context<'_>) -> Handled {
     cx.client.traits.no_touch = switch(cx)?;
+    cx.client.reply().ok();
+    Ok(())
+}
+
+fn import_source(cx: &mut Context<'_>) -> Handled {
+    let on = switch(cx)?;
+    if on && !cx.engine.config.import_mode {
+        return Err("ERR Server is not in import mode".into());
+    }
+    cx.client.traits.import_source = on;
     cx.client.reply().ok();
     Ok(())
 }

@@ -177,8 +177,9 @@ fn hello(cx: &mut Context<'_>) -> Handled {
     cx.client.proto = proto;
     let role = if crate::engine::hooks::is_replica(cx.engine) { "replica" } else { "master" };
     let serial = cx.client.id.serial as i64;
+    let zone = cx.engine.config.availability_zone.as_bytes();
     let mut reply = cx.client.reply();
-    reply.map(7);
+    reply.map(7 + usize::from(!zone.is_empty()));
     for (field, value) in [("server", SERVER_NAME), ("version", COMPATIBLE_VERSION)] {
         reply.bulk(field.as_bytes());
         reply.bulk(value.as_bytes());
@@ -193,6 +194,10 @@ fn hello(cx: &mut Context<'_>) -> Handled {
     }
     reply.bulk(b"modules");
     reply.array(0);
+    if !zone.is_empty() {
+        reply.bulk(b"availability_zone");
+        reply.bulk(zone);
+    }
     Ok(())
 }
 

@@ -2,9 +2,12 @@
 
 mod copy;
 mod expire;
+mod migrate;
 mod object;
 mod scan;
 mod serial;
+
+pub use migrate::key_range as keys_of_migrate;
 
 use super::support::wrote;
 use super::{Command, Flags, Group, Handled, Keys};
@@ -226,6 +229,16 @@ pub const COMMANDS: &[Command] = &[
         since: "2.6.0",
         summary: "Makes a key from the serialised form of a value.",
         handler: serial::restore,
+        ..ROW
+    },
+    Command {
+        name: "migrate",
+        arity: -6,
+        flags: Flags::WRITE,
+        keys: Keys::Migrated,
+        since: "2.6.0",
+        summary: "Moves keys to another server.",
+        handler: migrate::migrate,
         ..ROW
     },
     Command {

@@ -141,6 +141,9 @@ pub const COMMANDS: &[Command] = &[
 fn psync(cx: &mut Context<'_>) -> Handled {
     let Context { engine, client, args, .. } = cx;
     let next = parse_i64(args.at(2)).ok_or(errors::NOT_INTEGER)?;
+    if args.len() > 3 && args.is(3, "failover") {
+        engine.take_over(args.at(1))?;
+    }
     engine.replica_asks(client, Some((args.at(1), next)))
 }
 
@@ -196,6 +199,7 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
             match value {
                 b"eof" => Some(Introduced::Eof),
                 b"psync2" => Some(Introduced::Psync2),
+                b"redisha-relay" => Some(Introduced::Relays),
                 _ => None,
             }
         } else if args.is(at, "version") {
@@ -234,6 +238,9 @@ fn replicaof(cx: &mut Context<'_>) -> Handled {
     let Context { engine, client, args, .. } = cx;
     if engine.is_managed() {
         return Err("ERR this server is managed: its role is its operator's to change".into());
+    }
+    if engine.is_failing_over() {
+        return Err("ERR REPLICAOF not allowed while failing over.".into());
     }
     if args.is(1, "no") && args.is(2, "one") {
         if engine.replication().is_replica() {

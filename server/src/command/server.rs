@@ -13,6 +13,7 @@ use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::{Context, hooks};
 use crate::resp::errors;
 
+pub use config::rewrite_config;
 pub use introspect::{CATEGORIES, categories, keys_with_flags};
 
 pub use info::{Lines, REDIS_VERSION, SERVER_NAME, own_version};
@@ -126,14 +127,6 @@ pub const COMMANDS: &[Command] = &[
         ..ROW
     },
     Command {
-        name: "debug",
-        arity: -2,
-        flags: ADMIN,
-        summary: "Helps to test; only with enable-debug-command.",
-        handler: debug,
-        ..ROW
-    },
-    Command {
         name: "acl",
         arity: -2,
         flags: Flags::NONE,
@@ -181,35 +174,6 @@ fn shutdown(cx: &mut Context<'_>) -> Handled {
 /// Whether a connection comes from this machine, for directives that say `local`.
 pub fn is_local(client: &crate::client::Client) -> bool {
     client.peer.is_none_or(|peer| peer.ip().is_loopback())
-}
-
-fn debug(cx: &mut Context<'_>) -> Handled {
-    if !cx.engine.config.enable_debug_command.covers(is_local(cx.client)) {
-        return Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \
-                    \"local\", you can run it from a local connection, otherwise you need to set \
-                    this option in the configuration file, and then restart the server."
-            .into());
-    }
-    if cx.args.is(1, "sleep") && cx.args.len() == 3 {
-        let seconds = super::support::float(cx.args.at(2))?;
-        if !(0.0..=3600.0).contains(&seconds) {
-            return Err(errors::OUT_OF_RANGE.into());
-        }
-        std::thread::sleep(std::time::Duration::from_secs_f64(seconds));
-        cx.client.reply().ok();
-        return Ok(());
-    }
-    if cx.args.is(1, "reload") || cx.args.is(1, "loadaof") {
-        let save = !cx.args.iter().skip(2).any(|word| word.eq_ignore_ascii_case(b"nosave"));
-        let aof = cx.args.is(1, "loadaof");
-        let engine = &mut *cx.engine;
-        let result = if aof { engine.debug_load_aof() } else { engine.debug_reload(save) };
-        result.map_err(|why| format!("ERR Error trying to load the data: {why}"))?;
-        cx.reply().ok();
-        return Ok(());
-    }
-    assert!(!cx.args.is(1, "panic"), "asked for by DEBUG PANIC");
-    Err(errors::SYNTAX.into())
 }
 
 /// The answer of `… HELP`: one line for each subcommand.

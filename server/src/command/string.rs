@@ -10,6 +10,7 @@ use super::support::{decimal, wrote};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::config::EventClasses;
 use crate::engine::Context;
+use crate::engine::propagate::deletion;
 use crate::resp::{CommandError, errors};
 use crate::store::{Db, IntBuf, StrRef, ValueRef};
 
@@ -339,8 +340,7 @@ fn getex(cx: &mut Context<'_>) -> Handled {
     if !reply_with(cx, key)? {
         return Ok(());
     }
-    let now_ms = cx.engine.now.unix_ms();
-    let from_primary = cx.from_primary;
+    let past = matches!(expiry, Expiry::At(at_ms) if cx.ends_at(at_ms));
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     match expiry {
         Expiry::None | Expiry::Keep => {}
@@ -351,11 +351,11 @@ fn getex(cx: &mut Context<'_>) -> Handled {
                 cx.propagate(&[b"PERSIST", key]);
             }
         }
-        Expiry::At(at_ms) if at_ms <= now_ms && !from_primary => {
+        Expiry::At(_) if past => {
             db.remove(key);
             wrote(cx, key, 1);
             cx.notify(EventClasses::EXPIRED, "expired", key);
-            cx.propagate(&[b"DEL", key]);
+            cx.propagate(&[deletion(cx.engine.config.lazyfree_lazy_expire), key]);
         }
         Expiry::At(at_ms) => {
             db.expire_at(key, at_ms);

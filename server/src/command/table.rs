@@ -15,6 +15,7 @@ pub const FAMILIES: &[&[Command]] = &[
     super::cluster::COMMANDS,
     super::commandlog::COMMANDS,
     super::connection::COMMANDS,
+    super::debug::COMMANDS,
     super::function::COMMANDS,
     super::geo::COMMANDS,
     super::failover::COMMANDS,

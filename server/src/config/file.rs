@@ -66,8 +66,27 @@ impl Config {
             self.users.push(value.to_owned());
             return Ok(());
         }
+        if name.eq_ignore_ascii_case("rename-command") {
+            return self.rename(value);
+        }
         self.save_given |= name.eq_ignore_ascii_case("save");
         self.set(name, value)
+    }
+
+    /// `command new-name`; an empty new name hides it.
+    fn rename(&mut self, value: &str) -> Result<(), ConfigError> {
+        let refused =
+            |why: &str| ConfigError::Value { name: "rename-command".into(), why: why.into() };
+        let (own, other) = value.split_once(' ').ok_or(refused("a command and a name, or ''"))?;
+        let row = crate::command::lookup(own.as_bytes());
+        let row = row.ok_or(refused("No such command in rename-command"))?;
+        let taken = self.renames.iter().any(|(_, name)| name.eq_ignore_ascii_case(other));
+        let known = crate::command::lookup(other.as_bytes()).is_some();
+        if !other.is_empty() && (taken || known) {
+            return Err(refused("Target command name already exists"));
+        }
+        self.renames.push((row.name.to_owned(), other.to_owned()));
+        Ok(())
     }
 
     /// Reads the command line: `[FILE] [--directive value…]…`. Does I/O for the file.
@@ -83,33 +102,47 @@ impl Config {
             config.file = absolute.display().to_string();
             rest = others;
         }
-        while let [name, others @ ..] = rest {
-            let Some(name) = name.strip_prefix("--") else {
-                return Err(ConfigError::Unknown(name.clone()));
-            };
-            let count = others.iter().take_while(|word| !word.starts_with("--")).count();
-            let (values, after) = others.split_at(count);
-            config.set_line(name, &values.join(" "))?;
-            rest = after;
+        for line in lines_of(rest)? {
+            if let [name, values @ ..] = line.as_slice() {
+                config.set_line(name, &values.join(" "))?;
+            }
         }
         Ok(config)
     }
 }
 
-/// Writes the configuration back to its file, whole or not at all. Does I/O.
-pub fn write_back(config: &Config) -> std::io::Result<()> {
+/// The lines that arguments make: each `--directive` begins one, which may stand in the same argument
+/// with its value. The first word after a directive is its value, whatever it begins with; only
+/// `--save` may have none.
+fn lines_of(args: &[String]) -> Result<Vec<Vec<String>>, ConfigError> {
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    for arg in args {
+        let awaits = lines
+            .last()
+            .is_some_and(|line| line.len() == 1 && !line[0].eq_ignore_ascii_case("save"));
+        match (arg.strip_prefix("--").filter(|_| !awaits), lines.last_mut()) {
+            (Some(line), _) => lines.push(words(line)?),
+            (None, Some(line)) => line.push(arg.clone()),
+            (None, None) => lines.push(vec![arg.clone()]),
+        }
+    }
+    Ok(lines)
+}
+
+/// Writes the configuration back to its file, whole or not at all; `all`: the defaults, too. Does I/O.
+pub fn write_back(config: &Config, all: bool) -> std::io::Result<()> {
     let old = match std::fs::read_to_string(&config.file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         other => other?,
     };
     let fresh = format!("{}.{}.tmp", config.file, std::process::id());
-    std::fs::write(&fresh, rewrite(config, &old))?;
+    std::fs::write(&fresh, rewrite(config, &old, all))?;
     std::fs::rename(&fresh, &config.file)
 }
 
 /// The file with its directives set to their values of now, as CONFIG REWRITE writes it: lines
 /// are kept, replaced in place, or added at the end where they differ from the default.
-pub fn rewrite(config: &Config, old: &str) -> String {
+pub fn rewrite(config: &Config, old: &str, all: bool) -> String {
     let defaults = Config::default();
     let mut done: Vec<&str> = Vec::new();
     let mut out = String::new();
@@ -135,7 +168,7 @@ pub fn rewrite(config: &Config, old: &str) -> String {
     }
     for row in super::DIRECTIVES {
         let value = (row.get)(config);
-        if !done.contains(&row.name) && value != (row.get)(&defaults) {
+        if !done.contains(&row.name) && (all || value != (row.get)(&defaults)) {
             out.push_str(&directive_line(row.name, &value, row.words));
         }
     }
@@ -197,11 +230,38 @@ mod tests {
     }
 
     #[test]
+    fn commands_are_renamed_by_lines() {
+        let mut config = Config::default();
+        config.set_line("rename-command", "CONFIG b840").unwrap();
+        config.set_line("rename-command", "flushall ").unwrap();
+        let expect = [("config", "b840"), ("flushall", "")].map(|(a, b)| (a.into(), b.into()));
+        assert_eq!(config.renames, expect);
+        for bad in ["none other", "get set", "get B840", "get"] {
+            assert!(config.set_line("rename-command", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_lines() {
+        let check = |args: &[&str], expect: &[&[&str]]| {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            assert_eq!(lines_of(&args).unwrap(), expect, "{args:?}");
+        };
+        check(&["--port", "1", "--bind", "a", "b"], &[&["port", "1"], &["bind", "a", "b"]]);
+        check(
+            &["--maxmemory '7 mb'", "--save", "--port", "2"],
+            &[&["maxmemory", "7 mb"], &["save"], &["port", "2"]],
+        );
+        check(&["--logfile", "--odd", "--port", "2"], &[&["logfile", "--odd"], &["port", "2"]]);
+        check(&["loglevel", "debug"], &[&["loglevel", "debug"]]);
+    }
+
+    #[test]
     fn rewriting_keeps_comments_and_sets_values_in_place() {
         let mut config = Config::default();
         config.set("port", "7000").unwrap();
         config.set("requirepass", "a\"b").unwrap();
-        let text = rewrite(&config, "# mine\nport 1\nport 2\n");
+        let text = rewrite(&config, "# mine\nport 1\nport 2\n", false);
         assert_eq!(text, "# mine\nport 7000\nrequirepass \"a\\\"b\"\n");
     }
 }

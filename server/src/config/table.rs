@@ -32,6 +32,8 @@ macro_rules! directives {
             $($(#[$doc])* pub $field: $kind,)*
             /// `user` lines: a name and its rules each.
             pub users: Vec<String>,
+            /// `rename-command` lines: a command and the name that clients know it by, or none.
+            pub renames: Vec<(String, String)>,
             /// The file that was read at the start, for CONFIG REWRITE; empty without one.
             pub file: String,
             /// A `save` line was read: the next ones add to it.
@@ -43,6 +45,7 @@ macro_rules! directives {
                 Self {
                     $($field: <$kind as Value>::parse($default).expect("a default is valid"),)*
                     users: Vec::new(),
+                    renames: Vec::new(),
                     file: String::new(),
                     save_given: false,
                 }
@@ -98,6 +101,7 @@ const NEVER: i64 = -1;
 directives! {
     port: u16, "port", "6379", fixed;
     unixsocket: String, "unixsocket", "", fixed;
+    unixsocketgroup: String, "unixsocketgroup", "", fixed;
     /// In octal; 0 leaves what the process's mask gives.
     unixsocketperm: Octal, "unixsocketperm", "0", fixed;
     /// Connections to it start as READONLY; 0 is none.
@@ -157,6 +161,8 @@ directives! {
     enable_debug_command: Allowed, "enable-debug-command", "no", fixed;
     enable_protected_configs: Allowed, "enable-protected-configs", "no", fixed;
     enable_module_command: Allowed, "enable-module-command", "no", fixed;
+    /// Data are being copied in by a tool that says itself when keys expire.
+    import_mode: bool, "import-mode", "no", live;
     latency_monitor_threshold_ms: u64, "latency-monitor-threshold", "0", live, 0 to i64::MAX;
     latency_tracking: bool, "latency-tracking", "yes", live;
     latency_tracking_info_percentiles: Percentiles, "latency-tracking-info-percentiles",
@@ -177,7 +183,7 @@ directives! {
     /// How long a script runs before others are told BUSY, in milliseconds; 0 is without end.
     busy_reply_threshold_ms: u64, "busy-reply-threshold", "5000", live, 0 to i64::MAX;
     /// Bytes that one Lua interpreter may hold beyond its own libraries; 0 is unbounded.
-    lua_memory_limit: Bytes, "lua-memory-limit", "1gb", fixed;
+    lua_memory_limit: Bytes, "lua-memory-limit", "1gb", fixed, 0 to i64::MAX;
     lua_enable_insecure_api: bool, "lua-enable-insecure-api", "no", live;
     daemonize: No, "daemonize", "no", fixed;
     cluster_enabled: No, "cluster-enabled", "no", fixed;
@@ -188,7 +194,7 @@ directives! {
     /// The disk's thread never shares its time with a rewrite's, so this changes nothing.
     no_appendfsync_on_rewrite: bool, "no-appendfsync-on-rewrite", "no", live;
     auto_aof_rewrite_percentage: u64, "auto-aof-rewrite-percentage", "100", live, 0 to INT_MAX;
-    auto_aof_rewrite_min_size: Bytes, "auto-aof-rewrite-min-size", "64mb", live;
+    auto_aof_rewrite_min_size: Bytes, "auto-aof-rewrite-min-size", "64mb", live, 0 to i64::MAX;
     aof_load_truncated: bool, "aof-load-truncated", "yes", live;
     aof_use_rdb_preamble: bool, "aof-use-rdb-preamble", "yes", live;
     aof_timestamp_enabled: bool, "aof-timestamp-enabled", "no", live;
@@ -213,8 +219,8 @@ directives! {
     set_max_listpack_value: usize, "set-max-listpack-value", "64", live;
     zset_max_listpack_entries: usize, "zset-max-listpack-entries", "128", live;
     zset_max_listpack_value: usize, "zset-max-listpack-value", "64", live;
-    hll_sparse_max_bytes: Bytes, "hll-sparse-max-bytes", "3000", live;
-    stream_node_max_bytes: Bytes, "stream-node-max-bytes", "4096", live;
+    hll_sparse_max_bytes: Bytes, "hll-sparse-max-bytes", "3000", live, 0 to i64::MAX;
+    stream_node_max_bytes: Bytes, "stream-node-max-bytes", "4096", live, 0 to i64::MAX;
     stream_node_max_entries: usize, "stream-node-max-entries", "100", live;
     /// `host port`; empty on a primary.
     replicaof: Words, "replicaof", "", fixed_words;
@@ -279,7 +285,7 @@ directives! {
     active_defrag_cycle_max: Int<1, 99>, "active-defrag-cycle-max", "25", live;
     active_defrag_cycle_min: Int<1, 99>, "active-defrag-cycle-min", "1", live;
     active_defrag_cycle_us: Int<0, 100_000>, "active-defrag-cycle-us", "500", live;
-    active_defrag_ignore_bytes: Bytes, "active-defrag-ignore-bytes", "100mb", live;
+    active_defrag_ignore_bytes: Bytes, "active-defrag-ignore-bytes", "100mb", live, 0 to i64::MAX;
     active_defrag_max_scan_fields: Int<1, INT_MAX>, "active-defrag-max-scan-fields", "1000", live;
     active_defrag_threshold_lower: Int<0, 1000>, "active-defrag-threshold-lower", "10", live;
     active_defrag_threshold_upper: Int<0, 1000>, "active-defrag-threshold-upper", "100", live;
@@ -292,7 +298,6 @@ directives! {
     extended_redis_compatibility: bool, "extended-redis-compatibility", "no", live;
     hide_user_data_from_log: bool, "hide-user-data-from-log", "yes", live;
     ignore_warnings: String, "ignore-warnings", "", live;
-    import_mode: No, "import-mode", "no", live;
     io_threads: Int<1, 256>, "io-threads", "1", live;
     io_threads_do_reads: bool, "io-threads-do-reads", "no", live;
     jemalloc_bg_thread: bool, "jemalloc-bg-thread", "yes", live;

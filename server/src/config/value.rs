@@ -114,7 +114,6 @@ impl Value for Bytes {
         };
         let size = digits.parse::<u64>().ok().filter(|_| unit > 0);
         size.and_then(|size| size.checked_mul(unit))
-            .filter(|size| i64::try_from(*size).is_ok())
             .map(Self)
             .ok_or_else(|| "argument must be a memory value".into())
     }

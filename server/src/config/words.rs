@@ -120,8 +120,11 @@ impl Value for Share {
     fn parse(text: &str) -> Result<Self, String> {
         const EXPECTED: &str = "argument must be a memory or percent value";
         if let Some(percent) = text.strip_suffix('%') {
-            let percent = percent.parse().ok().filter(|percent| *percent <= 100);
-            return percent.map(Self::Percent).ok_or_else(|| EXPECTED.into());
+            let percent = percent.parse().map_err(|_| EXPECTED)?;
+            if percent > 100 {
+                return Err("percentage argument must be less or equal to 100".into());
+            }
+            return Ok(Self::Percent(percent));
         }
         Bytes::parse(text).map(|bytes| Self::Bytes(bytes.0)).map_err(|_| EXPECTED.into())
     }
@@ -191,13 +194,16 @@ impl ShutdownOn {
 
 impl Value for ShutdownOn {
     fn parse(text: &str) -> Result<Self, String> {
+        const KNOWN: [&str; 5] = ["default", "save", "nosave", "now", "force"];
         let words = Words::parse(&text.to_ascii_lowercase())?.0;
-        if words.iter().any(|w| !["default", "save", "nosave", "now", "force"].contains(&&**w)) {
+        if words.is_empty() || words.iter().any(|word| !KNOWN.contains(&word.as_str())) {
             return Err("argument(s) must be one of the following: default, save, nosave, now, \
                         force"
                 .into());
         }
-        let own = Self(words);
+        // In this order, each once.
+        let said = KNOWN.iter().filter(|known| words.iter().any(|word| word == *known));
+        let own = Self(said.map(|known| (*known).to_owned()).collect());
         if own.has("save") && own.has("nosave") || own.has("default") && own.0.len() > 1 {
             return Err("Invalid combination of shutdown flags".into());
         }

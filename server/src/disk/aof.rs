@@ -41,6 +41,8 @@ struct Shared {
     synced: AtomicU64,
     queued: AtomicUsize,
     size: AtomicU64,
+    /// The slowest write and sync since they were last asked for, in microseconds.
+    slowest: [AtomicU64; 2],
     error: Mutex<Option<String>>,
     failing: AtomicBool,
     /// The number of the last [`Work::Sync`] that was done.
@@ -98,6 +100,7 @@ pub fn open(
         synced: AtomicU64::new(0),
         queued: AtomicUsize::new(0),
         size: AtomicU64::new(0),
+        slowest: [AtomicU64::new(0), AtomicU64::new(0)],
         error: Mutex::new(None),
         failing: AtomicBool::new(false),
         ticket: Mutex::new(0),
@@ -158,6 +161,11 @@ impl AofDisk for Folder {
 
     fn size(&self) -> u64 {
         self.shared.size.load(Ordering::Relaxed)
+    }
+
+    fn take_slowest(&mut self) -> (u64, u64) {
+        let [write, sync] = &self.shared.slowest;
+        (write.swap(0, Ordering::Relaxed), sync.swap(0, Ordering::Relaxed))
     }
 
     fn is_failing(&self) -> bool {
@@ -281,7 +289,10 @@ impl Writer {
     fn append(&mut self, part: &[u8]) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let end = self.size + part.len() as u64;
-        if let Err(error) = file.write_all(part) {
+        let begun = Instant::now();
+        let written = file.write_all(part);
+        note_longest(&self.shared.slowest[0], begun);
+        if let Err(error) = written {
             // What is there of it must not stay: the next attempt begins where this one did.
             file.set_len(self.size)?;
             file.seek(SeekFrom::Start(self.size))?;
@@ -326,13 +337,20 @@ impl Writer {
         self.synced_at = Instant::now();
         if std::mem::take(&mut self.dirty)
             && let Some(file) = &self.file
-            && let Err(error) = file.sync_data()
         {
-            eprintln!("the append-only file could not be made durable: {error}");
-            std::process::abort();
+            if let Err(error) = file.sync_data() {
+                eprintln!("the append-only file could not be made durable: {error}");
+                std::process::abort();
+            }
+            note_longest(&self.shared.slowest[1], self.synced_at);
         }
         self.shared.advance_synced();
     }
+}
+
+fn note_longest(longest: &AtomicU64, begun: Instant) {
+    let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    longest.fetch_max(us, Ordering::Relaxed);
 }
 
 /// Replaces the manifest as a whole.

@@ -47,6 +47,8 @@ pub trait AofDisk: Send {
     fn queued(&self) -> usize;
     /// Bytes of the present file.
     fn size(&self) -> u64;
+    /// The longest that a write and a sync took since this was last asked, in microseconds.
+    fn take_slowest(&mut self) -> (u64, u64);
     /// Whether what is to be done now does not work; cheap.
     fn is_failing(&self) -> bool;
     fn error(&self) -> Option<String>;

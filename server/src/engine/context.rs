@@ -156,6 +156,12 @@ impl Context<'_> {
         self.client.id
     }
 
+    /// Whether a time that has passed ends a key at once. In a primary's stream, and while another
+    /// server's data are copied in, somebody else says when a key ends.
+    pub fn ends_at(&self, at_ms: i64) -> bool {
+        at_ms <= self.engine.now.unix_ms() && !self.from_primary && !self.engine.config.import_mode
+    }
+
     pub fn is_internal(&self) -> bool {
         self.client.user == User::Internal
     }

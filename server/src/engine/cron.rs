@@ -16,7 +16,7 @@ const EXPIRE_SEGMENTS: usize = 16;
 
 impl Engine {
     pub fn cron(&mut self) {
-        self.expire_some();
+        self.timed("expire-cycle", Self::expire_some);
         self.end_idle();
         self.bound_tracking();
         self.evict_clients();
@@ -41,6 +41,8 @@ impl Engine {
     fn expire_some(&mut self) {
         if hooks::is_replica(self)
             || self.is_migrating()
+            || self.config.import_mode
+            || self.debug.keeps_expired
             || self.pause.scope().is_some()
             || !hooks::stream_may_grow(self)
         {

@@ -28,6 +28,8 @@ pub enum LinkOwner {
     Relay,
     /// The connection that carries TAKEOVER to the target.
     Handover,
+    /// A connection by which keys are moved to another server.
+    Transfer,
     /// The replication link to the server that the data are taken over from.
     Migration,
     /// The connection by which that server is asked and told.
@@ -59,6 +61,8 @@ pub enum Timer {
     Handover(u64),
     /// For the relay room; the number is its own.
     Relay(u64),
+    /// A command that moves keys by this link may have taken too long.
+    Transfer(ClientId),
 }
 
 /// Deadlines on the monotonic clock, in milliseconds.

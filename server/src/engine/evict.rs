@@ -132,7 +132,7 @@ impl Engine {
     #[cold]
     pub(super) fn make_room(&mut self, running: &mut Client) {
         if running.duty == Duty::Commands {
-            let room = self.evict(Some(running));
+            let room = self.timed("eviction-cycle", |engine| engine.evict(Some(running)));
             self.note_room(room);
         }
     }
@@ -140,7 +140,7 @@ impl Engine {
     /// Goes on with an eviction that did not finish. True asks for another turn.
     pub(super) fn go_on_evicting(&mut self) -> bool {
         if std::mem::take(&mut self.memory.evicting) && self.config.maxmemory.0 > 0 {
-            let room = self.evict(None);
+            let room = self.timed("eviction-cycle", |engine| engine.evict(None));
             self.note_room(room);
             return room == Room::Coming;
         }
@@ -169,6 +169,7 @@ impl Engine {
 
     fn evict(&mut self, mut running: Option<&mut Client>) -> Room {
         let may = !hooks::is_replica(self)
+            && !self.config.import_mode
             && self.pause.scope().is_none()
             && hooks::stream_may_grow(self);
         if !may || !self.over_memory(0) {
@@ -209,7 +210,7 @@ impl Engine {
         self.note_event(db, EventClasses::EVICTED, "evicted", key);
         self.publish_events(None);
         if hooks::stream_is_open(self) {
-            let name: &[u8] = if self.config.lazyfree_lazy_eviction { b"UNLINK" } else { b"DEL" };
+            let name = super::propagate::deletion(self.config.lazyfree_lazy_eviction);
             self.outbox.push(db, [name, key]);
         }
         self.flush_outbox();
@@ -313,6 +314,16 @@ mod tests {
         let refused = "-EXECABORT Transaction discarded because of previous errors.";
         let answer = bench.ask(client, "EXEC");
         assert!(answer == OOM || answer == refused, "{answer}");
+    }
+
+    #[test]
+    fn nothing_is_evicted_while_data_are_imported() {
+        let (mut bench, client) = bench("allkeys-lru");
+        assert_eq!(ask(&mut bench, client, "CONFIG SET import-mode yes"), "+OK");
+        for n in 0..15 {
+            assert_eq!(ask(&mut bench, client, &format!("SET k{n} v")), "+OK");
+        }
+        assert_eq!(bench.engine.keyspace.len(), 15);
     }
 
     #[test]

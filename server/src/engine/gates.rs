@@ -28,6 +28,14 @@ pub enum Flow {
 impl Engine {
     /// Passes one command of a client through all gates and executes it.
     pub(super) fn execute(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
+        if self.config.renames.is_empty() {
+            self.execute_named(client, args)
+        } else {
+            self.execute_renamed(client, args)
+        }
+    }
+
+    pub(super) fn execute_named(&mut self, client: &mut Client, args: Args<'_>) -> Flow {
         let flow = if client.reply_mode == ReplyMode::On {
             self.execute_gated(client, args)
         } else {
@@ -114,14 +122,20 @@ impl Engine {
 
     /// Lookup, arity, authentication and rights.
     #[inline]
-    fn find(&mut self, client: &Client, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    fn find(
+        &mut self,
+        client: &mut Client,
+        args: Args<'_>,
+    ) -> Result<&'static Command, CommandError> {
         let name = args.at(0);
-        let Some(row) = lookup(name) else {
+        let hidden = self.names_are_given && self.is_renamed(name);
+        let Some(row) = lookup(name).filter(|_| !hidden) else {
             return Err(if client.authenticated { unknown(args) } else { errors::NO_AUTH.into() });
         };
         let Some(row) = subcommand(row, args) else {
             return Err(unknown_subcommand(row, args));
         };
+        client.last_command = Some(row);
         if !client.authenticated && !row.is(Flags::NO_AUTH) {
             return Err(errors::NO_AUTH.into());
         }
@@ -164,7 +178,12 @@ impl Engine {
         if self.memory.short {
             super::evict::refused_for_memory(client, row)?;
         }
-        if row.is(Flags::WRITE) && client.duty == Duty::Commands && hooks::is_replica(self) {
+        if row.is(Flags::WRITE)
+            && client.duty == Duty::Commands
+            && hooks::is_replica(self)
+            // Then the pause holds it until it is known who is the primary.
+            && !self.is_failing_over()
+        {
             return Err(errors::READ_ONLY.into());
         }
         Ok(())
@@ -231,12 +250,12 @@ impl Engine {
         row: &'static Command,
         args: Args<'_>,
     ) {
-        client.last_command = Some(row);
         client.commands += 1;
         self.stats.commands += 1;
         let before = client.out.len();
-        if client.traits.no_touch {
-            self.keyspace.set_quiet(true);
+        let marked = client.traits.no_touch || client.traits.import_source;
+        if marked {
+            self.mark_use(client);
         }
         run_row(&mut Context {
             engine: self,
@@ -247,18 +266,33 @@ impl Engine {
             timed_out: false,
             from_primary: false,
         });
-        if client.traits.no_touch {
+        if marked {
+            // Whatever the client said in this very command.
             self.keyspace.set_quiet(false);
+            self.keyspace.ignore_expiry(false);
         }
         if row.is(Flags::LOCAL) && self.gates_output() {
             Self::exempt_output(client, before);
+        }
+        if client.hold == Hold::Blocked {
+            // It counts when it is answered.
+            client.commands -= 1;
         }
         client.carried_wait = None;
         self.append_own_pushes(client);
         self.flush_outbox();
         if self.blocking.has_ready() {
-            self.serve_blocked();
+            self.timed("command-unblocking", Self::serve_blocked);
         }
+    }
+}
+
+impl Engine {
+    /// What a client said of how its commands use keys, for the one that is about to run.
+    #[cold]
+    fn mark_use(&mut self, client: &Client) {
+        self.keyspace.set_quiet(client.traits.no_touch);
+        self.keyspace.ignore_expiry(client.traits.import_source && self.config.import_mode);
     }
 }
 

@@ -12,6 +12,8 @@ use crate::store::{Keyspace, Seed};
 
 use super::Engine;
 use super::effects::{LinkEvent, LinkOwner, Timer};
+use super::pause::Reason;
+use super::propagate::deletion;
 
 /// State of the rooms around the core.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub struct Rooms {
     pub replication: super::replicate::Room,
     /// The server outside that the data are taken over from.
     pub migration: super::migrate::Room,
+    /// Keys on their way to other servers.
+    pub transfers: super::transfer::Transfers,
     pub aof: super::aof::Room,
     pub scripts: crate::script::Scripts,
 }
@@ -60,7 +64,7 @@ fn drain_queued(engine: &mut Engine, mut running: Option<&mut Client>) {
         engine.note_expired_key(db, &key);
         engine.touch_by_server(running.as_deref_mut(), db, &key);
         if stream_is_open(engine) {
-            engine.outbox.push(db, [b"DEL".as_slice(), &key]);
+            engine.outbox.push_apart(db, [deletion(engine.config.lazyfree_lazy_expire), &key]);
         }
     }
     for (db, key, fields) in engine.keyspace.take_expired_fields() {
@@ -71,7 +75,7 @@ fn drain_queued(engine: &mut Engine, mut running: Option<&mut Client>) {
         for part in fields.chunks(1024).filter(|_| open) {
             let mut words: Vec<&[u8]> = vec![b"HDEL", &key];
             words.extend(part.iter().map(Vec::as_slice));
-            engine.outbox.push(db, words);
+            engine.outbox.push_apart(db, words);
         }
     }
 }
@@ -95,7 +99,12 @@ pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<Co
 
 /// What may enter the stream has changed: a pause or a role began or ended.
 pub fn stream_changed(engine: &mut Engine) {
-    let may_expire = engine.stream_may_grow() && !is_replica(engine) && !engine.is_migrating();
+    let may_expire = engine.stream_may_grow()
+        && !is_replica(engine)
+        && !engine.is_migrating()
+        && !engine.config.import_mode
+        && !engine.pause.is_set(Reason::Failover)
+        && !engine.pause.is_set(Reason::Transfer);
     engine.keyspace.set_may_expire(may_expire);
 }
 
@@ -155,6 +164,7 @@ pub fn link_event(
     match owner {
         LinkOwner::Relay => engine.relay_link_event(client, &event),
         LinkOwner::Handover => engine.route_event(client, &event),
+        LinkOwner::Transfer => engine.transfer_event(client, &event),
         LinkOwner::Migration => engine.migration_event(client, event),
         LinkOwner::MigrationControl => engine.migration_control_event(client, &event),
         LinkOwner::Replication => engine.primary_event(client, event),
@@ -179,6 +189,7 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
     match timer {
         Timer::Relay(serial) => engine.relay_timer(serial),
         Timer::Handover(deadline_ms) => engine.member_timer(deadline_ms),
+        Timer::Transfer(link) => engine.transfer_timer(link),
         Timer::Replication(_) => engine.replication_timer(),
         Timer::Blocked(_) | Timer::Pause => {}
     }
@@ -204,6 +215,7 @@ pub fn cron(engine: &mut Engine) {
     }
     engine.replication_cron();
     engine.migration_cron();
+    engine.transfers_cron();
     engine.relay_cron();
 }
 
@@ -277,7 +289,7 @@ pub fn exit(engine: &mut Engine) {
 
 /// A pause ended (by its timer, UNPAUSE or the switch) and the held commands have been run.
 pub fn resumed(engine: &mut Engine) {
-    let _ = engine;
+    engine.transfers_cron();
 }
 
 /// The client that the relay or the handover asked about; here so that they share one lookup.
@@ -368,6 +380,7 @@ pub fn config_changed(engine: &mut Engine) {
     engine.replication_configured();
     engine.aof_configured();
     engine.redirect_changed();
+    stream_changed(engine);
 }
 
 /// The lines of INFO's section Replication.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use crate::client::Hold;
 use crate::command::{Command, Flags, all, lookup};
 
 use super::{Context, Engine};
@@ -240,6 +241,34 @@ impl Engine {
         self.measures.lap_us
     }
 
+    /// Does what is no command, which LATENCY tells of under this name when it was slow.
+    pub(super) fn timed<R>(&mut self, event: &'static str, work: impl FnOnce(&mut Self) -> R) -> R {
+        if self.config.latency_monitor_threshold_ms == 0 {
+            return work(self);
+        }
+        let begun_us = self.read_clock_us();
+        let result = work(self);
+        let us = self.read_clock_us().saturating_sub(begun_us);
+        self.note_slow(event, us);
+        result
+    }
+
+    /// A command that waited was answered without running again.
+    pub(super) fn note_unblocked(&mut self, row: &Command, failed: bool) {
+        if let Some(stats) = self.measures.of(row) {
+            stats.calls += 1;
+            stats.failed += u64::from(failed);
+        }
+    }
+
+    /// Something took so long.
+    pub(super) fn note_slow(&mut self, event: &'static str, us: u64) {
+        let threshold_ms = self.config.latency_monitor_threshold_ms;
+        if threshold_ms > 0 && us >= threshold_ms.saturating_mul(1000) {
+            self.measures.note_latency(event, self.now.unix_us / 1_000_000, us / 1000);
+        }
+    }
+
     /// An error reply; `refused` names the row that did not come to run.
     #[cold]
     pub fn note_error(&mut self, text: &str, refused: Option<&Command>) {
@@ -263,6 +292,10 @@ pub(super) fn note_command(cx: &mut Context<'_>, begun_us: u64, failed: bool) ->
     let end_us = engine.read_clock_us();
     let us = end_us.saturating_sub(begun_us);
     engine.measures.lap_us = end_us;
+    if cx.client.hold == Hold::Blocked {
+        // It counts when it is answered.
+        return us;
+    }
     let tracking = engine.config.latency_tracking;
     if let Some(stats) = engine.measures.of(cx.row) {
         stats.calls += 1;
@@ -272,10 +305,8 @@ pub(super) fn note_command(cx: &mut Context<'_>, begun_us: u64, failed: bool) ->
             stats.histogram.get_or_insert_default().note(us * 1000);
         }
     }
-    let threshold_ms = engine.config.latency_monitor_threshold_ms;
-    if threshold_ms > 0 && us >= threshold_ms * 1000 {
-        let event = if cx.row.is(Flags::FAST) { "fast-command" } else { "command" };
-        engine.measures.note_latency(event, engine.now.unix_us / 1_000_000, us / 1000);
+    if engine.config.latency_monitor_threshold_ms > 0 {
+        engine.note_slow(if cx.row.is(Flags::FAST) { "fast-command" } else { "command" }, us);
     }
     us
 }
@@ -297,6 +328,24 @@ mod tests {
         assert_eq!(tenth(80.0), 679_935);
         assert_eq!(histogram.doubling()[..3], [(4, 1), (16, 2), (33, 4)]);
         histogram.note(u64::MAX);
+    }
+
+    /// LATENCY knew of commands alone, and so could not tell why clients waited for none of theirs.
+    #[test]
+    fn what_the_server_does_by_itself_is_told_when_it_was_slow() {
+        let mut bench = Bench::new(&[("latency-monitor-threshold", "10")]);
+        let client = bench.client();
+        bench.engine.read_clock = Some(std::sync::Arc::new({
+            let us = std::sync::atomic::AtomicU64::new(0);
+            move || us.fetch_add(20_000, std::sync::atomic::Ordering::Relaxed)
+        }));
+        bench.engine.timed("expire-cycle", |_| ());
+        bench.engine.note_slow("aof-write", 9_999);
+        let told = bench.ask(client, "LATENCY LATEST");
+        assert!(told.contains("expire-cycle") && !told.contains("aof-write"), "{told}");
+        assert!(bench.ask(client, "LATENCY HISTORY expire-cycle").ends_with(":20"));
+        assert!(bench.ask(client, "LATENCY DOCTOR").contains("expire-cycle: 1 spikes"));
+        assert!(bench.ask(client, "LATENCY GRAPH expire-cycle").contains("high 20 ms"));
     }
 
     #[test]

@@ -200,6 +200,11 @@ impl Engine {
         self.closing_turn();
     }
 
+    /// Held commands go on at the end of this turn.
+    pub(super) fn resume_soon(&mut self) {
+        self.rooms.member.resume = true;
+    }
+
     /// `CLIENT PAUSE`; times in microseconds of the monotonic clock.
     pub fn user_pause(&mut self, kind: PauseKind, until_us: u64) {
         let now_us = self.now.mono_us;

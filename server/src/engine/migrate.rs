@@ -236,6 +236,7 @@ impl Engine {
             announce_ip: self.config.replica_announce_ip.clone(),
             auth: source.auth.clone(),
             member: None,
+            failover: false,
             timeout_ms: self.config.repl_timeout_s.max(1) * 1000,
         };
         let template = Template {

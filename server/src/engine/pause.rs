@@ -9,12 +9,18 @@ pub enum Scope {
     All,
 }
 
-/// Who paused. A user's UNPAUSE does not end the pause of a switch.
+/// Who paused. Each pause ends by itself: a user's UNPAUSE does not end the pause of a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     User,
     Switch,
+    /// FAILOVER waits for its target.
+    Failover,
+    /// MIGRATE sends keys that were being changed.
+    Transfer,
 }
+
+const REASONS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -25,33 +31,32 @@ struct Entry {
 
 #[derive(Debug, Default)]
 pub struct Pause {
-    user: Option<Entry>,
-    switch: Option<Entry>,
+    entries: [Option<Entry>; REASONS],
+    /// The tightest of them.
+    scope: Option<Scope>,
 }
 
 impl Pause {
     /// Sets a pause, or replaces the one of the same reason. The caller adds `Timer::Pause`.
     pub fn set(&mut self, reason: Reason, scope: Scope, until_ms: Option<u64>) {
-        *self.entry(reason) = Some(Entry { scope, until_ms });
+        self.put(reason, Some(Entry { scope, until_ms }));
     }
 
     pub fn end(&mut self, reason: Reason) {
-        *self.entry(reason) = None;
+        self.put(reason, None);
     }
 
-    fn entry(&mut self, reason: Reason) -> &mut Option<Entry> {
-        match reason {
-            Reason::User => &mut self.user,
-            Reason::Switch => &mut self.switch,
-        }
+    fn put(&mut self, reason: Reason, entry: Option<Entry>) {
+        self.entries[reason as usize] = entry;
+        self.scope = self.entries.iter().flatten().map(|entry| entry.scope).max();
     }
 
     /// Ends the pauses whose time is up; true when one ended.
     pub fn expire(&mut self, now_ms: u64) -> bool {
         let mut ended = false;
-        for entry in [&mut self.user, &mut self.switch] {
-            if entry.is_some_and(|entry| entry.until_ms.is_some_and(|until| until <= now_ms)) {
-                *entry = None;
+        for reason in [Reason::User, Reason::Switch, Reason::Failover, Reason::Transfer] {
+            if self.until_ms(reason).is_some_and(|until_ms| until_ms <= now_ms) {
+                self.end(reason);
                 ended = true;
             }
         }
@@ -61,20 +66,14 @@ impl Pause {
     /// What is held now.
     #[inline]
     pub fn scope(&self) -> Option<Scope> {
-        self.user.map(|entry| entry.scope).max(self.switch.map(|entry| entry.scope))
+        self.scope
     }
 
     pub fn is_set(&self, reason: Reason) -> bool {
-        match reason {
-            Reason::User => self.user.is_some(),
-            Reason::Switch => self.switch.is_some(),
-        }
+        self.entries[reason as usize].is_some()
     }
 
     pub fn until_ms(&self, reason: Reason) -> Option<u64> {
-        match reason {
-            Reason::User => self.user?.until_ms,
-            Reason::Switch => self.switch?.until_ms,
-        }
+        self.entries[reason as usize]?.until_ms
     }
 }

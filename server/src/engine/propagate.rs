@@ -2,6 +2,11 @@
 
 use crate::resp::encode_command;
 
+/// How a deletion goes into the stream: whoever applies it frees as lazily as this server does.
+pub fn deletion(lazy: bool) -> &'static [u8] {
+    if lazy { b"UNLINK" } else { b"DEL" }
+}
+
 /// What became of the running command's own text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Verbatim {
@@ -29,6 +34,8 @@ pub struct Outbox {
 pub(super) struct Entry {
     pub db: u32,
     pub end: usize,
+    /// It belongs to no command: a key's time came while one ran.
+    pub apart: bool,
 }
 
 impl Outbox {
@@ -39,7 +46,24 @@ impl Outbox {
         I::IntoIter: ExactSizeIterator,
     {
         encode_command(&mut self.bytes, parts);
-        self.entries.push(Entry { db: db as u32, end: self.bytes.len() });
+        self.entries.push(Entry { db: db as u32, end: self.bytes.len(), apart: false });
+    }
+
+    /// As [`Self::push`], what no command did: with nothing else it needs no transaction.
+    pub fn push_apart<'p, I>(&mut self, db: usize, parts: I)
+    where
+        I: IntoIterator<Item = &'p [u8]>,
+        I::IntoIter: ExactSizeIterator,
+    {
+        self.push(db, parts);
+        if let Some(last) = self.entries.last_mut() {
+            last.apart = true;
+        }
+    }
+
+    /// Whether the commands are to be applied one by one.
+    pub(super) fn is_apart(&self) -> bool {
+        self.entries.len() == 1 || self.entries.iter().all(|entry| entry.apart)
     }
 
     #[inline]
@@ -83,5 +107,21 @@ impl Outbox {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outbox;
+
+    /// A SCAN that met two keys whose time had come sent a transaction to the replicas.
+    #[test]
+    fn what_no_command_did_needs_no_transaction() {
+        let mut outbox = Outbox::default();
+        outbox.push_apart(0, [b"UNLINK".as_slice(), b"a"]);
+        outbox.push_apart(0, [b"UNLINK".as_slice(), b"b"]);
+        assert!(outbox.is_apart());
+        outbox.push(0, [b"INCR".as_slice(), b"n"]);
+        assert!(!outbox.is_apart(), "the command comes together with what it met");
     }
 }

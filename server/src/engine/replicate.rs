@@ -2,10 +2,11 @@
 //! says on clients and keyspace. Without I/O.
 //!
 //! `upstream` follows a primary, `downstream` serves replicas, `snapshot` makes what full resyncs and
-//! saves need, `report` tells about it.
+//! saves need, `failover` hands over to a replica by hand, `report` tells about it.
 
 mod apply;
 mod downstream;
+mod failover;
 mod report;
 mod snapshot;
 mod start;
@@ -22,6 +23,7 @@ use super::{Engine, pause::Reason};
 
 pub use apply::Origin;
 pub use downstream::Introduced;
+pub use failover::Wish;
 pub use snapshot::{Job, SaveError, SaveTarget};
 pub use waits::{Need, write_reached};
 
@@ -37,6 +39,7 @@ pub struct Room {
     pub(super) job: Option<Job>,
     pub saves: snapshot::Saves,
     waits: Vec<waits::Wait>,
+    failover: Option<failover::Failover>,
     last_ping_ms: u64,
     /// When a replica was last seen, for `repl-backlog-ttl`.
     replica_seen_ms: u64,
@@ -56,6 +59,7 @@ impl Default for Room {
             job: None,
             saves: snapshot::Saves::default(),
             waits: Vec::new(),
+            failover: None,
             last_ping_ms: 0,
             replica_seen_ms: 0,
             loaded_epoch: None,
@@ -80,7 +84,7 @@ impl Engine {
         if !room.state.records() {
             return;
         }
-        if self.outbox.len() == 1 {
+        if self.outbox.is_apart() {
             self.outbox.iter().for_each(|(db, command)| room.state.feed(db, command));
         } else {
             room.state.feed_transaction(self.outbox.iter());
@@ -182,6 +186,7 @@ impl Engine {
     pub(super) fn stream_is_paused(&self) -> bool {
         self.pause.is_set(Reason::Switch)
             || self.pause.is_set(Reason::User)
+            || self.pause.is_set(Reason::Failover)
             || !hooks::stream_may_grow(self)
     }
 
@@ -223,7 +228,7 @@ impl Engine {
         self.flush_up();
         self.aof_turn();
         self.begin_resync();
-        let again = self.snapshot_turn();
+        let again = self.timed("snapshot-cycle", Self::snapshot_turn);
         self.flush_replicas();
         self.rooms.replication.state.trim();
         again
@@ -232,6 +237,7 @@ impl Engine {
     /// Ten times a second.
     pub(super) fn replication_cron(&mut self) {
         self.link_tick();
+        self.failover_turn();
         self.ping_replicas();
         self.close_silent_replicas();
         self.close_slow_replicas();

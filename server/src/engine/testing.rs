@@ -43,6 +43,7 @@ impl Bench {
         self.engine.set_now(self.now);
         self.engine.tick();
         self.engine.cron();
+        super::hooks::cron(&mut self.engine);
         self.engine.turn_end();
     }
 

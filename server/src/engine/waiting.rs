@@ -257,6 +257,7 @@ impl Engine {
             client.blocked.as_mut().expect("it blocked again").args = args;
         } else {
             client.hold = Hold::None;
+            client.commands += 1;
             self.forget_blocked(&mut client);
             self.runnable.push_back(id);
         }
@@ -267,6 +268,7 @@ impl Engine {
         let args = args.args();
         let Some(row) = lookup(args.at(0)) else { return };
         if let Err(error) = self.acl_check(client, row, args) {
+            self.note_error(&error.0, Some(row));
             client.reply().error(&error);
             return;
         }
@@ -307,6 +309,7 @@ impl Engine {
         let Some(blocked) = client.blocked.as_ref().filter(|_| client.hold == Hold::Blocked) else {
             return false;
         };
+        let row = lookup(blocked.args.args().at(0));
         match (error, blocked.on_timeout) {
             (Some(error), _) => client.reply().error(error),
             (None, OnTimeout::Null) => client.reply().null(),
@@ -315,6 +318,10 @@ impl Engine {
                 self.rerun(id, true);
                 return true;
             }
+        }
+        client.commands += 1;
+        if let Some(row) = row {
+            self.note_unblocked(row, error.is_some());
         }
         self.take_blocked(id, Hold::None);
         self.clients.queue_flush(id);

@@ -110,6 +110,11 @@ fn bind_unix(config: &Config) -> Result<Bound, ListenError> {
     let listen = || {
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&socket2::SockAddr::unix(path)?)?;
+        if !config.unixsocketgroup.is_empty() {
+            let id = group_id(&config.unixsocketgroup)
+                .ok_or_else(|| io::Error::other("unixsocketgroup names no group"))?;
+            std::os::unix::fs::chown(path, None, Some(id))?;
+        }
         if config.unixsocketperm.0 != 0 {
             // Nobody can connect before the socket listens, so nobody comes in before it has its
             // rights.
@@ -122,6 +127,17 @@ fn bind_unix(config: &Config) -> Result<Bound, ListenError> {
     };
     let listener = listen().map_err(refused)?;
     Ok(Bound { listener: Listener::Unix(listener), port: 0, readonly: false, tls: false })
+}
+
+/// The number of a group, which may be given itself.
+fn group_id(group: &str) -> Option<u32> {
+    let named = |line: &str| {
+        let mut fields = line.split(':');
+        let id = (fields.next()? == group).then(|| fields.nth(1))?;
+        id?.parse().ok()
+    };
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    groups.lines().find_map(named).or_else(|| group.parse().ok())
 }
 
 fn describe(error: &io::Error) -> String {

@@ -36,6 +36,8 @@ pub struct LinkConfig {
     pub auth: Option<(Option<String>, Vec<u8>)>,
     /// Set between members: the arguments of `REPLCONF redisha-member`.
     pub member: Option<[String; 4]>,
+    /// The other side is this node's replica, and asked to take over.
+    pub failover: bool,
     pub timeout_ms: u64,
 }
 
@@ -85,6 +87,8 @@ pub enum Action {
     Loaded(Box<Loaded>),
     /// Bytes of the stream that came along.
     Stream(Vec<u8>),
+    /// PSYNC was refused; otherwise as [`Action::Fail`].
+    Refused(String),
     /// Close the connection; the link waits and tries again. The text is for the log.
     Fail(String),
 }
@@ -208,7 +212,9 @@ impl Link {
             let ip = self.config.announce_ip.as_bytes();
             say(Greeting::Optional, &[b"REPLCONF", b"ip-address", ip]);
         }
-        say(Greeting::Optional, &[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]);
+        let capabilities: [&[u8]; 7] =
+            [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"capa", b"redisha-relay"];
+        say(Greeting::Optional, &capabilities);
         if let Some([uid, own, target, epoch]) = &self.config.member {
             let words: Vec<&[u8]> = vec![
                 b"REPLCONF",
@@ -316,7 +322,8 @@ impl Link {
             None => ("?".into(), "-1".into()),
         };
         let mut out = Vec::new();
-        encode_command(&mut out, [b"PSYNC".as_slice(), id.as_bytes(), next.as_bytes()]);
+        let words = [b"PSYNC".as_slice(), id.as_bytes(), next.as_bytes(), b"FAILOVER"];
+        encode_command(&mut out, words[..if self.config.failover { 4 } else { 3 }].iter().copied());
         Action::Send(out)
     }
 
@@ -340,6 +347,10 @@ impl Link {
                 let loader = Loader::new(id, offset, self.template);
                 self.state = LinkState::Loading(Box::new(loader));
                 actions.push(Action::LoadBegins);
+                Ok(())
+            }
+            Some(word) if word.starts_with('-') => {
+                actions.push(Action::Refused(format!("PSYNC was answered with {text}")));
                 Ok(())
             }
             _ => Err(format!("PSYNC was answered with {text}")),

@@ -39,6 +39,8 @@ pub struct Replica {
     /// It understands a changed id in `+CONTINUE`.
     pub psync2: bool,
     pub rdb_only: bool,
+    /// It is a server of ours: it opens sessions for clients of another.
+    pub relays: bool,
     /// It said SYNC, which is answered by the snapshot alone.
     pub bare: bool,
     /// Where others reach it: what it announced, or the address of its connection.
@@ -66,6 +68,7 @@ impl Replica {
             eof: false,
             psync2: false,
             rdb_only: false,
+            relays: false,
             bare: false,
             host: String::new(),
             port: 0,

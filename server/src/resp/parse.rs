@@ -176,8 +176,8 @@ pub enum ProtocolError {
     Inline,
     #[error("ERR Protocol error: unbalanced quotes in request")]
     Quotes,
-    #[error("ERR Protocol error: expected CRLF after bulk string")]
-    BulkEnd,
+    #[error("ERR Protocol error: invalid CRLF in request")]
+    LineEnd,
 }
 
 /// What a call of [`Parser::parse`] found.
@@ -286,7 +286,7 @@ impl Parser {
             return Ok(false);
         }
         if buf[end] != b'\r' || buf[end + 1] != b'\n' {
-            return Err(ProtocolError::BulkEnd);
+            return Err(ProtocolError::LineEnd);
         }
         self.spans.push(Span { start: self.pos as u32, len: len as u32 });
         self.pos = end + 2;
@@ -351,6 +351,9 @@ fn header(
     if end + 1 >= line.len() {
         return Ok(None);
     }
+    if line[end + 1] != b'\n' {
+        return Err(ProtocolError::LineEnd);
+    }
     Ok(Some((parse_i64(&line[..end]), pos + 1 + end + 2)))
 }
 
@@ -368,7 +371,8 @@ fn split_plain(line: &[u8], spans: &mut Vec<Span>) {
     }
 }
 
-/// Splits a line as a shell would: double quotes with escapes, single quotes without.
+/// Splits a line as a shell would: double quotes with escapes, single quotes without; a word may
+/// have parts with and without quotes.
 pub fn split_quoted(
     line: &[u8],
     text: &mut Vec<u8>,
@@ -395,11 +399,11 @@ pub fn split_quoted(
     }
 }
 
-/// Reads to the closing double quote; what follows it must be a space or the end.
+/// Reads to the closing double quote.
 fn double_quoted(line: &[u8], mut at: usize, text: &mut Vec<u8>) -> Result<usize, ProtocolError> {
     loop {
         match line[at..] {
-            [b'"', ref rest @ ..] => return closing(at, rest),
+            [b'"', ..] => return Ok(at + 1),
             [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 let digit = |byte: u8| char::from(byte).to_digit(16).expect("a hex digit") as u8;
                 text.push(digit(high) * 16 + digit(low));
@@ -428,7 +432,7 @@ fn double_quoted(line: &[u8], mut at: usize, text: &mut Vec<u8>) -> Result<usize
 fn single_quoted(line: &[u8], mut at: usize, text: &mut Vec<u8>) -> Result<usize, ProtocolError> {
     loop {
         match line[at..] {
-            [b'\'', ref rest @ ..] => return closing(at, rest),
+            [b'\'', ..] => return Ok(at + 1),
             [b'\\', b'\'', ..] => {
                 text.push(b'\'');
                 at += 2;
@@ -439,13 +443,6 @@ fn single_quoted(line: &[u8], mut at: usize, text: &mut Vec<u8>) -> Result<usize
             }
             [] => return Err(ProtocolError::Quotes),
         }
-    }
-}
-
-fn closing(at: usize, rest: &[u8]) -> Result<usize, ProtocolError> {
-    match rest.first() {
-        Some(byte) if !byte.is_ascii_whitespace() => Err(ProtocolError::Quotes),
-        _ => Ok(at + 1),
     }
 }
 

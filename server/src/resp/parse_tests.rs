@@ -48,7 +48,8 @@ fn inline_commands() {
     check("set  a b\n\r\nget a\r\n", r#"["set", "a", "b"] [] ["get", "a"]"#);
     check("echo \"a b\\n\\x41\" 'c d'\r\n", r#"["echo", "a b\nA", "c d"]"#);
     check("echo \"a\r\n", "ERR Protocol error: unbalanced quotes in request");
-    check("echo \"a\"b\r\n", "ERR Protocol error: unbalanced quotes in request");
+    check("echo \"a\"b'c d'\r\n", r#"["echo", "abc d"]"#);
+    check("echo 'b'a'r\r\n", "ERR Protocol error: unbalanced quotes in request");
 }
 
 #[test]
@@ -58,7 +59,11 @@ fn malformed_requests() {
     check("*1\r\n+PING\r\n", "ERR Protocol error: expected '$', got '+'");
     check("*1\r\n$-1\r\n", "ERR Protocol error: invalid bulk length");
     check("*1\r\n$1025\r\n", "ERR Protocol error: invalid bulk length");
-    check("*1\r\n$1\r\nabc", "ERR Protocol error: expected CRLF after bulk string");
+    let line_end = "ERR Protocol error: invalid CRLF in request";
+    check("*1\r\n$1\r\nabc", line_end);
+    check("*1\rx$1\r\na\r\n", line_end);
+    check("*1\r\n$1\rxa\r\n", line_end);
+    check("*1x\n$1\r\na\r\n", "ERR Protocol error: invalid multibulk length");
 }
 
 proptest::proptest! {

@@ -148,6 +148,7 @@ impl Run<'_> {
             Ok(row) => {
                 let mark = cx.engine.outbox.len();
                 cx.engine.stats.commands += 1;
+                cx.client.commands += 1;
                 cx.engine.in_script = true;
                 run_row(&mut Context {
                     engine: cx.engine,
@@ -178,8 +179,12 @@ impl Run<'_> {
         shared: &Shared,
         args: Args<'_>,
     ) -> Result<&'static Command, CommandError> {
+        if cx.engine.is_renamed(args.at(0)) && !cx.from_primary {
+            return Err("ERR Unknown command called from script".into());
+        }
         let row = find(args)?;
-        if row.is(Flags::NOSCRIPT | Flags::INTERNAL) {
+        let denied = row.is(Flags::NOSCRIPT) && !cx.engine.debug.scripts_run_all;
+        if denied || row.is(Flags::INTERNAL) {
             return Err("ERR This Valkey command is not allowed from script".into());
         }
         if cx.engine.acl.users.is_restrictive() && !cx.from_primary {

@@ -463,12 +463,15 @@ impl Db {
     }
 
     /// One step of SCAN: calls `f` for about `count` keys, returns the next cursor, 0 at the end.
-    /// See [`Table::scan`] for what it promises.
-    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], ValueRef<'_>)) -> u64 {
+    /// See [`Table::scan`] for what it promises. A key whose time has come is given without a value.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        mut f: impl FnMut(&[u8], Option<ValueRef<'_>>),
+    ) -> u64 {
         self.table.scan(cursor, count, |slot| {
-            if !self.gone(slot) {
-                f(slot.entry.key(), slot.entry.view());
-            }
+            f(slot.entry.key(), (!self.gone(slot)).then(|| slot.entry.view()));
         })
     }
 
@@ -480,12 +483,14 @@ impl Db {
     }
 
     /// A key picked by a source of random numbers.
-    pub fn random_key(&self, mut next: impl FnMut() -> u64) -> Option<Vec<u8>> {
+    pub fn random_key(&mut self, mut next: impl FnMut() -> u64) -> Option<Vec<u8>> {
         for _ in 0..100 {
             let slot = self.table.random(&mut next)?;
-            if !self.gone(slot) {
-                return Some(slot.entry.key().to_vec());
+            let (key, gone) = (slot.entry.key().to_vec(), self.gone(slot));
+            if !gone {
+                return Some(key);
             }
+            self.expire(&key);
         }
         self.table.iter().find(|slot| !self.gone(slot)).map(|slot| slot.entry.key().to_vec())
     }

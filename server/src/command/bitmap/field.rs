@@ -190,12 +190,14 @@ pub fn bitfield(cx: &mut Context<'_>, only_reads: bool) -> Handled {
         return Err("ERR BITFIELD_RO only supports the GET subcommand".into());
     }
     let (bytes, grew) = bits_mut(db, key, last_bit)?;
-    let mut changes = usize::from(grew);
+    let mut changes = 0;
     let mut reply = cx.client.reply();
     reply.array(steps.len());
     for step in &steps {
         let (number, changed) = step.change(bytes);
-        changes += usize::from(changed);
+        // A step that added counts even if it came out where it began.
+        let counts = grew || changed || matches!(step.action, Action::Add(_));
+        changes += usize::from(counts && !matches!(step.action, Action::Get));
         match number {
             Some(number) => reply.int(number),
             None => reply.null(),

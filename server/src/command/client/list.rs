@@ -125,6 +125,7 @@ pub fn flags(client: &Client) -> String {
         ('r', client.traits.readonly),
         ('e', client.traits.no_evict),
         ('T', client.traits.no_touch),
+        ('I', client.traits.import_source),
     ];
     let text: String = set.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag).collect();
     if text.is_empty() { "N".to_owned() } else { text }

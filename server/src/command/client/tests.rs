@@ -61,3 +61,58 @@ fn the_largest_clients_go_when_all_are_too_large() {
     assert_eq!(bench.out(clients[1]), "gone");
     assert_eq!(bench.ask(clients[2], "DISCARD"), "+OK");
 }
+
+/// Tools that copy a live server say themselves when a key ends: without `import-mode` what they had
+/// just written was gone before they said so.
+#[test]
+fn under_import_mode_keys_end_when_their_source_says_so() {
+    let mut bench = Bench::new(&[]);
+    let (source, other) = (bench.client(), bench.client());
+    let refused = "-ERR Server is not in import mode";
+    assert_eq!(bench.ask(source, "CLIENT IMPORT-SOURCE ON"), refused);
+    assert_eq!(bench.ask(source, "CLIENT IMPORT-SOURCE OFF"), "+OK");
+    bench.ask(other, "CONFIG SET import-mode yes");
+    assert_eq!(bench.ask(source, "CLIENT IMPORT-SOURCE ON"), "+OK");
+    assert!(bench.ask(source, "CLIENT INFO").contains(" flags=I "));
+    for line in ["SET k 1 PX 10", "SET old v PXAT 1000", "SET now v", "EXPIREAT now 5"] {
+        assert!(!bench.ask(source, line).starts_with('-'), "{line}");
+    }
+    bench.ask(source, "HSET h f v");
+    bench.ask(source, "HPEXPIRE h 10 FIELDS 1 f");
+    bench.pass_ms(500);
+    let mut check = |client: usize, line: &str, expected: &str| {
+        assert_eq!(bench.ask(client, line), expected, "{line}");
+    };
+    check(other, "DBSIZE", ":4");
+    check(other, "GET k", "$-1");
+    check(other, "TTL k", ":-2");
+    check(other, "HGET h f", "$-1");
+    check(source, "TTL k", ":0");
+    check(source, "INCR k", ":2");
+    check(source, "HGET h f", "$1 v");
+    check(source, "MGET old now", "*2 $1 v $1 v");
+    check(source, "DEL old", ":1");
+    check(source, "CLIENT IMPORT-SOURCE OFF", "+OK");
+    check(source, "GET k", "$-1");
+    check(source, "CLIENT IMPORT-SOURCE ON", "+OK");
+    check(source, "GET k", "$1 2");
+    check(other, "CONFIG SET import-mode no", "+OK");
+    bench.pass_ms(500);
+    assert_eq!(bench.ask(other, "DBSIZE"), ":0");
+    assert_eq!(bench.ask(source, "GET k"), "$-1", "the word counts under import-mode alone");
+}
+
+/// Whoever took NO-TOUCH back left it in force for all connections.
+#[test]
+fn no_touch_ends_with_the_command_that_takes_it_back() {
+    let mut bench = Bench::new(&[]);
+    let client = bench.client();
+    bench.ask(client, "SET k v");
+    bench.ask(client, "CLIENT NO-TOUCH ON");
+    bench.pass_ms(5000);
+    bench.ask(client, "GET k");
+    assert_eq!(bench.ask(client, "OBJECT IDLETIME k"), ":5");
+    bench.ask(client, "CLIENT NO-TOUCH OFF");
+    bench.ask(client, "GET k");
+    assert_eq!(bench.ask(client, "OBJECT IDLETIME k"), ":0");
+}

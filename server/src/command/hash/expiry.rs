@@ -42,11 +42,6 @@ fn time(cx: &Context<'_>, text: &[u8], unit_ms: i64, base_ms: i64) -> Result<i64
         .ok_or_else(|| errors::invalid_expire(cx.row.name))
 }
 
-/// Whether a time has come already, which a primary decides for all.
-fn is_past(cx: &Context<'_>, at_ms: i64) -> bool {
-    !cx.from_primary && at_ms <= cx.engine.now.unix_ms()
-}
-
 /// Propagates `head… FIELDS n field…`, or HDEL without the count.
 fn propagate(cx: &mut Context<'_>, head: &[&[u8]], counted: bool, fields: &[&[u8]]) {
     let count = fields.len().to_string();
@@ -135,7 +130,7 @@ pub fn hexpire(cx: &mut Context<'_>) -> Handled {
         _ => (1, 0),
     };
     let at_ms = time(cx, args.at(2), unit_ms, base_ms)?;
-    let past = is_past(cx, at_ms);
+    let past = cx.ends_at(at_ms);
     let names = args.tail(word + 2);
     let limits = db(cx).limits();
     let mut hash = db(cx).typed_mut::<Hash>(key)?;
@@ -349,7 +344,7 @@ pub fn hsetex(cx: &mut Context<'_>) -> Handled {
         cx.reply().int(0);
         return Ok(());
     }
-    if at_ms.is_some_and(|at_ms| is_past(cx, at_ms)) {
+    if at_ms.is_some_and(|at_ms| cx.ends_at(at_ms)) {
         set_expired(cx, key, pairs);
     } else {
         set_fields(cx, key, pairs, options, at_ms)?;
@@ -441,7 +436,7 @@ pub fn hgetex(cx: &mut Context<'_>) -> Handled {
     let at_ms = options.time(cx)?;
     let fields = args.tail(word + 2);
     reply_values(cx, key, fields)?;
-    let past = at_ms.is_some_and(|at_ms| is_past(cx, at_ms));
+    let past = at_ms.is_some_and(|at_ms| cx.ends_at(at_ms));
     let limits = db(cx).limits();
     if options.times == Times::None {
         return Ok(());

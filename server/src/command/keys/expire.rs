@@ -4,6 +4,7 @@ use crate::command::Handled;
 use crate::command::support::{decimal, int, wrote};
 use crate::config::EventClasses;
 use crate::engine::Context;
+use crate::engine::propagate::deletion;
 use crate::resp::{CommandError, errors};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,19 +65,19 @@ fn set_expiry(cx: &mut Context<'_>, unit_ms: i64, base_ms: i64) -> Handled {
         .and_then(|ms| ms.checked_add(base_ms))
         .ok_or_else(|| errors::invalid_expire(cx.row.name))?;
     let conditions = Conditions::read(cx)?;
-    let now_ms = cx.engine.now.unix_ms();
+    let past = cx.ends_at(at_ms);
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     if !db.contains(key) || !conditions.allow(db.expiry(key), at_ms) {
         cx.client.reply().int(0);
         return Ok(());
     }
-    if at_ms <= now_ms && !cx.from_primary {
+    if past {
         db.remove(key);
         cx.engine.stats.expired_keys += 1;
         wrote(cx, key, 1);
         cx.signal(key);
         cx.notify(EventClasses::EXPIRED, "expired", key);
-        cx.propagate(&[b"DEL", key]);
+        cx.propagate(&[deletion(cx.engine.config.lazyfree_lazy_expire), key]);
     } else {
         db.expire_at(key, at_ms);
         wrote(cx, key, 1);

@@ -2,8 +2,9 @@
 
 use crate::command::Handled;
 use crate::command::support::{decimal, int, wrote};
-use crate::config::EventClasses;
+use crate::config::{EventClasses, RdbVersionCheck};
 use crate::engine::Context;
+use crate::engine::propagate::deletion;
 use crate::persistence::rdb;
 use crate::resp::{Args, CommandError, errors};
 
@@ -60,19 +61,23 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
     let Options { replace, absolute, idle_s, frequency } = Options::read(cx.args)?;
     let now_ms = cx.engine.now.unix_ms();
     let string_max = cx.engine.config.proto_max_bulk_len.0 as usize;
-    let db = cx.engine.keyspace.db_mut(cx.client.db);
-    if !replace && db.contains(key) {
+    if !replace && cx.engine.keyspace.db_mut(cx.client.db).contains(key) {
         return Err("BUSYKEY Target key name already exists.".into());
     }
     let ttl_ms = int(cx.args.at(2))?;
     if ttl_ms < 0 {
         return Err("ERR Invalid TTL value, must be >= 0".into());
     }
-    if !rdb::dump::verify(payload) {
+    let leniency = rdb::dump::Leniency {
+        // What a primary has taken its replicas take.
+        version: cx.engine.config.rdb_version_check == RdbVersionCheck::Relaxed || cx.from_primary,
+        checksum: cx.engine.debug.trusts_checksums,
+    };
+    if !rdb::dump::verify(payload, leniency) {
         return Err("ERR DUMP payload version or checksum are wrong".into());
     }
     let string_max = if cx.from_primary { usize::MAX } else { string_max };
-    let value = rdb::dump::restore(payload, db.limits(), string_max);
+    let value = rdb::dump::restore(payload, cx.engine.keyspace.limits(), string_max);
     let value = value.map_err(|_| "ERR Bad data format")?;
     let expiry_ms = match (ttl_ms, absolute) {
         (0, _) => None,
@@ -81,14 +86,15 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
             Some(ms.checked_add(now_ms).ok_or_else(|| errors::invalid_expire(cx.row.name))?)
         }
     };
+    let past = expiry_ms.is_some_and(|at_ms| cx.ends_at(at_ms));
+    let db = cx.engine.keyspace.db_mut(cx.client.db);
     let existed = db.remove(key);
-    let past = expiry_ms.is_some_and(|at_ms| at_ms <= now_ms) && !cx.from_primary;
     let Some(value) = value.filter(|_| !past) else {
         // Nothing to put there: an empty collection, or a time that has already passed.
         if existed {
             wrote(cx, key, 1);
             cx.notify(EventClasses::GENERIC, "del", key);
-            cx.propagate(&[b"DEL", key]);
+            cx.propagate(&[deletion(cx.engine.config.lazyfree_lazy_server_del), key]);
         }
         cx.client.reply().ok();
         return Ok(());

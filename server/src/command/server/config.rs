@@ -137,12 +137,18 @@ fn resetstat(cx: &mut Context<'_>) -> Handled {
 }
 
 fn rewrite(cx: &mut Context<'_>) -> Handled {
+    rewrite_config(cx, false)
+}
+
+/// Writes what differs from the defaults, or all, into the file that was read at the start.
+pub fn rewrite_config(cx: &mut Context<'_>, all: bool) -> Handled {
     if cx.engine.config.file.is_empty() {
         return Err("ERR The server is running without a config file".into());
     }
     let mut config = cx.engine.config.clone();
     config.users = cx.engine.acl_directives();
-    file::write_back(&config).map_err(|error| format!("ERR Rewriting config file: {error}"))?;
+    file::write_back(&config, all)
+        .map_err(|error| format!("ERR Rewriting config file: {error}"))?;
     cx.client.reply().ok();
     Ok(())
 }

@@ -44,14 +44,15 @@ pub fn flushdb(cx: &mut Context<'_>) -> Handled {
 
 pub fn swapdb(cx: &mut Context<'_>) -> Handled {
     let databases = cx.engine.keyspace.databases();
-    let index = |at: usize, which: &str| -> Result<usize, CommandError> {
-        let number = int(cx.args.at(at)).map_err(|_| format!("ERR invalid {which} DB index"))?;
-        usize::try_from(number)
-            .ok()
-            .filter(|index| *index < databases)
-            .ok_or_else(|| errors::DB_INDEX.into())
+    let number = |at: usize, which: &str| -> Result<i64, CommandError> {
+        int(cx.args.at(at)).map_err(|_| format!("ERR invalid {which} DB index").into())
     };
-    let (a, b) = (index(1, "first")?, index(2, "second")?);
+    let index = |number: i64| {
+        let index = usize::try_from(number).ok().filter(|index| *index < databases);
+        index.ok_or(errors::DB_INDEX)
+    };
+    let (a, b) = (number(1, "first")?, number(2, "second")?);
+    let (a, b) = (index(a)?, index(b)?);
     if a != b {
         cx.engine.keyspace.swap(a, b);
     }

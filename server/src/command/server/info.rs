@@ -271,7 +271,6 @@ fn stats(engine: &Engine, lines: &mut Lines) {
         "evicted_scripts",
         "latest_fork_usec",
         "total_forks",
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
@@ -283,6 +282,7 @@ fn stats(engine: &Engine, lines: &mut Lines) {
         // Known to tools; there is nothing here that they could count.
         lines.add(field, 0);
     }
+    lines.add("migrate_cached_sockets", engine.rooms.transfers.len());
     lines.add("client_output_buffer_limit_disconnections", stats.clients_over_output_limit);
 }
 

@@ -6,6 +6,7 @@ use crate::command::Handled;
 use crate::command::support::{decimal, int, wrote};
 use crate::config::EventClasses;
 use crate::engine::Context;
+use crate::engine::propagate::deletion;
 use crate::resp::{CommandError, errors};
 use crate::store::IntBuf;
 
@@ -95,15 +96,14 @@ pub fn set(cx: &mut Context<'_>) -> Handled {
         cx.client.reply().ok();
     }
     if let Expiry::At(at_ms) = expiry
-        && at_ms <= cx.engine.now.unix_ms()
-        && !cx.from_primary
+        && cx.ends_at(at_ms)
     {
         // The time has passed: all that is left to do is what the key's expiry would.
         if cx.engine.keyspace.db_mut(cx.client.db).remove(key) {
             wrote(cx, key, 1);
             cx.signal(key);
             cx.notify(EventClasses::EXPIRED, "expired", key);
-            cx.propagate(&[b"DEL", key]);
+            cx.propagate(&[deletion(cx.engine.config.lazyfree_lazy_expire), key]);
         }
         return Ok(());
     }

@@ -101,9 +101,9 @@ pub struct Log {
 }
 
 impl Log {
+    /// What is there stays until the next refusal.
     pub fn set_bound(&mut self, bound: usize) {
         self.bound = bound;
-        self.entries.truncate(bound);
     }
 
     pub fn clear(&mut self) {
@@ -145,6 +145,7 @@ impl Log {
             return;
         }
         if self.bound == 0 {
+            self.entries.clear();
             return;
         }
         let id = self.next_id;

@@ -4,9 +4,20 @@ use crate::command::server::Lines;
 
 use super::super::Engine;
 use super::super::replicate::Job;
-use super::State;
+use super::{Fsync, State};
 
 impl Engine {
+    /// What the disk's thread took long for, of which LATENCY tells. Commands wait for a sync only
+    /// under `appendfsync always`.
+    pub(super) fn aof_tell_slowness(&mut self) {
+        let Some(disk) = &mut self.rooms.aof.disk else { return };
+        let (write_us, sync_us) = disk.take_slowest();
+        self.note_slow("aof-write", write_us);
+        if self.config.appendfsync == Fsync::Always {
+            self.note_slow("aof-fsync-always", sync_us);
+        }
+    }
+
     /// The lines of the section `persistence` that belong to append-only files.
     pub(in super::super) fn info_aof(&self, lines: &mut Lines) {
         let aof = &self.rooms.aof;

@@ -210,6 +210,7 @@ impl Engine {
     /// Ten times a second: what is scheduled, and what growth asks for.
     pub(in super::super) fn aof_cron(&mut self) {
         self.rewrite_scheduled();
+        self.aof_tell_slowness();
         let aof = &self.rooms.aof;
         let percentage = self.config.auto_aof_rewrite_percentage;
         let size = self.aof_size();

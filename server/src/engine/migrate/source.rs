@@ -129,7 +129,7 @@ impl Engine {
                 links.stream.feed(&bytes);
                 self.write_migrated(client);
             }
-            Action::Fail(why) => {
+            Action::Fail(why) | Action::Refused(why) => {
                 client.closing = Closing::Now;
                 links.link_client = None;
                 links.fail(why, now_ms);

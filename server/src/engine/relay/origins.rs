@@ -19,6 +19,9 @@ use super::{Mode, Redirect};
 pub(super) struct Origins {
     member: Option<Redirect>,
     forced: Option<(Target, Option<Mode>)>,
+    /// The primary that is followed took over from this server by FAILOVER: clients that were here
+    /// belong there.
+    succeeded: bool,
 }
 
 impl Engine {
@@ -40,9 +43,18 @@ impl Engine {
         self.redirect_changed();
     }
 
+    /// FAILOVER: the primary that is followed now took over, and `relays`.
+    pub(in crate::engine) fn lead_to_successor(&mut self, relays: bool) {
+        self.rooms.relays.origins.succeeded = relays;
+        self.redirect_changed();
+    }
+
     /// To be called when anything changed that the redirect depends on: the role, the primary's
     /// address, `redirect-mode`, `replica-enable-redirect`.
     pub fn redirect_changed(&mut self) {
+        if !hooks::is_replica(self) {
+            self.rooms.relays.origins.succeeded = false;
+        }
         let redirect = self.current_redirect();
         self.set_redirect(redirect);
     }
@@ -65,18 +77,23 @@ impl Engine {
                 moved: true,
             });
         }
+        if self.is_failing_over() {
+            // The replica that is asked to take over has not done so yet.
+            return None;
+        }
         if self.is_managed() {
             // Whom its clients belong to is the member's word alone.
             return None;
         }
         let (host, port) = hooks::primary_address(self)?;
-        let all = self.config.replica_enable_redirect;
+        let moved = origins.succeeded;
+        let all = self.config.replica_enable_redirect || moved;
         Some(Redirect {
             target: Target { host, port, hostname: None, member: None },
             mode: default_mode,
             serves_reads: true,
             only_capable: !all,
-            moved: false,
+            moved,
         })
     }
 

@@ -16,6 +16,8 @@ pub enum Introduced {
     Eof,
     Psync2,
     RdbOnly(bool),
+    /// Clients can be relayed to it.
+    Relays,
     Member(MemberLink),
 }
 
@@ -31,6 +33,7 @@ impl Engine {
             Introduced::Host(host) => replica.host = host,
             Introduced::Eof => replica.eof = true,
             Introduced::Psync2 => replica.psync2 = true,
+            Introduced::Relays => replica.relays = true,
             Introduced::RdbOnly(only) => replica.rdb_only = only,
             Introduced::Member(member) => replica.member = Some(member),
         }
@@ -94,6 +97,7 @@ impl Engine {
         }
         if news {
             self.replica_has_acked(client);
+            self.failover_turn();
         }
         if news || flushed {
             self.answer_waits();

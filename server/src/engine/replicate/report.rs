@@ -53,7 +53,7 @@ impl Engine {
                 &format_args!("ip={host},port={port},state={word},offset={acked},lag={lag_s}"),
             );
         }
-        line("master_failover_state", &"no-failover");
+        line("master_failover_state", &self.failover_word());
         line("master_replid", &state.history.id);
         let (former, former_end) = match state.history.formers().first() {
             Some((id, end)) => (id.to_string(), (end + 1) as i64),

@@ -32,6 +32,7 @@ impl Engine {
             announce_ip: self.config.replica_announce_ip.clone(),
             auth,
             member,
+            failover: false,
             timeout_ms: self.config.repl_timeout_s.max(1) * 1000,
         };
         let template = Template {
@@ -157,13 +158,18 @@ impl Engine {
 
     fn act(&mut self, client: &mut Client, action: Action) {
         match action {
-            Action::Connect | Action::LoadBegins => {}
+            Action::Connect => {}
+            Action::LoadBegins => self.failover_done(),
             Action::Greeted(answer) => self.greeted_by_primary(&answer),
             Action::Send(bytes) => client.out.extend_from_slice(&bytes),
-            Action::Continue(id) => self.stream_continues(client, id),
+            Action::Continue(id) => {
+                self.stream_continues(client, id);
+                self.failover_done();
+            }
             Action::Loaded(loaded) => self.take_data(client, *loaded),
             Action::Stream(bytes) => self.apply_stream(client, &bytes),
-            Action::Fail(why) => self.give_up(client, why),
+            Action::Refused(why) if self.is_failing_over() => self.failover_refused(client, &why),
+            Action::Fail(why) | Action::Refused(why) => self.give_up(client, why),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::client::ClientId;
 
 use super::super::Engine;
 
-const GET_ACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
+pub(super) const GET_ACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
 
 /// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

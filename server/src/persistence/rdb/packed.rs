@@ -210,7 +210,11 @@ impl<'a> Packed<'a> {
             0xff if !self.value_next => return self.at_end(),
             0xfe => {
                 let n = self.take(4)?;
-                u32::from_le_bytes([n[0], n[1], n[2], n[3]]) as usize
+                let len = u32::from_le_bytes([n[0], n[1], n[2], n[3]]) as usize;
+                if len < 0xfe {
+                    return Err(RdbError::Corrupt("a zipmap's length is written too long"));
+                }
+                len
             }
             0xff => return Err(RdbError::Corrupt("a zipmap's field has no value")),
             n => usize::from(n),
@@ -306,6 +310,9 @@ mod tests {
         assert_eq!(all(Form::Intset, &blob).expect("valid"), ["-2", "7"]);
         let blob = [1, 1, b'k', 2, 1, b'v', b'w', 0, 0xff];
         assert_eq!(all(Form::Zipmap, &blob).expect("valid"), ["k", "vw"]);
+        // CVE-2026-25243: what validates such a length and what reads it must not differ.
+        let blob = [1, 0xfe, 1, 0, 0, 0, b'k', 1, 0, b'v', 0xff];
+        assert!(all(Form::Zipmap, &blob).is_err());
     }
 
     #[test]

@@ -251,17 +251,17 @@ fn dump_and_restore_are_inverse_and_guarded() {
         for _ in 0..12 {
             let value = value(&mut random, size);
             let payload = dump::dump(value.view());
-            assert!(dump::verify(&payload));
+            assert!(dump::verify(&payload, dump::Leniency::default()));
             let back = dump::restore(&payload, Limits::default(), usize::MAX)
                 .expect("valid")
                 .expect("not empty");
             assert_eq!(canonical(&back), canonical(&value));
             let mut bad = payload.clone();
             bad[0] ^= 0x40;
-            assert!(!dump::verify(&bad), "the checksum covers the type");
+            assert!(!dump::verify(&bad, dump::Leniency::default()), "the checksum covers the type");
         }
     }
-    assert!(!dump::verify(b"short"));
+    assert!(!dump::verify(b"short", dump::Leniency::default()));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn times_of_fields_are_kept_in_valkeys_version() {
         hash.set_expiry(field.as_bytes(), at_ms, &limits);
     }
     let mut payload = super::dump::dump(crate::store::ValueRef::Hash(&hash));
-    assert!(super::dump::verify(&payload));
+    assert!(super::dump::verify(&payload, super::dump::Leniency::default()));
     let back =
         super::dump::restore(&payload, limits, usize::MAX).expect("valid").expect("not empty");
     let crate::store::Value::Hash(back) = back else { panic!("a hash") };

@@ -2,6 +2,7 @@
 
 use super::row::full_name;
 use crate::command::docs::{self, Begin, Doc};
+use crate::command::keys::keys_of_migrate;
 use crate::command::{Command, Handled, lookup, subcommand};
 use crate::engine::Context;
 use crate::resp::{Args, CommandError};
@@ -66,6 +67,12 @@ pub fn keys_with_flags(row: &Command, doc: &'static Doc, args: Args<'_>) -> Vec<
         return keys;
     }
     let mut keys: Vec<Key<'static>> = Vec::new();
+    if row.name == "migrate" {
+        // Which of its specifications holds is for its options to say.
+        let flags = doc.keys.first().map_or(&[][..], |spec| spec.flags.as_slice());
+        keys.extend(keys_of_migrate(args).map(|at| (at, flags)));
+        return keys;
+    }
     let mut fits = true;
     for spec in doc.keys.iter().filter(|spec| !spec.has("not_key")) {
         let flags = if spec.has("variable_flags") {

@@ -134,11 +134,7 @@ pub fn write_row(reply: &mut Reply<'_>, row: &Command, parent: Option<&Command>)
     for spec in &doc.keys {
         write_key_spec(reply, spec);
     }
-    if row.subcommands.is_empty() {
-        reply.set(0);
-    } else {
-        reply.array(row.subcommands.len());
-    }
+    reply.array(row.subcommands.len());
     for sub in row.subcommands {
         write_row(reply, sub, Some(row));
     }
