@@ -153,6 +153,8 @@ impl State {
             eligible: true,
             label: if primary { Label::Primary } else { Label::Replica },
             status: self.status(place),
+            // No promise rests on what a probe says.
+            ..Seen::default()
         }
     }
 
