@@ -95,8 +95,13 @@ impl Scripts {
             Kind::Scripts => &mut self.eval,
             Kind::Functions => &mut self.fcall,
         };
-        if let Some(interpreter) = slot {
-            return Ok(Rc::clone(interpreter));
+        match slot {
+            Some(interpreter) if setup.kind == Kind::Functions || interpreter.suits(setup) => {
+                return Ok(Rc::clone(interpreter));
+            }
+            // `lua-enable-insecure-api` has changed.
+            Some(_) => self.cache.forget_compiled(),
+            None => {}
         }
         let made = Interpreter::new(setup).map_err(|error| format!("ERR Lua: {error}"))?;
         Ok(Rc::clone(slot.insert(Rc::new(made))))

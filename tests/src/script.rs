@@ -1,10 +1,12 @@
 //! Commands written as text, line by line.
 
-/// Splits a line into words; `"…"` holds spaces, `{n*x}` is `x` repeated.
+/// Splits a line into words; `"…"` holds spaces and `\n`, `{n*x}` is `x` repeated.
 pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted, mut begun) = (Vec::new(), String::new(), false, false);
-    for c in line.chars() {
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
         match c {
+            '\\' if quoted && chars.next_if_eq(&'n').is_some() => word.push('\n'),
             '#' if !quoted && !begun => break,
             '"' => (quoted, begun) = (!quoted, true),
             ' ' if !quoted => {

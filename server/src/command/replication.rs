@@ -200,6 +200,7 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
                 b"eof" => Some(Introduced::Eof),
                 b"psync2" => Some(Introduced::Psync2),
                 b"redisha-relay" => Some(Introduced::Relays),
+                b"redisha-scripts" => Some(Introduced::Scripts),
                 _ => None,
             }
         } else if args.is(at, "version") {
@@ -276,7 +277,7 @@ fn wait(cx: &mut Context<'_>) -> Handled {
     // Fewer than none are there at once.
     let count = usize::try_from(count).unwrap_or(0);
     let timeout = parse_i64(cx.args.at(2)).ok_or(errors::TIMEOUT)?;
-    let timeout_ms = u64::try_from(timeout).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
+    let timeout_ms = wait_ms(cx, timeout)?;
     if cx.engine.replication().is_replica() {
         return Err("ERR WAIT cannot be used with replica instances. Please also note that since \
                     Redis 4.0 if a replica is configured to be writable (which is not the \
@@ -284,6 +285,15 @@ fn wait(cx: &mut Context<'_>) -> Handled {
             .into());
     }
     wait_for(cx, Need::Applied(count), timeout_ms)
+}
+
+/// How long to wait: it must end at a time that can be told.
+fn wait_ms(cx: &Context<'_>, timeout: i64) -> Result<u64, CommandError> {
+    let timeout_ms = u64::try_from(timeout).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
+    match cx.engine.now.unix_ms().checked_add(timeout) {
+        Some(_) => Ok(timeout_ms),
+        None => Err(errors::TIMEOUT_RANGE.into()),
+    }
 }
 
 /// Answers now what is met already, or later.
@@ -312,7 +322,7 @@ fn waitaof(cx: &mut Context<'_>) -> Handled {
     let replicas =
         usize::try_from(replicas).map_err(|_| "ERR value is out of range, must be positive")?;
     let timeout = parse_i64(cx.args.at(3)).ok_or(errors::TIMEOUT)?;
-    let timeout_ms = u64::try_from(timeout).map_err(|_| errors::TIMEOUT_NEGATIVE)?;
+    let timeout_ms = wait_ms(cx, timeout)?;
     if cx.engine.replication().is_replica() {
         return Err("ERR WAITAOF cannot be used with replica instances. Please also note that \
                     writes to replicas are just local and are not propagated."

@@ -177,9 +177,11 @@ fn sorted(
     db: &mut Db,
     query: &mut Query<'_>,
     (mut all, is_set): (Vec<Vec<u8>>, bool),
+    in_script: bool,
 ) -> Result<Vec<Vec<u8>>, CommandError> {
-    if query.unsorted && is_set && query.store.is_some() {
-        // A set's own order is another on each node; what is stored must not depend on it.
+    if query.unsorted && is_set && (query.store.is_some() || in_script) {
+        // A set's own order is another on each node; what is stored must not depend on it, and
+        // scripts have been promised an order.
         (query.unsorted, query.alphabetical, query.by) = (false, true, None);
     }
     if query.unsorted {
@@ -232,9 +234,10 @@ fn sort(cx: &mut Context<'_>, may_store: bool) -> Handled {
     let args = cx.args;
     let mut query = Query::read(args, may_store)?;
     check_rights(cx, &query)?;
+    let in_script = cx.engine.in_script;
     let db = cx.engine.keyspace.db_mut(cx.client.db);
     let all = elements(db, args.at(1))?;
-    let mut elements = sorted(db, &mut query, all)?;
+    let mut elements = sorted(db, &mut query, all, in_script)?;
     let part = query.part(elements.len());
     let elements: Vec<Vec<u8>> = elements.drain(part).collect();
     if query.gets.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::client::{Client, ClientId, Duty};
-use crate::command::{Command, Flags, lookup, subcommand};
+use crate::command::{Command, Flags, Group, lookup, subcommand};
 use crate::config::EventClasses;
 use crate::resp::{Args, CommandError, OwnedArgs};
 
@@ -38,7 +38,11 @@ pub fn run_row(cx: &mut Context<'_>) {
     let outcome = (cx.row.handler)(cx);
     let us = measure::note_command(cx, begun_us, outcome.is_err());
     if let Err(error) = outcome {
-        cx.engine.note_error(&error.0, None);
+        if cx.row.group == Group::Scripting {
+            cx.engine.note_script_error(&error.0);
+        } else {
+            cx.engine.note_error(&error.0, None);
+        }
         cx.client.out.truncate(before);
         cx.client.reply().error(&error);
     }

@@ -212,9 +212,10 @@ impl Link {
             let ip = self.config.announce_ip.as_bytes();
             say(Greeting::Optional, &[b"REPLCONF", b"ip-address", ip]);
         }
-        let capabilities: [&[u8]; 7] =
-            [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"capa", b"redisha-relay"];
-        say(Greeting::Optional, &capabilities);
+        let abilities = [b"eof".as_slice(), b"psync2", b"redisha-scripts", b"redisha-relay"];
+        let words = abilities.iter().flat_map(|ability| [b"capa".as_slice(), ability]);
+        let words: Vec<&[u8]> = std::iter::once(b"REPLCONF".as_slice()).chain(words).collect();
+        say(Greeting::Optional, &words);
         if let Some([uid, own, target, epoch]) = &self.config.member {
             let words: Vec<&[u8]> = vec![
                 b"REPLCONF",
@@ -374,12 +375,12 @@ fn greeted(kind: Greeting, line: &[u8]) -> Result<(), String> {
                 .any(|start| line.starts_with(start)));
     if refused && !harmless {
         let what = match kind {
-            Greeting::Auth => "AUTH",
-            Greeting::Ping => "PING",
-            Greeting::Optional => "REPLCONF",
-            Greeting::Member => "REPLCONF redisha-member",
+            Greeting::Auth => "Unable to AUTH to PRIMARY",
+            Greeting::Ping => "PING was refused",
+            Greeting::Optional => "REPLCONF was refused",
+            Greeting::Member => "REPLCONF redisha-member was refused",
         };
-        return Err(format!("{what} was answered with {}", String::from_utf8_lossy(line)));
+        return Err(format!("{what}: {}", String::from_utf8_lossy(line)));
     }
     Ok(())
 }

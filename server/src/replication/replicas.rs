@@ -38,6 +38,8 @@ pub struct Replica {
     pub eof: bool,
     /// It understands a changed id in `+CONTINUE`.
     pub psync2: bool,
+    /// It keeps the scripts that EVAL brings.
+    pub scripts: bool,
     pub rdb_only: bool,
     /// It is a server of ours: it opens sessions for clients of another.
     pub relays: bool,
@@ -67,6 +69,7 @@ impl Replica {
             stage: Stage::Introduced,
             eof: false,
             psync2: false,
+            scripts: false,
             rdb_only: false,
             relays: false,
             bare: false,
@@ -132,6 +135,11 @@ impl Replicas {
 
     pub fn online(&self) -> impl Iterator<Item = &Replica> {
         self.list.iter().filter(|r| r.stage == Stage::Online)
+    }
+
+    /// Whether any of them keeps the scripts that EVAL brings.
+    pub fn any_keeps_scripts(&self) -> bool {
+        self.list.iter().any(|r| r.scripts)
     }
 
     /// How many have acknowledged `offset`.

@@ -29,10 +29,7 @@ pub struct Rights {
 
 const STALE: &str = "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' \
      and 'allow-stale' flag is not set on the script.";
-const READ_ONLY_REPLICA: &str = "READONLY Can not run script with write flag on readonly replica";
 const RO_COMMAND: &str = "ERR Can not execute a script with write flag using *_ro command.";
-const OOM: &str = "OOM allow-oom flag is not set on the script, can not run it when used memory > \
-     'maxmemory'";
 
 /// Whether a script with these flags may begin; `ro` is for `EVAL_RO` and its kin.
 pub fn may_begin(
@@ -50,9 +47,13 @@ pub fn may_begin(
     if situation.stale && !flags.has(ScriptFlags::ALLOW_STALE) {
         return Err(STALE.into());
     }
+    let allow_oom = situation.obey || flags.has(ScriptFlags::ALLOW_OOM);
+    if situation.out_of_memory && !allow_oom && !no_writes {
+        return Err(errors::OOM.into());
+    }
     if !no_writes {
         if situation.read_only_replica && !situation.obey {
-            return Err(READ_ONLY_REPLICA.into());
+            return Err(errors::READ_ONLY.into());
         }
         if let Some(error) = situation.writes_refused.as_ref().filter(|_| !situation.obey) {
             return Err(error.clone());
@@ -60,10 +61,6 @@ pub fn may_begin(
         if ro {
             return Err(RO_COMMAND.into());
         }
-    }
-    let allow_oom = situation.obey || flags.has(ScriptFlags::ALLOW_OOM);
-    if situation.out_of_memory && !allow_oom && !no_writes {
-        return Err(OOM.into());
     }
     Ok(Rights { read_only: ro || no_writes, allow_oom })
 }
@@ -124,9 +121,9 @@ mod tests {
         check(PLAIN, false, &stale, Err(errors::MASTER_DOWN));
         check(FLAGGED, false, &calm, Ok((false, false)));
         check(FLAGGED, true, &calm, Err(RO_COMMAND));
-        check(FLAGGED, false, &replica, Err(READ_ONLY_REPLICA));
+        check(FLAGGED, false, &replica, Err(errors::READ_ONLY));
         check(FLAGGED, false, &obeying, Ok((false, true)));
-        check(FLAGGED, false, &full, Err(OOM));
+        check(FLAGGED, false, &full, Err(errors::OOM));
         check(FLAGGED, false, &stale, Err(STALE));
         check(ScriptFlags::ALLOW_OOM, false, &full, Ok((false, true)));
         check(ScriptFlags::ALLOW_STALE, false, &stale, Ok((false, false)));

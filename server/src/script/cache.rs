@@ -139,6 +139,11 @@ impl Cache {
         }
     }
 
+    /// The interpreter that the scripts were compiled in is gone.
+    pub fn forget_compiled(&mut self) {
+        self.scripts.values_mut().for_each(|script| script.function = OnceCell::new());
+    }
+
     pub fn clear(&mut self) {
         *self = Self { evicted: self.evicted, uses: self.uses, ..Self::default() };
     }

@@ -70,7 +70,7 @@ pub struct Interpreter {
     /// Stands first: it is dropped before what its functions point to.
     lua: Lua,
     pub shared: Rc<Shared>,
-    kind: Kind,
+    setup: Setup,
     entry: Entry,
     load_library: Function,
     /// The functions of [`Kept`], by their numbers.
@@ -117,7 +117,7 @@ impl Interpreter {
         lua.set_global_hook(triggers, move |_, _| interrupt(&hook))?;
         Ok(Self {
             shared,
-            kind: setup.kind,
+            setup,
             entry,
             load_library: calls.raw_get("load_library")?,
             kept,
@@ -135,8 +135,13 @@ impl Interpreter {
     }
 
     fn function(&self, code: &[u8]) -> mlua::Result<Function> {
-        let chunk = self.lua.load(code).set_name(self.kind.chunk_name());
+        let chunk = self.lua.load(code).set_name(self.setup.kind.chunk_name());
         chunk.set_mode(ChunkMode::Text).into_function()
+    }
+
+    /// Whether it was made for what is wanted now.
+    pub fn suits(&self, setup: Setup) -> bool {
+        self.setup.insecure == setup.insecure
     }
 
     /// Keeps a function, in the place of one that is no longer kept where there is one.

@@ -54,6 +54,11 @@ impl Libraries {
         (self.libraries.len(), self.functions.len())
     }
 
+    /// Bytes of all texts.
+    pub fn bytes(&self) -> usize {
+        self.libraries.values().map(|library| library.code.len()).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.libraries.is_empty()
     }

@@ -3,7 +3,8 @@
 //! A replica must find by EVALSHA, once it is the primary, what was loaded before. SCRIPT LOAD goes
 //! into the stream as it came. What EVAL brought goes as `PING redisha:script:<text>`, which other
 //! servers take without effect, as they would not know it from their own kind either; so it stays
-//! evictable here. A full resync and a save carry both in aux fields: `lua`, which every server
+//! evictable here. Where nobody of this kind listens, nothing is told, and the stream is what
+//! Valkey's would be. A full resync and a save carry both in aux fields: `lua`, which every server
 //! knows and those of today skip, and one of our own.
 
 use std::cell::OnceCell;
@@ -35,8 +36,9 @@ impl Engine {
 
     /// Tells other nodes of a script that EVAL brought.
     pub(crate) fn tell_script(&mut self, db: usize, body: &[u8]) {
-        if hooks::is_replica(self) || !hooks::stream_is_open(self) || !hooks::stream_may_grow(self)
-        {
+        let replicas = &self.replication().replicas;
+        let wanted = self.is_managed() || replicas.any_keeps_scripts();
+        if !wanted || hooks::is_replica(self) || !hooks::stream_may_grow(self) {
             return;
         }
         let record = [RECORD, body].concat();

@@ -59,18 +59,11 @@ fn situation(cx: &Context<'_>) -> Situation {
     let read_only_replica = hooks::is_replica(engine) && !cx.from_primary;
     Situation {
         read_only_replica,
-        stale: is_stale(engine),
+        stale: hooks::is_stale(engine),
         out_of_memory: maxmemory > 0 && engine.memory.short && !cx.from_primary,
         writes_refused: None,
         obey: cx.from_primary,
     }
-}
-
-/// Whether the data may be out of date and may not be served then.
-fn is_stale(engine: &Engine) -> bool {
-    hooks::is_replica(engine)
-        && !engine.config.replica_serve_stale_data
-        && engine.stream_link() != "up"
 }
 
 /// Why this write would be refused now.
@@ -104,13 +97,20 @@ pub fn run(cx: &mut Context<'_>, job: &Job<'_>) -> Handled {
             if result.len() > shared.bound.get() {
                 return Err("ERR not enough memory to read the script's result".into());
             }
-            cx.client.out.extend_from_slice(&result);
+            let error = result.strip_prefix(b"-").map(<[u8]>::trim_ascii_end);
+            let error = error.map(|text| String::from_utf8_lossy(text).into_owned());
+            if error.is_none() {
+                cx.client.out.extend_from_slice(&result);
+            }
             *shared.result.borrow_mut() = result;
             shared.trim();
-            Ok(())
+            // An error that the script returns is the command's own.
+            error.map_or(Ok(()), |text| Err(text.into()))
         }
         Err(Failure { text, counted, .. }) => {
-            cx.engine.stats.errors -= u64::from(counted).min(cx.engine.stats.errors);
+            if counted {
+                cx.engine.forget_error(&text);
+            }
             Err(text.into())
         }
     }
@@ -142,7 +142,7 @@ impl Run<'_> {
         let proto = mem::replace(&mut cx.client.proto, proto);
         match self.admit(cx, shared, args) {
             Err(error) => {
-                cx.engine.stats.errors += 1;
+                cx.engine.note_error(&error.0, None);
                 cx.client.reply().error(&error);
             }
             Ok(row) => {

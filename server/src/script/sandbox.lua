@@ -8,6 +8,7 @@ local native, real, functions = ...
 
 local error, type, select, rawset, rawget = error, type, select, rawset, rawget
 local setmetatable, getmetatable, tostring, pairs = setmetatable, getmetatable, tostring, pairs
+local tonumber = tonumber
 local raw_pcall, raw_xpcall, raw_loadstring, unpack = pcall, xpcall, loadstring, unpack
 local match = string.match
 local visible, final, where, too_complex =
@@ -176,6 +177,24 @@ for _, name in pairs({ "find", "match", "gmatch", "gsub" }) do
         end
         return find(text, pattern, ...)
     end
+end
+
+-- Lua's own `unpack` computes the count in an `int`, which a compiler may assume not to wrap
+-- (CVE-2025-46817).
+
+local RESULTS = 8000
+
+function real.unpack(...)
+    local list, first, last = ...
+    if type(list) ~= "table" then
+        local got = select("#", ...) == 0 and "no value" or type(list)
+        error("bad argument #1 to 'unpack' (table expected, got " .. got .. ")", 2)
+    end
+    local from, to = tonumber(first or 1), tonumber(last or #list)
+    if from and to and not (to - from < RESULTS) then error("too many results to unpack", 2) end
+    -- Its arguments take room from its results.
+    if first == nil and last == nil then return unpack(list) end
+    return unpack(list, first, last)
 end
 
 -- The shape of the globals.

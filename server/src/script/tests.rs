@@ -203,10 +203,10 @@ fn what_commands_raise() {
 fn thousands_of_arguments() {
     assert_eq!(
         eval(
-            "local a = {} for i = 1, 7900 do a[i] = 1 end \
+            "local a = {} for i = 1, 7999 do a[i] = 1 end \
          return redis.call('lpush', 'l', unpack(a))"
         ),
-        ":7900"
+        ":7999"
     );
 }
 
@@ -298,5 +298,73 @@ fn recursions() {
     ] {
         let reply = eval(script);
         assert!(reply.contains("-ERR"), "{script}: {reply:.100}");
+    }
+}
+
+/// Handles to values of Lua have 8000 places: more functions than that could not be loaded.
+mod places {
+    use super::*;
+
+    #[test]
+    fn there_may_be_more_functions_and_scripts_than_places() {
+        let mut bench = Bench::new(&[]);
+        let client = bench.client();
+        for n in 0..8500 {
+            let name = format!("f{n}");
+            let library = format!(
+                "#!lua name={name}\nserver.register_function('{name}', function() return {n} end)"
+            );
+            let loaded = ask(&mut bench, client, &["FUNCTION", "LOAD", &library]);
+            assert_eq!(loaded, format!("${} {name}", name.len()));
+            let loaded = ask(&mut bench, client, &["SCRIPT", "LOAD", &format!("return {n}")]);
+            assert!(loaded.starts_with("$40 "), "{loaded}");
+        }
+        assert_eq!(ask(&mut bench, client, &["FCALL", "f8499", "0"]), ":8499");
+        assert_eq!(ask(&mut bench, client, &["FCALL", "f0", "0"]), ":0");
+    }
+
+    #[test]
+    fn a_list_of_almost_as_many_values_can_be_unpacked() {
+        assert_eq!(
+            eval("local a = {} for i = 1, 7999 do a[i] = 'e' end return #{unpack(a)}"),
+            ":7999"
+        );
+        let fill = "local a = {} for i = 1, 7900 do a[i] = 'e' .. i end ";
+        assert_eq!(eval(&format!("{fill} return server.call('RPUSH', 'l', unpack(a))")), ":7900");
+    }
+}
+
+#[test]
+fn the_insecure_api_comes_and_goes_with_its_directive() {
+    let mut bench = Bench::new(&[]);
+    let client = bench.client();
+    for (set, expect) in [("no", "-ERR"), ("yes", "$8 function"), ("no", "-ERR")] {
+        ask(&mut bench, client, &["CONFIG", "SET", "lua-enable-insecure-api", set]);
+        let found = ask(&mut bench, client, &["EVAL", "return type(getfenv)", "0"]);
+        assert!(found.starts_with(expect), "{set}: {found}");
+    }
+}
+
+/// What a script makes up as errors was counted never, or under any number of names.
+#[test]
+fn errors_of_scripts_are_counted_under_a_bounded_number_of_names() {
+    let mut bench = Bench::new(&[]);
+    let client = bench.client();
+    let made = "return server.error_reply(ARGV[1] .. ' text')";
+    for n in 0..200 {
+        let reply = ask(&mut bench, client, &["EVAL", made, "0", &format!("-E{n}")]);
+        assert_eq!(reply, format!("-E{n} text"));
+    }
+    ask(&mut bench, client, &["SET", "k", "v"]);
+    ask(&mut bench, client, &["EVAL", "return server.call('INCR', 'k')", "0"]);
+    ask(&mut bench, client, &["EVAL", "server.pcall('INCR', 'k')", "0"]);
+    let info = ask(&mut bench, client, &["INFO", "errorstats", "commandstats"]);
+    for part in [
+        "errorstat_E7:count=1",
+        "errorstat_ERRORSTATS_OVERFLOW:count=72",
+        "errorstat_ERR:count=2",
+        "cmdstat_incr:calls=2,",
+    ] {
+        assert!(info.contains(part), "{part} in {info}");
     }
 }

@@ -3,8 +3,8 @@
 //! A plain line is a command whose reply must be equal; in front of it `~` means in any order,
 //! `?` only the same kind of reply, `!` that the reply does not matter. `N> COMMAND` sends on
 //! connection N without waiting, `N?` compares the next reply of connection N (`N?~` in any
-//! order), and `=N` waits until N clients are blocked. `#` begins a comment, quotes hold spaces,
-//! `{9*x}` is `xxxxxxxxx`. A script ends with fresh servers.
+//! order), and `=N` waits until N clients are blocked. `#` begins a comment, quotes hold spaces and
+//! `\n`, `{9*x}` is `xxxxxxxxx`. A script ends with fresh servers.
 
 use anyhow::{Context, Result};
 

@@ -15,6 +15,7 @@ pub enum Introduced {
     Host(String),
     Eof,
     Psync2,
+    Scripts,
     RdbOnly(bool),
     /// Clients can be relayed to it.
     Relays,
@@ -34,6 +35,7 @@ impl Engine {
             Introduced::Eof => replica.eof = true,
             Introduced::Psync2 => replica.psync2 = true,
             Introduced::Relays => replica.relays = true,
+            Introduced::Scripts => replica.scripts = true,
             Introduced::RdbOnly(only) => replica.rdb_only = only,
             Introduced::Member(member) => replica.member = Some(member),
         }

@@ -1,6 +1,6 @@
 //! Reading the arguments of a function as Lua's own C library does, with its error texts.
 
-use mlua::{Error, Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Error, Lua, LuaString, MultiValue, Value};
 
 use crate::script::raised::fail;
 
@@ -64,13 +64,6 @@ impl<'a> Arguments<'a> {
         match self.get(position) {
             None | Some(Value::Nil) => Ok(default),
             Some(_) => self.integer(position),
-        }
-    }
-
-    pub fn table(&self, position: usize) -> mlua::Result<Table> {
-        match self.get(position) {
-            Some(Value::Table(table)) => Ok(table.clone()),
-            _ => Err(self.expected(position, "table")),
         }
     }
 }
