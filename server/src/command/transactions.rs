@@ -163,4 +163,19 @@ mod tests {
         check(&[], 200, "*-1");
         check(&["GET k"], 200, "*-1");
     }
+
+    /// A replica that had lost its primary answered plain commands though it was told not to, and
+    /// transactions that had been queued before.
+    #[test]
+    fn stale_data_are_not_served_where_that_is_forbidden() {
+        let mut bench = Bench::new(&[("replica-serve-stale-data", "no")]);
+        let (client, other) = (bench.client(), bench.client());
+        bench.ask(client, "MULTI");
+        bench.ask(client, "GET k");
+        assert_eq!(bench.ask(other, "REPLICAOF 127.0.0.1 1"), "+OK");
+        assert!(bench.ask(other, "GET k").starts_with("-MASTERDOWN"));
+        let refused = "-EXECABORT Transaction discarded because of: MASTERDOWN";
+        assert!(bench.ask(client, "EXEC").starts_with(refused));
+        assert!(bench.ask(other, "INFO server").starts_with('$'), "what tells of itself goes on");
+    }
 }

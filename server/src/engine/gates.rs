@@ -85,7 +85,7 @@ impl Engine {
             Ok(row) => row,
             Err(error) => {
                 let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
-                return self.refuse(client, &error, row);
+                return self.reject(client, &error, row);
             }
         };
         if client.duty == Duty::Replica && !row.is(Flags::LOCAL) {
@@ -100,12 +100,12 @@ impl Engine {
             self.tell_evicted(client);
         }
         if let Err(error) = self.admit(client, row) {
-            return self.refuse(client, &error, Some(row));
+            return self.reject(client, &error, Some(row));
         }
         match self.between(client, row, args) {
             Between::Runs => {}
             Between::Waits => return self.wait_for_script(client),
-            Between::Refused(error) => return self.refuse(client, &error, Some(row)),
+            Between::Refused(error) => return self.reject(client, &error, Some(row)),
         }
         if self.pause.scope().is_some() && self.pause_holds(client, row) {
             client.hold = Hold::Paused;
@@ -175,6 +175,9 @@ impl Engine {
         if let Some(error) = hooks::unavailable(self, client, row) {
             return Err(error);
         }
+        if row.is(Flags::IN_MULTI) && row.name == "exec" {
+            self.admit_queued(client)?;
+        }
         if self.memory.short {
             super::evict::refused_for_memory(client, row)?;
         }
@@ -187,6 +190,22 @@ impl Engine {
             return Err(errors::READ_ONLY.into());
         }
         Ok(())
+    }
+
+    /// What was queued when it could run may be refused by now, and then the whole transaction is.
+    fn admit_queued(&self, client: &Client) -> Result<(), CommandError> {
+        let Some(multi) = &client.multi else { return Ok(()) };
+        // Whatever refuses any command refuses a write.
+        let write = lookup(b"set").expect("SET is a command");
+        if hooks::unavailable(self, client, write).is_none() {
+            return Ok(());
+        }
+        let rows = multi.queue.iter().filter_map(|queued| {
+            let args = queued.args();
+            lookup(args.at(0)).and_then(|row| subcommand(row, args))
+        });
+        let mut refused = rows.filter_map(|row| hooks::unavailable(self, client, row));
+        refused.next().map_or(Ok(()), Err)
     }
 
     fn pause_holds(&self, client: &Client, row: &Command) -> bool {
@@ -203,6 +222,18 @@ impl Engine {
                     || row.name == "exec" && client.multi.as_ref().is_some_and(|multi| multi.writes)
             }
         }
+    }
+
+    /// A command does not come to run. With an EXEC its transaction ends, so that a client which
+    /// does not look at the error is not left inside of it.
+    fn reject(&mut self, client: &mut Client, error: &CommandError, row: Option<&Command>) -> Flow {
+        if row.is_none_or(|row| row.name != "exec") || client.multi.take().is_none() {
+            return self.refuse(client, error, row);
+        }
+        self.unwatch(client);
+        let why = error.0.strip_prefix("ERR ").unwrap_or(&error.0);
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        self.refuse(client, &text.into(), row)
     }
 
     fn refuse(&mut self, client: &mut Client, error: &CommandError, row: Option<&Command>) -> Flow {

@@ -4,10 +4,10 @@
 use std::hash::BuildHasher;
 
 use crate::client::{Client, ClientId, Duty};
-use crate::command::Command;
+use crate::command::{Command, Flags};
 use crate::config::Config;
 use crate::handover::{Epoch, Notice};
-use crate::resp::CommandError;
+use crate::resp::{CommandError, errors};
 use crate::store::{Keyspace, Seed};
 
 use super::Engine;
@@ -85,6 +85,11 @@ pub fn is_replica(engine: &Engine) -> bool {
     engine.rooms.replication.state.is_replica()
 }
 
+/// Whether the data may be out of date, and may not be served then.
+pub fn is_stale(engine: &Engine) -> bool {
+    !engine.config.replica_serve_stale_data && is_replica(engine) && engine.stream_link() != "up"
+}
+
 /// A reason to refuse every data command now (`LOADING …`, `MASTERDOWN …`), if there is one.
 pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<CommandError> {
     if client.duty != Duty::Commands {
@@ -95,6 +100,10 @@ pub fn unavailable(engine: &Engine, client: &Client, row: &Command) -> Option<Co
         .or_else(|| engine.member_refusal(row))
         .or_else(|| engine.migration_refusal(row))
         .or_else(|| engine.write_refusal(row))
+        .or_else(|| {
+            let served = row.is(Flags::STALE | Flags::INTERNAL) || !is_stale(engine);
+            (!served).then(|| errors::MASTER_DOWN.into())
+        })
 }
 
 /// What may enter the stream has changed: a pause or a role began or ended.
@@ -106,6 +115,7 @@ pub fn stream_changed(engine: &mut Engine) {
         && !engine.pause.is_set(Reason::Failover)
         && !engine.pause.is_set(Reason::Transfer);
     engine.keyspace.set_may_expire(may_expire);
+    engine.role_oom_score();
 }
 
 /// A moment of a switch, for the clients that asked for maintenance notifications.
@@ -242,7 +252,7 @@ pub fn signalled(engine: &mut Engine, interrupt: bool) {
         // A person who asks again by the same signal gets the same answer: an error keeps the
         // server running only if nobody said that it is to end by force.
         if let Err(error) = leave(engine, save, nosave, force) {
-            log(engine, &format!("the server goes on: {}", error.0));
+            log(engine, &format!("Error trying to save the DB, can't exit: {}", error.0));
         }
     }
 }
@@ -267,6 +277,7 @@ pub fn leave(
     match saved.and(finished) {
         Err(error) if !force => Err(error),
         _ => {
+            log(engine, "redisha-server is now ready to exit, bye bye...");
             engine.effects.push(super::effects::Effect::Exit(0));
             Ok(())
         }

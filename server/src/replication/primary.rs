@@ -175,7 +175,6 @@ impl Replication {
         let mut begun = false;
         for (db, command) in commands {
             if !begun {
-                self.select(db);
                 self.backlog.append(b"*1\r\n$5\r\nMULTI\r\n");
                 begun = true;
             }
@@ -323,6 +322,9 @@ mod tests {
             text(&state),
             "*2 $6 SELECT $1 0 one two *1 $5 MULTI three *2 $6 SELECT $1 1 four *1 $4 EXEC "
         );
+        state.feed_transaction([(0, b"five ".as_slice()), (0, b"six ")].into_iter());
+        let whole = "*1 $5 MULTI *2 $6 SELECT $1 0 five six *1 $4 EXEC ";
+        assert!(text(&state).ends_with(whole), "the database is named inside, as by Valkey");
         state.feed_transaction([].into_iter());
         let before = state.offset();
         state.snapshot_point();
