@@ -3,7 +3,7 @@
 //! Reads the files of certificates and keys when it is asked to; knows no socket. A connection
 //! keeps the configuration that it began with, so that files may change under it.
 
-mod certificate;
+pub mod certificate;
 mod verify;
 
 use std::io;
@@ -42,6 +42,10 @@ pub enum TlsError {
 pub struct Tls {
     pub server: Arc<ServerConfig>,
     pub client: Arc<ClientConfig>,
+    /// What the directives name, for INFO: the server's certificate, the client's, a CA's.
+    pub certificate: Option<CertificateDer<'static>>,
+    pub client_certificate: Option<CertificateDer<'static>>,
+    pub authority: Option<CertificateDer<'static>>,
     /// When the files were last changed, as they were read.
     stamps: Vec<(String, Option<SystemTime>)>,
 }
@@ -66,6 +70,9 @@ impl Tls {
         Ok(Self {
             server: Arc::new(server(config, &provider, &versions, &roots)?),
             client: Arc::new(client(config, &provider, &versions, &roots)?),
+            certificate: first(&config.tls_cert_file)?,
+            client_certificate: first(&config.tls_client_cert_file)?,
+            authority: first(&config.tls_ca_cert_file)?,
             stamps,
         })
     }
@@ -100,6 +107,11 @@ fn chain(path: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         return Err(file_error(path, "it holds no certificate"));
     }
     Ok(found)
+}
+
+/// The first certificate of a file, if there is one.
+fn first(path: &str) -> Result<Option<CertificateDer<'static>>, TlsError> {
+    if path.is_empty() { Ok(None) } else { chain(path).map(|mut all| Some(all.swap_remove(0))) }
 }
 
 fn key(path: &str) -> Result<PrivateKeyDer<'static>, TlsError> {

@@ -23,18 +23,8 @@ impl Engine {
         self.forget_timers();
         self.look_at_memory();
         self.look_at_tls_files();
-        self.reckon_speed();
+        self.speeds.reckon(&self.stats, self.now.mono_ms());
         self.publish_health();
-    }
-
-    fn reckon_speed(&mut self) {
-        let (count, since_ms) = self.ops_from;
-        let now_ms = self.now.mono_ms();
-        let passed_ms = now_ms.saturating_sub(since_ms);
-        if passed_ms >= 1000 {
-            self.ops_per_s = self.stats.commands.saturating_sub(count) * 1000 / passed_ms;
-            self.ops_from = (self.stats.commands, now_ms);
-        }
     }
 
     /// Deletes keys whose time is up, and goes on while it finds many.

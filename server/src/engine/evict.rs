@@ -37,6 +37,8 @@ pub struct Memory {
     /// How long it was over its bound in all, in microseconds.
     pub over_us: u64,
     pool: Pool,
+    /// The kernel's score of the process before `oom-score-adj` changed it.
+    pub(super) oom_score: Option<i32>,
 }
 
 impl Default for Memory {
@@ -53,6 +55,7 @@ impl Default for Memory {
             over_since_us: None,
             over_us: 0,
             pool: Pool::default(),
+            oom_score: None,
         }
     }
 }
@@ -79,7 +82,8 @@ impl Engine {
     /// eviction, whose own commands are output for replicas again.
     pub fn not_counted_memory(&self) -> u64 {
         let replicas = self.clients.iter().filter(|client| client.duty == Duty::Replica);
-        replicas.map(|client| client.out.capacity() as u64).sum()
+        let output: u64 = replicas.map(|client| client.out.capacity() as u64).sum();
+        output + self.backlog_for_replicas()
     }
 
     pub(super) fn look_at_memory(&mut self) {
@@ -161,10 +165,11 @@ impl Engine {
         }
     }
 
-    fn over_memory(&self, freed_later: u64) -> bool {
+    /// By how many bytes memory is over its bound.
+    fn excess_memory(&self) -> u64 {
         let bound = self.config.maxmemory.0;
-        let used = self.used_memory().saturating_sub(freed_later);
-        used > bound && used.saturating_sub(self.not_counted_memory()) > bound
+        let used = self.used_memory();
+        if used <= bound { 0 } else { (used - bound).saturating_sub(self.not_counted_memory()) }
     }
 
     fn evict(&mut self, mut running: Option<&mut Client>) -> Room {
@@ -172,7 +177,8 @@ impl Engine {
             && !self.config.import_mode
             && self.pause.scope().is_none()
             && hooks::stream_may_grow(self);
-        if !may || !self.over_memory(0) {
+        let excess = if may { self.excess_memory() } else { 0 };
+        if excess == 0 {
             return Room::Enough;
         }
         let Some(choice) = self.config.maxmemory_policy.choice(self.config.maxmemory_samples.0)
@@ -180,29 +186,32 @@ impl Engine {
             return Room::None;
         };
         let budget = budget_keys(self.config.maxmemory_eviction_tenacity.0);
-        let (mut gone, mut freed_later) = (0, 0);
-        while self.over_memory(freed_later) {
+        // Only what the keys themselves give back counts: telling clients and replicas of them
+        // takes memory, which must not drive out further keys.
+        let (mut gone, mut freed) = (0, 0);
+        while freed < excess {
             let random = &mut self.rooms.random;
             let Some((db, key)) = self.keyspace.victim(&mut self.memory.pool, choice, random)
             else {
                 // What is being freed elsewhere may be enough.
                 return if self.lazyfree.pending() > 0 { Room::Coming } else { Room::None };
             };
-            freed_later += self.evict_key(running.as_deref_mut(), db, &key);
+            freed += self.evict_key(running.as_deref_mut(), db, &key);
             gone += 1;
-            if gone % ROUND_KEYS == 0 && gone >= budget && self.over_memory(freed_later) {
+            if gone % ROUND_KEYS == 0 && gone >= budget && freed < excess {
                 return Room::Coming;
             }
         }
         Room::Enough
     }
 
-    /// Returns how many bytes another thread will free.
+    /// Returns how many bytes this gave back, or will when another thread has freed them.
     fn evict_key(&mut self, running: Option<&mut Client>, db: usize, key: &[u8]) -> u64 {
+        let before = self.used_memory();
         self.keyspace.db_mut(db).evict(key);
-        let mut later = 0;
+        let mut freed = before.saturating_sub(self.used_memory());
         for garbage in self.keyspace.take_garbage() {
-            later += garbage.memory() as u64;
+            freed += garbage.memory() as u64;
             self.lazyfree.give(garbage);
         }
         self.stats.evicted_keys += 1;
@@ -214,7 +223,7 @@ impl Engine {
             self.outbox.push(db, [name, key]);
         }
         self.flush_outbox();
-        later
+        freed
     }
 }
 
@@ -311,9 +320,9 @@ mod tests {
         assert_eq!(ask(&mut bench, client, "MULTI"), "+OK");
         assert_eq!(ask(&mut bench, client, "SET k v"), "+QUEUED");
         USED.with(|used| used.set(2000));
-        let refused = "-EXECABORT Transaction discarded because of previous errors.";
-        let answer = bench.ask(client, "EXEC");
-        assert!(answer == OOM || answer == refused, "{answer}");
+        let refused = format!("-EXECABORT Transaction discarded because of: {}", &OOM[1..]);
+        assert_eq!(bench.ask(client, "EXEC"), refused);
+        assert_eq!(bench.ask(client, "EXEC"), "-ERR EXEC without MULTI", "it is over");
     }
 
     #[test]

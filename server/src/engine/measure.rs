@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::client::Hold;
 use crate::command::{Command, Flags, all, lookup};
 
-use super::{Context, Engine};
+use super::{Context, Engine, Stats};
 
-/// Kinds of errors that are told apart; beyond it no new ones are counted.
+/// Kinds of errors, beyond which no new ones of scripts' own are told apart.
 const ERRORS_MAX: usize = 128;
 /// Samples kept of one kind of latency.
 const SAMPLES_MAX: usize = 160;
@@ -29,10 +29,42 @@ pub struct RowStats {
     pub histogram: Option<Box<Histogram>>,
 }
 
+/// What happened in a second, from one look at the counts to the next.
+#[derive(Debug, Default)]
+pub struct Speeds {
+    pub commands: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub loops: u64,
+    /// How long a turn of the event loop took, in microseconds.
+    pub loop_us: u64,
+    from: Stats,
+    from_ms: u64,
+}
+
+impl Speeds {
+    pub fn reckon(&mut self, stats: &Stats, now_ms: u64) {
+        let passed_ms = now_ms.saturating_sub(self.from_ms);
+        if passed_ms < 1000 {
+            return;
+        }
+        let since = |now: u64, then: u64| now.saturating_sub(then);
+        let from = &self.from;
+        let loops = since(stats.loops, from.loops);
+        self.loop_us = since(stats.loop_us, from.loop_us).checked_div(loops).unwrap_or(0);
+        self.commands = since(stats.commands, from.commands) * 1000 / passed_ms;
+        self.bytes_in = since(stats.bytes_in, from.bytes_in) * 1000 / passed_ms;
+        self.bytes_out = since(stats.bytes_out, from.bytes_out) * 1000 / passed_ms;
+        self.loops = loops * 1000 / passed_ms;
+        (self.from, self.from_ms) = (stats.clone(), now_ms);
+    }
+}
+
 /// A count for each span of durations: two significant digits, as the usual histograms of high
 /// dynamic range have them, up to about 17 minutes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Histogram {
+    /// Up to the longest duration there was.
     counts: Vec<u64>,
     total: u64,
 }
@@ -41,12 +73,6 @@ pub struct Histogram {
 const EXACT: u64 = 256;
 const HALF: usize = 128;
 const MOST_NS: u64 = 1 << 40;
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { counts: vec![0; Self::index(MOST_NS) + 1], total: 0 }
-    }
-}
 
 impl Histogram {
     fn index(ns: u64) -> usize {
@@ -74,7 +100,11 @@ impl Histogram {
     }
 
     pub fn note(&mut self, ns: u64) {
-        self.counts[Self::index(ns.min(MOST_NS))] += 1;
+        let index = Self::index(ns.min(MOST_NS));
+        if index >= self.counts.len() {
+            self.counts.resize(index + 1, 0);
+        }
+        self.counts[index] += 1;
         self.total += 1;
     }
 
@@ -100,7 +130,7 @@ impl Histogram {
         while seen < self.total && bound_ns <= MOST_NS {
             let highest = Self::highest(bound_ns);
             let before = seen;
-            while index <= Self::index(highest) {
+            while index <= Self::index(highest) && index < self.counts.len() {
                 seen += self.counts[index];
                 index += 1;
             }
@@ -269,20 +299,41 @@ impl Engine {
         }
     }
 
+    /// An error that a script made up: beyond a number of kinds they are counted together, so that
+    /// scripts cannot make more and more of them.
+    pub fn note_script_error(&mut self, text: &str) {
+        let full = self.measures.errors.len() >= ERRORS_MAX;
+        let known = self.measures.errors.contains_key(code_of(text));
+        self.note_error(if full && !known { "ERRORSTATS_OVERFLOW" } else { text }, None);
+    }
+
+    /// An error was counted that is going to be counted again: as a command's, and as its script's.
+    pub fn forget_error(&mut self, text: &str) {
+        self.stats.errors = self.stats.errors.saturating_sub(1);
+        if let Some(count) = self.measures.errors.get_mut(code_of(text)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// An error reply; `refused` names the row that did not come to run.
     #[cold]
     pub fn note_error(&mut self, text: &str, refused: Option<&Command>) {
         self.stats.errors += 1;
-        let code = text.split_ascii_whitespace().next().unwrap_or("ERR");
+        let code = code_of(text);
         if let Some(count) = self.measures.errors.get_mut(code) {
             *count += 1;
-        } else if self.measures.errors.len() < ERRORS_MAX {
+        } else {
             self.measures.errors.insert(code.to_owned(), 1);
         }
         if let Some(stats) = refused.and_then(|row| self.measures.of(row)) {
             stats.rejected += 1;
         }
     }
+}
+
+/// The first word of an error.
+fn code_of(text: &str) -> &str {
+    text.split_ascii_whitespace().next().unwrap_or("ERR")
 }
 
 /// Counts the command that has just run, and returns how long it took in microseconds.
@@ -296,6 +347,10 @@ pub(super) fn note_command(cx: &mut Context<'_>, begun_us: u64, failed: bool) ->
         // It counts when it is answered.
         return us;
     }
+        }
+    }
+
+    engine.stats.command_us += us;
     let tracking = engine.config.latency_tracking;
     if let Some(stats) = engine.measures.of(cx.row) {
         stats.calls += 1;

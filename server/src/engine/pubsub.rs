@@ -23,6 +23,10 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0 && self.shard_channels.is_empty()
+    }
+
     /// Channels and patterns, as the replies of SUBSCRIBE count them.
     pub fn count(&self) -> usize {
         self.channels.len() + self.patterns.len()

@@ -3,6 +3,8 @@
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
+const INTEGER: u8 = 0x02;
+const UTC_TIME: u8 = 0x17;
 const OID: u8 = 0x06;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
@@ -35,18 +37,63 @@ fn expect<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     next(rest).filter(|(own, _)| *own == tag).map(|(_, content)| content)
 }
 
-/// What follows the certificate's issuer and validity: the subject and all behind it.
-fn from_subject(mut certificate: &[u8]) -> Option<&[u8]> {
+/// The certificate from its serial number on, behind which come algorithm, issuer, validity and
+/// subject.
+fn from_serial(mut certificate: &[u8]) -> Option<&[u8]> {
     let mut whole = expect(&mut certificate, SEQUENCE)?;
     let mut rest = expect(&mut whole, SEQUENCE)?;
     if rest.first() == Some(&VERSION) {
         next(&mut rest)?;
     }
-    // Serial number, algorithm, issuer, validity.
+    Some(rest)
+}
+
+/// What follows the certificate's issuer and validity: the subject and all behind it.
+fn from_subject(certificate: &[u8]) -> Option<&[u8]> {
+    let mut rest = from_serial(certificate)?;
     for _ in 0..4 {
         next(&mut rest)?;
     }
     Some(rest)
+}
+
+/// The serial number in hex.
+pub fn serial(certificate: &[u8]) -> Option<String> {
+    let number = expect(&mut from_serial(certificate)?, INTEGER)?;
+    let leading = number.iter().take_while(|byte| **byte == 0).count();
+    Some(number[leading..].iter().map(|byte| format!("{byte:02X}")).collect())
+}
+
+/// The end of validity, in seconds since 1970.
+pub fn ends_s(certificate: &[u8]) -> Option<i64> {
+    let mut rest = from_serial(certificate)?;
+    for _ in 0..3 {
+        next(&mut rest)?;
+    }
+    let mut validity = expect(&mut rest, SEQUENCE)?;
+    next(&mut validity)?;
+    let (tag, text) = next(&mut validity)?;
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    let (year, text) = text.split_at_checked(if tag == UTC_TIME { 2 } else { 4 })?;
+    let year: i64 = year.parse().ok()?;
+    let century = if tag != UTC_TIME {
+        0
+    } else if year < 50 {
+        2000
+    } else {
+        1900
+    };
+    let two = |at: usize| text.get(at..at + 2)?.parse::<i64>().ok();
+    let days = days_since_1970(century + year, two(0)?, two(2)?);
+    Some(((days * 24 + two(4)?) * 60 + two(6)?) * 60 + two(8)?)
+}
+
+/// Of a date of the Gregorian calendar, counted in years that begin in March.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
+        - 719_468
 }
 
 /// The common name of the subject.
@@ -95,13 +142,19 @@ mod tests {
         params.distinguished_name.push(rcgen::DnType::CommonName, "alice");
         let name = "spiffe://example/alice".try_into().expect("it is ASCII");
         params.subject_alt_names.push(rcgen::SanType::URI(name));
+        params.serial_number = Some(123_456_u64.into());
+        // One second before 2027 in a zone that has no other name.
+        params.not_after = rcgen::date_time_ymd(2027, 1, 1) - std::time::Duration::from_secs(1);
         let key = rcgen::KeyPair::generate().expect("a key");
         let made = params.self_signed(&key).expect("a certificate");
         assert_eq!(common_name(made.der()), Some(&b"alice"[..]));
         assert_eq!(uri(made.der()), Some(&b"spiffe://example/alice"[..]));
+        assert_eq!(ends_s(made.der()), Some(1_798_761_599));
+        assert_eq!(serial(made.der()).as_deref(), Some("01E240"));
         for cut in 0..made.der().len() {
             // Whatever is missing, nothing panics.
             let _ = (common_name(&made.der()[..cut]), uri(&made.der()[..cut]));
+            let _ = (serial(&made.der()[..cut]), ends_s(&made.der()[..cut]));
         }
     }
 }

@@ -114,7 +114,7 @@ pub fn flags(client: &Client) -> String {
         ('M', matches!(client.duty, Duty::Link(_))),
         ('P', client.subscription_count() > 0),
         ('x', client.multi.is_some()),
-        ('b', client.hold == Hold::Blocked),
+        ('b', matches!(client.hold, Hold::Blocked | Hold::Paused)),
         ('t', tracking.is_some()),
         ('R', tracking.is_some_and(|wishes| wishes.broken_redirect)),
         ('B', tracking.is_some_and(|wishes| wishes.broadcast)),

@@ -119,6 +119,11 @@ fn set(cx: &mut Context<'_>) -> Handled {
     if let Some(tls) = tls {
         cx.engine.tls = tls;
     }
+    if seen.iter().any(|name| name.starts_with("oom-score-adj")) {
+        cx.engine.apply_oom_score(&config).map_err(|why| {
+            format!("ERR CONFIG SET failed (possibly related to argument 'oom-score-adj') - {why}")
+        })?;
+    }
     cx.engine.config = config;
     cx.engine.apply_config();
     cx.engine.redirect_changed();

@@ -4,10 +4,11 @@ mod memory;
 
 use std::fmt::Write as _;
 
-use crate::client::{Duty, Hold};
+use crate::client::{Client, Duty, Hold};
 use crate::command::Handled;
 use crate::engine::pause::{Reason, Scope};
 use crate::engine::{Context, Engine, hooks};
+use crate::tls::certificate;
 
 /// The Redis version whose behaviour this server offers; libraries choose features by it.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -20,24 +21,26 @@ pub const fn own_version() -> &'static str {
 
 pub use memory::Overview;
 
-type Section = fn(&Engine, &mut Lines);
+/// Writes a section; the client that asks is not among those of the engine.
+type Section = fn(&Engine, &Client, &mut Lines);
 
 /// The sections in their order: name, whether INFO shows it when none is asked for, writer.
 const SECTIONS: &[(&str, bool, Section)] = &[
-    ("Server", true, server),
+    ("Server", true, |engine, _, lines| server(engine, lines)),
+    ("TLS", true, |engine, _, lines| tls(engine, lines)),
     ("Clients", true, clients),
-    ("Memory", true, memory::section),
-    ("Persistence", true, persistence),
-    ("Stats", true, stats),
-    ("Replication", true, replication),
-    ("RedisHA", true, member),
-    ("CPU", true, cpu),
-    ("Modules", true, |_, _| {}),
-    ("Commandstats", false, commandstats),
-    ("Errorstats", true, errorstats),
-    ("Latencystats", false, latencystats),
-    ("Cluster", true, |_, lines| lines.add("cluster_enabled", 0)),
-    ("Keyspace", true, keyspace),
+    ("Memory", true, |engine, _, lines| memory::section(engine, lines)),
+    ("Persistence", true, |engine, _, lines| persistence(engine, lines)),
+    ("Stats", true, |engine, _, lines| stats(engine, lines)),
+    ("Replication", true, |engine, _, lines| replication(engine, lines)),
+    ("RedisHA", true, |engine, _, lines| member(engine, lines)),
+    ("CPU", true, |engine, _, lines| cpu(engine, lines)),
+    ("Modules", true, |_, _, _| {}),
+    ("Commandstats", false, |engine, _, lines| commandstats(engine, lines)),
+    ("Errorstats", true, |engine, _, lines| errorstats(engine, lines)),
+    ("Latencystats", false, |engine, _, lines| latencystats(engine, lines)),
+    ("Cluster", true, |_, _, lines| lines.add("cluster_enabled", 0)),
+    ("Keyspace", true, |engine, _, lines| keyspace(engine, lines)),
 ];
 
 /// Lines of `field:value`.
@@ -67,7 +70,7 @@ pub fn info(cx: &mut Context<'_>) -> Handled {
                 lines.0.push_str("\r\n");
             }
             write!(lines.0, "# {name}\r\n").expect("a string takes everything");
-            write(cx.engine, &mut lines);
+            write(cx.engine, cx.client, &mut lines);
         }
     }
     let text = lines.0;
@@ -109,17 +112,20 @@ fn executable() -> String {
     std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default()
 }
 
-fn clients(engine: &Engine, lines: &mut Lines) {
+fn clients(engine: &Engine, asking: &Client, lines: &mut Lines) {
     let ordinary = engine.clients.iter().filter(|client| client.duty == Duty::Commands);
     // One more is the connection that asks.
     lines.add("connected_clients", ordinary.count() + 1);
     lines.add("maxclients", engine.config.maxclients);
     let blocked = engine.clients.iter().filter(|client| client.hold == Hold::Blocked).count();
-    lines.add("blocked_clients", blocked);
+    // Who waits for the end of a pause is blocked, too.
+    lines.add("blocked_clients", blocked + engine.held.len());
     lines.add("tracking_clients", engine.tracking.counts()[0]);
-    let subscribed = engine.clients.iter().filter(|client| client.subscription_count() > 0);
-    lines.add("pubsub_clients", subscribed.count());
-    lines.add("watching_clients", watching(engine));
+    let all = || engine.clients.iter().chain([asking]);
+    let listens = |client: &&Client| client.subscriptions.as_ref().is_some_and(|s| !s.is_empty());
+    lines.add("pubsub_clients", all().filter(listens).count());
+    let watches = |client: &&Client| !client.watching.is_empty();
+    lines.add("watching_clients", all().filter(watches).count());
     lines.add("paused_clients", engine.held.len());
     lines.add("cluster_connections", 0);
     lines.add("client_recent_max_input_buffer", stats_max(engine, |c| c.input.capacity()));
@@ -132,6 +138,25 @@ fn clients(engine: &Engine, lines: &mut Lines) {
     lines.add("paused_reason", reason);
     lines.add("paused_actions", actions);
     lines.add("paused_timeout_milliseconds", left_ms);
+}
+
+/// The certificates in use: serial number and seconds to the end of validity.
+fn tls(engine: &Engine, lines: &mut Lines) {
+    let now_s = engine.now.unix_us / 1_000_000;
+    let tls = engine.tls.as_deref();
+    for (whose, certificate) in [
+        ("server", tls.and_then(|tls| tls.certificate.as_deref())),
+        ("client", tls.and_then(|tls| tls.client_certificate.as_deref())),
+        ("ca", tls.and_then(|tls| tls.authority.as_deref())),
+    ] {
+        let facts = certificate.and_then(|der| {
+            let (serial, ends_s) = (certificate::serial(der)?, certificate::ends_s(der)?);
+            Some((serial, (ends_s - now_s).max(0)))
+        });
+        let (serial, left_s) = facts.unwrap_or_else(|| ("none".into(), 0));
+        lines.add(&format!("tls_{whose}_cert_serial"), serial);
+        lines.add(&format!("tls_{whose}_cert_expires_in_seconds"), left_s);
+    }
 }
 
 fn stats_max(engine: &Engine, size: fn(&crate::client::Client) -> usize) -> usize {
@@ -180,7 +205,7 @@ fn commandstats(engine: &Engine, lines: &mut Lines) {
 }
 
 fn errorstats(engine: &Engine, lines: &mut Lines) {
-    for (code, count) in &engine.measures.errors {
+    for (code, count) in engine.measures.errors.iter().filter(|(_, count)| **count > 0) {
         lines.add(&format!("errorstat_{code}"), format_args!("count={count}"));
     }
 }
@@ -214,10 +239,6 @@ fn member(engine: &Engine, lines: &mut Lines) {
     lines.add("redisha_draining", u8::from(status.draining));
 }
 
-fn watching(engine: &Engine) -> usize {
-    engine.clients.iter().filter(|client| !client.watching.is_empty()).count()
-}
-
 fn persistence(engine: &Engine, lines: &mut Lines) {
     hooks::info_persistence(engine, lines);
 }
@@ -226,7 +247,13 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     let stats = &engine.stats;
     lines.add("total_connections_received", stats.connections);
     lines.add("total_commands_processed", stats.commands);
-    lines.add("instantaneous_ops_per_sec", engine.ops_per_s);
+    let speeds = &engine.speeds;
+    lines.add("instantaneous_ops_per_sec", speeds.commands);
+    let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    lines.add("instantaneous_input_kbps", kilobytes(speeds.bytes_in));
+    lines.add("instantaneous_output_kbps", kilobytes(speeds.bytes_out));
+    lines.add("instantaneous_eventloop_cycles_per_sec", speeds.loops);
+    lines.add("instantaneous_eventloop_duration_usec", speeds.loop_us);
     lines.add("total_net_input_bytes", stats.bytes_in);
     lines.add("total_net_output_bytes", stats.bytes_out);
     lines.add("rejected_connections", stats.rejected_connections);
@@ -234,6 +261,7 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     lines.add("expired_fields", stats.expired_fields);
     lines.add("evicted_keys", stats.evicted_keys);
     lines.add("evicted_clients", stats.evicted_clients);
+    lines.add("evicted_scripts", engine.rooms.scripts.cache.evicted);
     lines.add("total_eviction_exceeded_time", engine.memory.over_us / 1000);
     let over_us = engine.memory.over_since_us.map_or(0, |since| engine.now.mono_us - since);
     lines.add("current_eviction_exceeded_time", over_us / 1000);
@@ -268,7 +296,6 @@ fn stats(engine: &Engine, lines: &mut Lines) {
         "expired_stale_perc",
         "expired_time_cap_reached_count",
         "expire_cycle_cpu_milliseconds",
-        "evicted_scripts",
         "latest_fork_usec",
         "total_forks",
         "slave_expires_tracked_keys",
@@ -284,24 +311,33 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     }
     lines.add("migrate_cached_sockets", engine.rooms.transfers.len());
     lines.add("client_output_buffer_limit_disconnections", stats.clients_over_output_limit);
+    lines.add("eventloop_cycles", stats.loops);
+    lines.add("eventloop_duration_sum", stats.loop_us);
+    lines.add("eventloop_duration_cmd_sum", stats.command_us);
 }
 
 fn replication(engine: &Engine, lines: &mut Lines) {
     hooks::info_replication(engine, lines);
 }
 
-fn cpu(_: &Engine, lines: &mut Lines) {
-    if let Some((user_s, system_s)) = cpu_seconds() {
+fn cpu(engine: &Engine, lines: &mut Lines) {
+    if let Some((user_s, system_s)) = cpu_seconds("/proc/self/stat") {
         lines.add("used_cpu_sys", format_args!("{system_s:.6}"));
         lines.add("used_cpu_user", format_args!("{user_s:.6}"));
         lines.add("used_cpu_sys_children", "0.000000");
         lines.add("used_cpu_user_children", "0.000000");
     }
+    if let Some((user_s, system_s)) = cpu_seconds("/proc/thread-self/stat") {
+        lines.add("used_cpu_sys_main_thread", format_args!("{system_s:.6}"));
+        lines.add("used_cpu_user_main_thread", format_args!("{user_s:.6}"));
+    }
+    let active_s = engine.stats.loop_us as f64 / 1e6;
+    lines.add("used_active_time_main_thread", format_args!("{active_s:.6}"));
 }
 
-/// Processor time of this process (user, system) in seconds, where the system tells it.
-fn cpu_seconds() -> Option<(f64, f64)> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+/// Processor time (user, system) in seconds, where the system tells it in such a file.
+fn cpu_seconds(file: &str) -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string(file).ok()?;
     // The second field, in brackets, may hold spaces.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     let user: f64 = fields.nth(11)?.parse().ok()?;

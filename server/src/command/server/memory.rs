@@ -119,6 +119,10 @@ fn stats(cx: &mut Context<'_>) -> Handled {
     let all = Overview::of(cx.engine);
     let keys = all.keys();
     let own = all.used.saturating_sub(all.startup);
+    let (scripts, libraries) = {
+        let room = &cx.engine.rooms.scripts;
+        (room.cache.bytes() as u64, room.libraries.bytes() as u64)
+    };
     let numbers = |reply: &mut Reply<'_>, fields: &[(&str, u64)]| {
         for (name, value) in fields {
             reply.bulk(name.as_bytes());
@@ -139,8 +143,8 @@ fn stats(cx: &mut Context<'_>) -> Handled {
             ("clients.normal", all.clients),
             ("cluster.links", 0),
             ("aof.buffer", 0),
-            ("lua.caches", 0),
-            ("functions.caches", 0),
+            ("lua.caches", scripts),
+            ("functions.caches", libraries),
         ],
     );
     for (index, _, bytes) in &all.databases {

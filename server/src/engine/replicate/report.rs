@@ -11,7 +11,14 @@ impl Engine {
     /// The section `replication` of INFO.
     /// Bytes that the backlog takes.
     pub fn backlog_memory(&self) -> u64 {
-        self.replication().backlog().len()
+        let state = self.replication();
+        state.backlog().len().min(state.backlog_size)
+    }
+
+    /// Bytes of the stream beyond the backlog, kept for replicas that are slow.
+    pub fn backlog_for_replicas(&self) -> u64 {
+        let state = self.replication();
+        state.backlog().len().saturating_sub(state.backlog_size)
     }
 
     pub fn info_replication(&self, lines: &mut Lines) {

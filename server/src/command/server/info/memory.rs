@@ -28,6 +28,7 @@ impl Overview {
             rss: engine.memory.rss,
             startup: engine.memory.startup,
             backlog: engine.backlog_memory(),
+            replicas: engine.backlog_for_replicas(),
             ..Self::default()
         };
         found.peak = engine.memory.peak.max(found.used);
@@ -100,6 +101,7 @@ pub fn section(engine: &Engine, lines: &mut Lines) {
     let machine = crate::memory::of_machine();
     lines.add("total_system_memory", machine);
     lines.add("total_system_memory_human", human(machine));
+    scripts(engine, lines);
     let bound = engine.config.maxmemory.0;
     lines.add("maxmemory", bound);
     lines.add("maxmemory_human", human(bound));
@@ -125,6 +127,27 @@ pub fn section(engine: &Engine, lines: &mut Lines) {
     lines.add("active_defrag_running", 0);
     lines.add("lazyfree_pending_objects", engine.lazyfree.pending());
     lines.add("lazyfreed_objects", engine.lazyfree.freed());
+}
+
+/// Interpreters, and the texts of scripts and libraries.
+fn scripts(engine: &Engine, lines: &mut Lines) {
+    let scripts = &engine.rooms.scripts;
+    let (eval, functions) = scripts.interpreter_bytes();
+    let (libraries, callable) = scripts.libraries.counts();
+    let (cached, texts) = (scripts.cache.bytes(), scripts.libraries.bytes());
+    lines.add("used_memory_lua", eval);
+    lines.add("used_memory_vm_eval", eval);
+    lines.add("used_memory_lua_human", human(eval as u64));
+    lines.add("used_memory_scripts_eval", cached);
+    lines.add("number_of_cached_scripts", scripts.cache.len());
+    lines.add("number_of_functions", callable);
+    lines.add("number_of_libraries", libraries);
+    lines.add("used_memory_vm_functions", functions);
+    lines.add("used_memory_vm_total", eval + functions);
+    lines.add("used_memory_vm_total_human", human((eval + functions) as u64));
+    lines.add("used_memory_functions", texts);
+    lines.add("used_memory_scripts", cached + texts);
+    lines.add("used_memory_scripts_human", human((cached + texts) as u64));
 }
 
 pub fn human(bytes: u64) -> String {
