@@ -30,6 +30,7 @@ pub mod measure;
 pub mod member;
 pub mod migrate;
 pub mod observe;
+mod oom_score;
 pub mod pause;
 pub mod propagate;
 pub mod pubsub;
@@ -102,6 +103,10 @@ pub struct Stats {
     pub clients_over_query_limit: u64,
     pub clients_over_output_limit: u64,
     pub evicted_clients: u64,
+    /// Turns of the event loop that had something to do, and how long they and their commands took.
+    pub loops: u64,
+    pub loop_us: u64,
+    pub command_us: u64,
 }
 
 pub struct Engine {
@@ -156,10 +161,8 @@ pub struct Engine {
     pub lazyfree: crate::lazyfree::LazyFree,
     /// Connections that had not authenticated when they were last counted, and those since then.
     pub unknown_clients: usize,
-    /// Commands per second over the last second.
-    pub ops_per_s: u64,
-    /// The count of commands and the time, in milliseconds, from which `ops_per_s` is reckoned.
-    ops_from: (u64, u64),
+    /// Over the last second.
+    pub speeds: measure::Speeds,
     /// The process's random id, in hex, new at every start.
     pub run_id: String,
     /// State of the other rooms.
@@ -202,8 +205,7 @@ impl Engine {
             memory: evict::Memory::default(),
             lazyfree: crate::lazyfree::LazyFree::default(),
             unknown_clients: 0,
-            ops_per_s: 0,
-            ops_from: (0, 0),
+            speeds: measure::Speeds::default(),
             run_id: hooks::random_hex(20),
             rooms: hooks::Rooms::default(),
         };

@@ -4,7 +4,7 @@
 //! primary that became a replica, are served from there.
 
 use super::{Command, Flags, Group, Handled};
-use crate::client::Client;
+use crate::client::{Client, ReplyMode};
 use crate::engine::pubsub::{Index, Names, PubSub, Subscriptions, name_bytes};
 use crate::engine::{Context, Engine};
 use crate::glob;
@@ -128,7 +128,7 @@ fn subscribe(cx: &mut Context<'_>) -> Handled {
             kind.index(&mut engine.pubsub).entry(name.into()).or_default().push(client.id);
         }
         let count = kind.count(subscriptions);
-        confirm(&mut client.reply(), row.name, Some(name), count);
+        confirm(engine, client, row.name, Some(name), count);
     }
     Ok(())
 }
@@ -149,18 +149,29 @@ fn unsubscribe(cx: &mut Context<'_>) -> Handled {
     }
     if names.is_empty() {
         let count = client.subscriptions.as_ref().map_or(0, |subs| kind.count(subs));
-        confirm(&mut client.reply(), word, None, count);
+        confirm(engine, client, word, None, count);
         return Ok(());
     }
     for name in names {
         drop_one(&mut engine.pubsub, client, kind, &name);
         let count = client.subscriptions.as_ref().map_or(0, |subs| kind.count(subs));
-        confirm(&mut client.reply(), word, Some(&name), count);
+        confirm(engine, client, word, Some(&name), count);
     }
     Ok(())
 }
 
-fn confirm(reply: &mut Reply<'_>, word: &str, name: Option<&[u8]>, count: usize) {
+/// Confirmations are messages, which CLIENT REPLY does not silence.
+fn confirm(
+    engine: &mut Engine,
+    client: &mut Client,
+    word: &str,
+    name: Option<&[u8]>,
+    count: usize,
+) {
+    let mut reply = match client.reply_mode {
+        ReplyMode::On => client.reply(),
+        _ => Reply::new(&mut engine.events.own, client.proto),
+    };
     reply.push(3);
     reply.bulk(word.as_bytes());
     match name {

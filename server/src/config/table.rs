@@ -6,8 +6,8 @@ use super::value::{
     Bytes, Int, MaxmemoryPolicy, No, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };
 use super::words::{
-    Allowed, AuthClients, AuthClientsUser, LogLevel, Octal, OomScoreAdj, Percentiles,
-    PropagationError, RdbVersionCheck, Saves, Share, ShutdownOn, Supervised,
+    Allowed, AuthClients, AuthClientsUser, Empty, LogLevel, Octal, OomScoreAdj, OomScores,
+    Percentiles, PropagationError, RdbVersionCheck, Saves, Share, ShutdownOn, Supervised,
 };
 
 /// One directive. `get` prints the value, `set` reads it or says what it expected.
@@ -157,6 +157,9 @@ directives! {
     /// The bound on the memory of all clients together, of `maxmemory` or else of what the process
     /// may use; 0 is none.
     maxmemory_clients: Share, "maxmemory-clients", "50%", live;
+    oom_score_adj: OomScoreAdj, "oom-score-adj", "no", live;
+    /// Of a primary, of a replica, and of a child process, which there is none of here.
+    oom_score_adj_values: OomScores, "oom-score-adj-values", "0 200 800", words;
     /// DEBUG may be used.
     enable_debug_command: Allowed, "enable-debug-command", "no", fixed;
     enable_protected_configs: Allowed, "enable-protected-configs", "no", fixed;
@@ -265,6 +268,9 @@ directives! {
     tls_client_key_file: String, "tls-client-key-file", "", live;
     tls_ca_cert_file: String, "tls-ca-cert-file", "", live;
     tls_ca_cert_dir: String, "tls-ca-cert-dir", "", live;
+    /// Keys must not be encrypted.
+    tls_key_file_pass: Empty, "tls-key-file-pass", "", live;
+    tls_client_key_file_pass: Empty, "tls-client-key-file-pass", "", live;
     tls_auth_clients: AuthClients, "tls-auth-clients", "yes", live;
     tls_auth_clients_user: AuthClientsUser, "tls-auth-clients-user", "off", live;
     tls_replication: bool, "tls-replication", "no", live;
@@ -301,10 +307,13 @@ directives! {
     io_threads: Int<1, 256>, "io-threads", "1", live;
     io_threads_do_reads: bool, "io-threads-do-reads", "no", live;
     jemalloc_bg_thread: bool, "jemalloc-bg-thread", "yes", live;
+    min_string_size_avoid_copy_reply: Int<0, INT_MAX>, "min-string-size-avoid-copy-reply", "16384",
+        live;
+    min_string_size_avoid_copy_reply_threaded: Int<0, INT_MAX>,
+        "min-string-size-avoid-copy-reply-threaded", "65536", live;
+    min_io_threads_avoid_copy_reply: Int<0, INT_MAX>, "min-io-threads-avoid-copy-reply", "7", live;
     locale_collate: String, "locale-collate", "", live;
     mptcp: No, "mptcp", "no", fixed;
-    oom_score_adj: OomScoreAdj, "oom-score-adj", "no", live;
-    oom_score_adj_values: Words, "oom-score-adj-values", "0 200 800", words;
     prefetch_batch_max_size: Int<0, 128>, "prefetch-batch-max-size", "16", live;
     proc_title_template: String, "proc-title-template", "{title} {listen-addr} {server-mode}", live;
     propagation_error_behavior: PropagationError, "propagation-error-behavior", "ignore", live;

@@ -214,3 +214,36 @@ impl Value for ShutdownOn {
         self.0.join(" ")
     }
 }
+
+/// A directive that has no other value here.
+#[derive(Clone, Copy, Debug)]
+pub struct Empty;
+
+impl Value for Empty {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(Self) } else { Err("only an empty value is supported".into()) }
+    }
+
+    fn print(&self) -> String {
+        String::new()
+    }
+}
+
+/// How readily the kernel should kill a primary, a replica and a child process.
+#[derive(Clone, Copy, Debug)]
+pub struct OomScores(pub [i32; 3]);
+
+impl Value for OomScores {
+    fn parse(text: &str) -> Result<Self, String> {
+        let scores: Vec<i32> = text
+            .split_whitespace()
+            .map(|word| word.parse().ok().filter(|score| (-2000..=2000).contains(score)))
+            .collect::<Option<_>>()
+            .ok_or("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")?;
+        scores.try_into().map(Self).map_err(|_| "wrong number of arguments".into())
+    }
+
+    fn print(&self) -> String {
+        self.0.map(|score| score.to_string()).join(" ")
+    }
+}

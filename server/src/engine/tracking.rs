@@ -19,7 +19,7 @@ use std::ops::Bound::{Included, Unbounded};
 
 use crate::client::{Client, ClientId};
 use crate::command::server::keys_with_flags;
-use crate::command::{Command, Flags};
+use crate::command::{Command, Flags, Group};
 use crate::resp::{Args, Proto, Reply};
 
 use super::Engine;
@@ -217,7 +217,9 @@ impl Engine {
         let skipped = wishes.broadcast
             || wishes.opt_in && !wishes.caching
             || wishes.opt_out && wishes.caching;
-        if skipped || !row.is(Flags::READONLY) || row.is(Flags::PUBSUB) {
+        // Of a script, what its commands read is remembered, and not the keys that it was given.
+        let reads = row.is(Flags::READONLY) && row.group != Group::Scripting;
+        if skipped || !reads || row.is(Flags::PUBSUB) {
             return;
         }
         let Some(id) = crate::acl::commands::id_of(row) else { return };

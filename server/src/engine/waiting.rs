@@ -17,6 +17,8 @@ const UNAUTHENTICATED_INPUT_BYTES: usize = 1024 * 1024;
 pub(super) const OUTPUT_FULL_BYTES: usize = 16 * 1024 * 1024;
 /// The same before authentication: what is owed then are errors and greetings.
 const UNAUTHENTICATED_OUTPUT_BYTES: usize = 16 * 1024;
+/// Places of arguments that are kept from one command to the next.
+const SPANS_KEPT: usize = 4096;
 /// Unread input that a client which may not run keeps before it is read no further, in bytes.
 pub const HELD_INPUT_BYTES: usize = 256 * 1024;
 
@@ -84,6 +86,7 @@ impl Engine {
             UNAUTHENTICATED_INPUT_BYTES
         };
         if client.input.len() > bound {
+            self.stats.clients_over_query_limit += 1;
             client.closing = Closing::Now;
         }
     }
@@ -167,7 +170,9 @@ impl Engine {
             let text = client.parser.inline_args();
             let source = text.as_deref().unwrap_or(&buf[at..at + len]);
             let flow = self.execute(client, Args::new(source, &spans));
-            client.parser.spans = spans;
+            if spans.capacity() <= SPANS_KEPT {
+                client.parser.spans = spans;
+            }
             if flow == Flow::Held {
                 client.parser.reset();
                 break;

@@ -127,6 +127,7 @@ impl ValueRef<'_> {
             Self::Hash(hash) if hash.encoding() == "hashtable" => hash.len(),
             Self::Set(set) if set.encoding() == "hashtable" => set.len(),
             Self::ZSet(zset) if zset.encoding() == "skiplist" => zset.len(),
+            Self::Stream(stream) => stream.blocks().len(),
             _ => 1,
         }
     }

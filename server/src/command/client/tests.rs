@@ -116,3 +116,15 @@ fn no_touch_ends_with_the_command_that_takes_it_back() {
     bench.ask(client, "GET k");
     assert_eq!(bench.ask(client, "OBJECT IDLETIME k"), ":0");
 }
+
+/// The confirmation of a subscription is a message, and was left out with the replies.
+#[test]
+fn subscriptions_are_confirmed_though_replies_are_off() {
+    let mut bench = Bench::new(&[]);
+    let client = bench.client();
+    bench.ask(client, "HELLO 3");
+    assert_eq!(bench.ask(client, "CLIENT REPLY OFF"), "");
+    assert_eq!(bench.ask(client, "SUBSCRIBE c"), ">3 $9 subscribe $1 c :1");
+    assert_eq!(bench.ask(client, "PING"), "");
+    assert_eq!(bench.ask(client, "UNSUBSCRIBE c"), ">3 $11 unsubscribe $1 c :0");
+}

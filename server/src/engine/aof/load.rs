@@ -93,7 +93,8 @@ impl Engine {
     /// Puts what the files hold in the place of the present data, at once and for DEBUG.
     pub(in super::super) fn load_again(&mut self, sources: Vec<Source>) -> Result<(), DiskError> {
         self.abort_job("the data are loaded again");
-        let fresh = crate::store::Keyspace::new(self.config.databases, self.keyspace.seed());
+        let mut fresh = crate::store::Keyspace::new(self.config.databases, self.keyspace.seed());
+        fresh.set_limits(self.keyspace.limits());
         self.replace_keyspace(fresh);
         self.load_open(sources, None, true);
         while !self.load_step()? {}

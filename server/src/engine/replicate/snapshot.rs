@@ -440,8 +440,13 @@ impl Engine {
     }
 
     fn save_to_end(&mut self) -> Result<(), SaveError> {
-        self.save_begin()?;
-        self.save_through()
+        let before = self.rooms.replication.saves.last_error.clone();
+        let result = self.save_begin().and_then(|()| self.save_through());
+        if result.is_err() {
+            // Who asked is told. Only what was to be saved unasked makes writes be refused.
+            self.rooms.replication.saves.last_error = before;
+        }
+        result
     }
 
     /// Brings the save that was just begun to its end.

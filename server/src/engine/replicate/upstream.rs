@@ -94,8 +94,13 @@ impl Engine {
     fn link_failed(&mut self, why: String) {
         let now_ms = self.now.mono_ms();
         if let Some(link) = &mut self.rooms.replication.state.link {
+            // The same again, with each attempt, is no news.
+            let news = (link.last_error != why).then(|| format!("no link to the primary: {why}"));
             let until_ms = link.failed(why, now_ms);
             self.timers.at(until_ms, Timer::Replication(0));
+            if let Some(news) = news {
+                hooks::log(self, &news);
+            }
         }
     }
 

@@ -180,3 +180,16 @@ fn what_a_script_changes_is_told_behind_its_answer() {
          a: (out) => >2 $10 invalidate *1 $1 k",
     );
 }
+
+/// `EVAL_RO` reads, and its keys were remembered although its script read none of them.
+#[test]
+fn of_a_script_what_its_commands_read_is_remembered() {
+    check(
+        &[],
+        "a: CLIENT TRACKING ON => +OK
+         a: EVAL_RO return(1) 2 k l => :1
+         a: EVAL_RO return(redis.call('GET','l')) 2 k l => _
+         b: MSET k 1 l 1 => +OK
+         a: (out) => >2 $10 invalidate *1 $1 l",
+    );
+}
