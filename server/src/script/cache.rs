@@ -141,7 +141,15 @@ impl Cache {
 
     /// The interpreter that the scripts were compiled in is gone.
     pub fn forget_compiled(&mut self) {
-        self.scripts.values_mut().for_each(|script| script.function = OnceCell::new());
+        for script in self.scripts.values_mut() {
+            *script = Rc::new(Script {
+                body: Rc::clone(&script.body),
+                flags: script.flags,
+                code_at: script.code_at,
+                function: OnceCell::new(),
+                last_use: script.last_use.clone(),
+            });
+        }
     }
 
     pub fn clear(&mut self) {
