@@ -18,7 +18,8 @@ pub use value::{
     Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };
 pub use words::{
-    Allowed, AuthClients, AuthClientsUser, LogLevel, OomScoreAdj, RdbVersionCheck, Share, ShutdownOn,
+    Allowed, AuthClients, AuthClientsUser, LogLevel, OomScoreAdj, RdbVersionCheck, Share,
+    ShutdownOn,
 };
 
 /// Why a directive was not accepted; one line, without the directive's name.

@@ -183,13 +183,10 @@ impl Net {
             let net = &mut *shared.borrow_mut();
             net.flush(engine);
             net.perform(engine);
-<<<<<<< HEAD
             engine.note_stream();
-=======
             engine.stats.loops += 1;
             let begun_us = engine.now.mono_us;
             engine.stats.loop_us += net.clock.mono_us().saturating_sub(begun_us);
->>>>>>> 6a50918 (server: INFO tells of certificates, scripts, the event loop and who asks)
             if let Some(code) = net.exit {
                 net.flush(engine);
                 return Ok(code);

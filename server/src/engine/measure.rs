@@ -343,14 +343,11 @@ pub(super) fn note_command(cx: &mut Context<'_>, begun_us: u64, failed: bool) ->
     let end_us = engine.read_clock_us();
     let us = end_us.saturating_sub(begun_us);
     engine.measures.lap_us = end_us;
+    engine.stats.command_us += us;
     if cx.client.hold == Hold::Blocked {
         // It counts when it is answered.
         return us;
     }
-        }
-    }
-
-    engine.stats.command_us += us;
     let tracking = engine.config.latency_tracking;
     if let Some(stats) = engine.measures.of(cx.row) {
         stats.calls += 1;

@@ -13,7 +13,7 @@ use crate::command::{Command, Flags, Handled, lookup, subcommand};
 use crate::engine::access::log::Where;
 use crate::engine::busy::Served;
 use crate::engine::run::run_row;
-use crate::engine::{Context, Engine, hooks};
+use crate::engine::{Context, hooks};
 use crate::resp::{Args, CommandError, Proto};
 
 /// What error texts and FUNCTION STATS call a script.
