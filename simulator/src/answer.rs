@@ -1,17 +1,22 @@
 //! Clients that write and read where answers wait for members, and what they were shown.
 //!
 //! Whatever was shown to somebody, by an acknowledgement or by a read, is one history: every later
-//! answer extends it or lies within it, and no read misses what was shown before it was asked.
+//! answer extends it or lies within it, and no read misses what was shown before it was asked. No
+//! member shows anything after one of a later epoch has. Under `async` an election may cut off the
+//! history's end, but nothing that was older than a lease when it was last shown.
 
 use std::collections::VecDeque;
 
-use server::handover::{Epoch, Role};
+use server::handover::{Durability, Epoch, Role};
 
 use crate::log::Rec;
 use crate::mutant::Mutant;
 use crate::node::Life;
 use crate::theme::Theme;
 use crate::world::{MS, NAMES, Thing, World};
+
+/// The longest that a lease lasts by any member's clock.
+const LEASE_MAX: u64 = 630 * MS;
 
 /// An answer that waits for commit.
 #[derive(Clone, Debug)]
@@ -28,8 +33,10 @@ pub struct Owed {
 #[derive(Default)]
 pub struct Shown {
     records: Vec<(u64, u64)>,
+    /// The last epoch in which a primary answered, and when it did last.
+    epoch: Epoch,
+    last_us: u64,
     pub reads: u64,
-    pub last_us: u64,
 }
 
 impl Shown {
@@ -92,7 +99,13 @@ impl World {
             ready.extend(owed.pop_front());
         }
         for answer in ready {
+            let (epoch, last) = (answer.epoch, self.checks.shown.epoch);
+            if epoch < last {
+                let name = NAMES[node];
+                self.violated(&format!("{name} answers in {epoch}, after {last} has answered"));
+            }
             self.show(node, &answer);
+            self.checks.shown.last_us = self.now;
         }
     }
 
@@ -107,8 +120,32 @@ impl World {
         }
     }
 
+    /// Under `async` the winner of an election lacks what it had not been sent.
+    fn cut_history(&mut self, node: usize, epoch: Epoch) {
+        let Some(life) = &self.nodes[node].life else { return };
+        let records = &self.checks.shown.records;
+        let kept = records.iter().take_while(|(at, hash)| life.log.hash_at(*at) == Some(*hash));
+        let kept = kept.count();
+        let since = self.checks.shown.last_us.saturating_sub(LEASE_MAX);
+        let written = |hash: &u64| self.checks.written.get(hash).copied();
+        let old =
+            records[kept..].iter().find(|(_, hash)| written(hash).is_some_and(|at| at < since));
+        let old = old.copied();
+        // Nobody misses the signs of life behind the last write that is left.
+        let writes = records[..kept].iter().rposition(|(_, hash)| written(hash).is_some());
+        self.checks.shown.records.truncate(writes.map_or(0, |last| last + 1));
+        if let Some((at, _)) = old {
+            self.violated(&format!("{epoch} lacks {at}, which was older than a lease when shown"));
+        }
+    }
+
     fn show(&mut self, node: usize, answer: &Owed) {
         let name = NAMES[node];
+        let (epoch, last) = (answer.epoch, self.checks.shown.epoch);
+        if epoch.term > last.term && self.rule.0 == switchover::Durability::Async {
+            self.cut_history(node, epoch);
+        }
+        self.checks.shown.epoch = epoch.max(last);
         let Some(life) = &self.nodes[node].life else { return };
         let Some((end, hash)) = life.log.last_write(answer.depends) else { return };
         if let Some(id) = answer.write {
@@ -123,7 +160,6 @@ impl World {
                 ));
             }
         }
-        self.checks.shown.last_us = self.now;
         let shown = self.checks.shown.end();
         let same = if end <= shown {
             self.checks.shown.records.binary_search(&(end, hash)).is_ok()
@@ -147,9 +183,6 @@ impl World {
     /// What an election reads is always something that the primary obeys.
     pub fn check_config(&mut self) {
         let config = self.arbiter.config.clone();
-        if config.durability != switchover::Durability::Replicated {
-            return;
-        }
         let Ok(published) = config.text().parse::<server::handover::Config>() else { return };
         let mut gaps = Vec::new();
         for life in self.nodes.iter().filter_map(|node| node.life.as_ref()) {
@@ -176,9 +209,18 @@ fn released(life: &Life, now: u64, mutant: Option<Mutant>) -> Option<u64> {
         Some(Mutant::ReadsInLimbo) if matches!(life.member.role(), Role::Limbo(_)) => {
             Some(life.member.committed())
         }
-        Some(Mutant::ReadsWithoutLease) if primary => Some(life.member.committed()),
+        Some(Mutant::ReadsWithoutLease) if primary && !is_async(life) => {
+            Some(life.member.committed())
+        }
+        Some(Mutant::AsyncWithoutLease) if primary && is_async(life) => {
+            Some(life.member.committed())
+        }
         _ => life.member.released(at),
     }
+}
+
+fn is_async(life: &Life) -> bool {
+    life.member.configs().iter().any(|config| config.durability == Durability::Async)
 }
 
 /// Whether this record is one that clients asked for.
@@ -193,15 +235,23 @@ pub fn rule(seed: u64, theme: Option<Theme>) -> (switchover::Durability, bool) {
         _ => switchover::Durability::Replicated,
     };
     // A plan that takes all replicas away leads nowhere unless the primary may go on.
-    (durability, theme == Some(Theme::Growth) || (seed / 4).is_multiple_of(2))
+    let alone = matches!(theme, Some(Theme::Growth | Theme::Restored));
+    (durability, alone || (seed / 4).is_multiple_of(2))
 }
 
 impl World {
     /// A decision that gives up data is right only if too few lives are left that hold it.
     pub fn check_loss(&mut self, next: &switchover::Arbiter) {
         let config = &self.arbiter.config;
+        // Filled anew with no primary left: nobody can tell what the former status would have.
+        let anew = next.election.is_none();
         let replicated = config.durability == switchover::Durability::Replicated;
-        if !replicated || next.data_loss_possible == self.arbiter.data_loss_possible {
+        // Under `async` nobody is told of the loss of what a first primary may have answered.
+        let decided = next.election.as_ref().is_some_and(|election| election.winner.is_some());
+        let alone = decided && next.config.members.len() == 1;
+        let quiet = !replicated && alone && next.config.members != config.members;
+        let told = next.data_loss_possible != self.arbiter.data_loss_possible;
+        if !told && !quiet {
             return;
         }
         let lives = self.nodes.iter().filter_map(|node| node.life.as_ref());
@@ -210,7 +260,7 @@ impl World {
         self.checks.data_lost = true;
         self.checks.shown.forget();
         self.checks.acknowledged.clear();
-        if left >= needed {
+        if left >= needed && !anew {
             self.violated(&format!("data are given up though {left} of {needed} lives hold them"));
         }
         self.check_greatest(next);

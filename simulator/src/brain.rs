@@ -267,6 +267,13 @@ impl World {
                 self.begins_anew();
             }
             self.former = std::mem::replace(&mut self.arbiter, arbiter);
+            let sealed = self.former.election.is_some() && self.arbiter.election.is_none();
+            if sealed && self.arbiter.term == self.former.term {
+                self.copies.extend(self.claimed.take());
+            }
+            if self.arbiter.term > self.former.term && self.former.initialised {
+                self.claimed = Some((self.now, self.former.clone()));
+            }
             self.check_config();
             Publication::Done
         } else {

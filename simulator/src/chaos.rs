@@ -13,8 +13,7 @@ impl World {
     /// Writes come to where the address leads, and now and then to any member.
     pub fn next_write(&mut self) {
         // Now and then nobody writes: only then can a read be stale rather than wait for a commit.
-        let waits = self.rule.0 == switchover::Durability::Replicated;
-        let wait = if waits && self.rng.chance(200) {
+        let wait = if self.rng.chance(200) {
             self.rng.between(100 * MS, 2 * SEC)
         } else {
             self.rng.between(4 * MS, 40 * MS)
@@ -35,10 +34,8 @@ impl World {
     }
 
     pub fn next_ping(&mut self) {
-        // Where acknowledgements are leases the server sends a sign of life that often.
-        let waits = self.rule.0 == switchover::Durability::Replicated;
-        let wait = if waits { 150 * MS } else { self.rng.between(50 * MS, 300 * MS) };
-        self.after(wait, Thing::NextPing);
+        // Acknowledgements are leases: the server sends a sign of life that often.
+        self.after(150 * MS, Thing::NextPing);
         for node in 0..NAMES.len() {
             let careless = self.mutant == Some(Mutant::PingAfterPause);
             if self.nodes[node].stopped.is_some() {
@@ -75,7 +72,7 @@ impl World {
             return;
         }
         self.checks.faults += 1;
-        if self.rule.0 == switchover::Durability::Replicated && self.rng.chance(5_000) {
+        if self.rng.chance(5_000) {
             return self.more_chaos();
         }
         let node = self.rng.below(3) as usize;

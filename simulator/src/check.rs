@@ -1,6 +1,6 @@
 //! The promises, watched from outside both machines. What is here never steers the world.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use server::handover::{Config, Effect, Epoch, Outcome, Reply, Role};
 use switchover::Label;
@@ -24,7 +24,9 @@ pub struct Checks {
     pub decided: BTreeMap<Epoch, bool>,
     /// Acknowledged writes and the epoch under which they were.
     pub acknowledged: Vec<(u64, Epoch)>,
-    /// What clients were shown where answers wait for members.
+    /// When each write came into being, by the hash of the log behind it.
+    pub written: HashMap<u64, u64>,
+    /// What clients were shown.
     pub shown: crate::answer::Shown,
     pub data_lost: bool,
     pub faults: u64,

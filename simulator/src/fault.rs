@@ -130,8 +130,23 @@ impl World {
                 }
             }
             11 | 12 => drop(self.claim()),
+            13 if self.rng.chance(3_000) => self.restore_status(),
             _ => {}
         }
+    }
+
+    /// The status becomes what it was some time ago. Only such a copy as the members' words can
+    /// tell from the present: of a term before theirs, with a config of which any two sets of
+    /// sealed members have one in common.
+    pub fn restore_status(&mut self) {
+        let old = |(at, copy): &&(u64, Arbiter)| {
+            let (members, seals) = (copy.config.members.len(), copy.config.seals_needed());
+            at + 5 * SEC < self.now && 2 * seals > members
+        };
+        let Some((_, copy)) = self.copies.iter().rev().find(old).cloned() else { return };
+        self.note(|| format!("the status is restored: {copy}"));
+        self.checks.faults += 1;
+        self.arbiter = copy;
     }
 
     /// What a read of the status answers: now and then not the newest.

@@ -14,6 +14,8 @@ pub struct Conn {
     pub follower: (usize, u64),
     pub primary: (usize, u64),
     open: bool,
+    /// The follower has closed its end in order: what it had sent still arrives.
+    leaving: bool,
     /// Nothing overtakes: when the last message of each direction arrives.
     last: [u64; 2],
 }
@@ -63,6 +65,9 @@ pub enum Wire {
         epoch: Epoch,
         accepted: bool,
     },
+    Resigned {
+        member: String,
+    },
     /// The other side has closed, after all that it had sent.
     Closed,
 }
@@ -81,6 +86,9 @@ impl World {
         let Some(life) = &mut self.nodes[node].life else { return };
         if let Some(conn) = life.follow.take().and_then(|follow| follow.conn) {
             self.send(conn, false, Wire::Closed);
+            if let Some(ends) = self.conns.get_mut(&conn) {
+                ends.leaving = true;
+            }
         }
     }
 
@@ -113,7 +121,8 @@ impl World {
         };
         let conn = self.number();
         let (follower, primary) = ((node, boot), (place, peer));
-        self.conns.insert(conn, Conn { follower, primary, open: true, last: [0; 2] });
+        self.conns
+            .insert(conn, Conn { follower, primary, open: true, leaving: false, last: [0; 2] });
         if let Some(follow) = self.nodes[node].life.as_mut().and_then(|life| life.follow.as_mut()) {
             follow.conn = Some(conn);
         }
@@ -155,7 +164,7 @@ impl World {
     }
 
     pub fn cut_of(&mut self, node: usize) {
-        let of = |ends: &Conn| ends.follower.0 == node || ends.primary.0 == node;
+        let of = |ends: &Conn| ends.follower.0 == node && !ends.leaving || ends.primary.0 == node;
         let conns: Vec<u64> =
             self.conns.iter().filter(|(_, ends)| of(ends)).map(|(conn, _)| *conn).collect();
         for conn in conns {
@@ -200,6 +209,9 @@ impl World {
                 self.theme_at_answer(|| again);
                 self.if_alive(node, boot, Event::Answer { member, epoch, accepted });
             }
+            Wire::Resigned { member } => {
+                self.event(node, Event::Resigned { member }, &Cause::Other);
+            }
             Wire::Closed if to_follower => self.link_lost(node, conn),
             Wire::Closed => self.replica_lost(node, conn),
         }
@@ -213,7 +225,7 @@ impl World {
         epoch: Epoch,
         (replid, offset): (u64, u64),
     ) {
-        let place = self.conns[&conn].follower.0;
+        let (place, boot) = self.conns[&conn].follower;
         let Some(life) = &mut self.nodes[node].life else { return };
         let Ok(own) = life.member.may_serve(UID, &target, epoch) else {
             return self.send(conn, true, Wire::Refused);
@@ -229,8 +241,9 @@ impl World {
         let mine = life.log.hash_at(offset);
         life.served.insert(conn, served);
         if partial.is_some() {
-            let theirs = self.nodes[place].life.as_ref().map(|life| life.log.hash_at(offset));
-            if theirs.flatten() != mine {
+            // What a process had asked for may come when it is gone.
+            let theirs = self.nodes[place].life.as_ref().filter(|life| life.boot == boot);
+            if theirs.is_some_and(|life| life.log.hash_at(offset) != mine) {
                 self.violated(&format!(
                     "{} continues {} at {offset}, where their histories differ",
                     NAMES[place], NAMES[node]

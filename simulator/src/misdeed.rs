@@ -143,6 +143,14 @@ impl World {
                 arbiter.config.w += 1;
                 return true;
             }
+            Some(Mutant::RestoredBelieved) if !led && arbiter.initialised => {
+                let words = members.iter().filter_map(|seen| seen.status.as_ref());
+                let term = words.map(|one| one.promised.term.max(one.data_epoch.term)).max();
+                arbiter.term = term.unwrap_or(0).max(arbiter.term);
+                members.iter_mut().filter_map(|seen| seen.status.as_mut()).for_each(|status| {
+                    status.configs.clear();
+                });
+            }
             Some(Mutant::ColdStartSilent) if !led && arbiter.initialised => {
                 members.retain(|seen| seen.status.is_some());
             }

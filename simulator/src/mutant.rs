@@ -48,6 +48,10 @@ pub enum Mutant {
     ReadsWithoutLease,
     /// When the stream grew is noted late, as after a long command, so leases seem younger.
     GrowthNotedLate,
+    /// Under `async` everything is answered at once, whether or not anybody has been heard.
+    AsyncWithoutLease,
+    /// A status that was restored is believed, whatever the members know.
+    RestoredBelieved,
     /// A process that was stopped goes on by the time at which it was.
     CachedClock,
     /// What was received counts as applied.
@@ -93,11 +97,12 @@ impl Mutant {
             Self::PreparedWithoutData => Theme::Growth,
             Self::AnyAnswerCounts => Theme::Declines,
             Self::ReusedAddress => Theme::Reused,
+            Self::RestoredBelieved => Theme::Restored,
             _ => return None,
         })
     }
 
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -116,6 +121,8 @@ impl Mutant {
         Self::ReadsInLimbo,
         Self::ReadsWithoutLease,
         Self::GrowthNotedLate,
+        Self::AsyncWithoutLease,
+        Self::RestoredBelieved,
         Self::CachedClock,
         Self::ReceiveAsApply,
         Self::CrashAsResignation,

@@ -11,7 +11,7 @@ use switchover::{Event as Told, Link, Refusal, Replica, Tag};
 
 use crate::answer::Owed;
 use crate::convert;
-use crate::link::{Follow, Served};
+use crate::link::{Follow, Served, Wire};
 use crate::log::{Entry, Log, Rec};
 use crate::mutant::Mutant;
 use crate::run::Victim;
@@ -198,12 +198,14 @@ impl World {
         self.crash(node, keep as usize);
     }
 
-    /// A told process leaves in order: it saves all that it holds.
+    /// A told process leaves in order: it resigns and saves all that it holds.
     pub fn exit(&mut self, node: usize, boot: u64) {
+        self.if_alive(node, boot, Event::Resign);
         let Some(life) = self.nodes[node].life.as_ref().filter(|life| life.boot == boot) else {
             return;
         };
         let count = life.log.count();
+        self.unfollow(node);
         self.crash(node, count);
     }
 
@@ -315,7 +317,13 @@ impl World {
                 let (boot, wait) = (life.boot, self.rng.between(MS, 50 * MS));
                 self.after(wait, Thing::Exit { node, boot });
             }
-            Effect::Resign | Effect::Redirect(_) | Effect::Notify(_) => {}
+            Effect::Resign => {
+                let member = life.id();
+                if let Some(conn) = life.follow.as_ref().and_then(|follow| follow.conn) {
+                    self.send(conn, false, Wire::Resigned { member });
+                }
+            }
+            Effect::Redirect(_) | Effect::Notify(_) => {}
         }
     }
 
@@ -332,6 +340,10 @@ impl World {
         }
         if life.member.waits_for_commit() {
             life.member.note_stream(offset, at + late);
+        }
+        if data {
+            let hash = life.log.hash();
+            self.checks.written.insert(hash, self.now);
         }
         self.feed(node);
     }
@@ -505,11 +517,7 @@ impl World {
         let link = match (&life.follow, life.member.role()) {
             (Some(follow), Role::Follower { .. }) if follow.up => {
                 let silent = self.now > follow.heard + SILENT;
-                if silent && self.rule.0 == switchover::Durability::Replicated {
-                    Link::Down
-                } else {
-                    Link::Up
-                }
+                if silent { Link::Down } else { Link::Up }
             }
             (Some(_), Role::Follower { .. }) => Link::Connecting,
             _ => Link::None,

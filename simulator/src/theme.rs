@@ -38,10 +38,12 @@ pub enum Theme {
     Declines,
     /// Members restart as the decision reaches them, and every command comes twice.
     Reused,
+    /// The primary goes on alone; the status is restored from before that, and it is cut off.
+    Restored,
 }
 
 impl Theme {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::HalfSealed,
         Self::Marooned,
         Self::Chain,
@@ -53,6 +55,7 @@ impl Theme {
         Self::Growth,
         Self::Declines,
         Self::Reused,
+        Self::Restored,
     ];
 
     /// The plan of a seed's world, if it has one: every second world is left to chance.
@@ -113,6 +116,18 @@ impl Theme {
                 (harms, between(6_500, 8_000))
             }
             Self::Reused => (vec![(0, Harm::Crash(a, true))], between(2_500, 5_000)),
+            Self::Restored => {
+                let back = between(1_500, 3_000);
+                let harms = vec![
+                    (0, Harm::Part(a, x, 6_000)),
+                    (0, Harm::Part(a, y, 6_000)),
+                    (back, Harm::Restore),
+                    (back + between(0, 20), Harm::Alone(a, 3_000)),
+                    // The election leaves a copy for the next round.
+                    (8_000 * MS, Harm::Claim),
+                ];
+                (harms, between(9_000, 11_000))
+            }
         }
     }
 
@@ -159,6 +174,8 @@ pub enum Harm {
     Operators,
     LateReads(u32),
     LoseStatus,
+    /// The status becomes what it was some time ago.
+    Restore,
     Request,
 }
 
@@ -222,6 +239,7 @@ impl World {
                 self.note(|| "the status is lost".into());
                 self.arbiter = Arbiter::new(UID);
             }
+            Harm::Restore => self.restore_status(),
             Harm::Request => {
                 self.requests += 1;
                 let id = format!("r{}", self.requests);

@@ -203,6 +203,10 @@ pub struct World {
     /// What the status was before it was written last, and how many reads still see that.
     pub former: Arbiter,
     pub late_reads: u32,
+    /// The status before the last claim; it becomes a copy once that election is over.
+    pub claimed: Option<(u64, Arbiter)>,
+    /// What the status was before elections, from which it may be restored.
+    pub copies: Vec<(u64, Arbiter)>,
     /// What answers promise in this world, and whether a primary may go on with fewer.
     pub rule: (switchover::Durability, bool),
     /// How long an operator waits for a silent primary, in milliseconds.
@@ -237,6 +241,8 @@ impl World {
             deaf: BTreeMap::new(),
             former: Arbiter::new(UID),
             late_reads: 0,
+            claimed: None,
+            copies: Vec::new(),
             rule: crate::answer::rule(run.seed, run.theme),
             patience_ms: 3_000,
             checks: Checks::default(),
@@ -248,11 +254,9 @@ impl World {
             order: 0,
             numbers: 0,
         };
-        if world.rule.0 == switchover::Durability::Replicated {
-            world.draw_rates();
-            world.patience_ms = [20, 100, 500, 3_000][world.rng.below(4) as usize];
-            world.after(SEC, Thing::NextRead);
-        }
+        world.draw_rates();
+        world.patience_ms = [20, 100, 500, 3_000][world.rng.below(4) as usize];
+        world.after(SEC, Thing::NextRead);
         if run.theme.is_some_and(Theme::is_hasty) {
             world.patience_ms = 20;
         }

@@ -110,6 +110,7 @@ impl fmt::Display for Arbiter {
     }
 }
 
+// Under `async` it is leases that `w` counts, not copies.
 /// The members whose word counts, and how many of them hold a write (`w`, the primary included).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -132,7 +133,7 @@ pub struct Config {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// At once: a planned switch loses nothing, a crash what the successor lacks.
+    /// At once, under leases: a planned switch loses nothing, a crash what the successor lacks.
     #[default]
     Async,
     /// When `w` members hold it.
@@ -167,6 +168,27 @@ impl Config {
     pub fn same_rule(&self, other: &Self) -> bool {
         (self.w, self.durability, self.degrade) == (other.w, other.durability, other.degrade)
             && self.members == other.members
+    }
+
+    /// This config under another number.
+    #[must_use]
+    pub fn numbered(&self, v: u64) -> Self {
+        Self { v, ..self.clone() }
+    }
+
+    /// Reads [`Config::text`]; `name` tells the name of the member with an id.
+    pub fn from_text(text: &str, name: impl Fn(&str) -> String) -> Option<Self> {
+        let mut parts = text.split('/');
+        let mut next = || parts.next();
+        let (v, term) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        let w = next()?.parse().ok()?;
+        let durability = next()?;
+        let all = [Durability::Async, Durability::Replicated];
+        let durability = all.into_iter().find(|one| one.as_str() == durability)?;
+        let degrade = next()? == "degrade";
+        let ids = next()?.split(',').filter(|id| !id.is_empty());
+        let members = ids.map(|id| Member { name: name(id), member: id.to_owned() }).collect();
+        Some(Self { v, term, members, w, durability, degrade })
     }
 
     /// As members read it: `v/term/w/durability/whenReplicaLost/id,id,…`.

@@ -120,9 +120,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What a config says beside its members; `async` never waits, so it never makes do with less.
+    /// What a config says beside its members.
     pub fn rule(&self) -> (Durability, bool) {
-        (self.durability, self.degrade && self.durability == Durability::Replicated)
+        (self.durability, self.degrade)
     }
 }
 

@@ -84,15 +84,16 @@ pub struct RedisHASpec {
         .message("spec.storage: cannot be changed later (volumes keep the size that they were made with)"))]
     pub storage: Option<Storage>,
 
-    /// When a write is answered: `async` at once, `replicated` when more than half of the members
-    /// hold it in memory; `async` when absent. It can be changed while clients are served.
+    /// When a write is answered: `async` at once, while more than half of the members follow;
+    /// `replicated` when these hold it in memory; `async` when absent. It can be changed while
+    /// clients are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self in ['async', 'replicated']")
         .message("spec.durability: this version offers 'async' and 'replicated'; leave the field out or set it to one of them"))]
     pub durability: Option<Durability>,
 
-    /// What a `replicated` primary does when too few replicas are left to hold a write: `degrade`
-    /// goes on with those that are left, `block` waits for them. `degrade` when absent.
+    /// What a primary does when too few replicas are left: `degrade` goes on with those that are
+    /// left, `block` waits for them. `degrade` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_replica_lost: Option<WhenReplicaLost>,
 
@@ -175,7 +176,7 @@ pub enum SourceAfter {
 pub enum Durability {
     /// When more than half of the members hold it in memory: the crash of one loses nothing.
     Replicated,
-    /// At once, as Redis does: a crash can lose what had not reached a replica.
+    /// At once, while most members follow: a crash can lose the last moments before it.
     Async,
     /// When W members have it on disk.
     Disk,

@@ -226,10 +226,25 @@ fn degraded(inputs: &Inputs<'_>, arbiter: Option<&Arbiter>) -> Verdict {
         return yes("DataLossPossible", message);
     }
     let missing = unsynced(inputs);
+    if let Some(only) = arbiter.and_then(alone)
+        && !missing.is_empty()
+    {
+        let message =
+            format!("{only} answers writes that it alone holds, in memory: {}", missing.join(", "));
+        return yes("LoneCopyVolatile", message);
+    }
     if !missing.is_empty() {
         return yes("NotAllInSync", missing.join(", "));
     }
     verdict("Degraded", false, "AsWanted", "nothing is missing".to_owned())
+}
+
+/// The one member that a write must be held by, of a primary that was once more than that.
+fn alone(arbiter: &Arbiter) -> Option<&str> {
+    match arbiter.config.members.as_slice() {
+        [only] if arbiter.config.degrade => Some(&only.name),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

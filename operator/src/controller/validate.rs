@@ -11,7 +11,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use thiserror::Error;
 
-use crate::api::{Names, RedisHA, Storage};
+use crate::api::{Durability, Names, RedisHA, Storage};
 
 /// A specification that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -76,6 +76,10 @@ pub fn validate(redisha: &RedisHA, decided: Decided) -> Result<Plan, Invalid> {
     }
     if spec.termination_grace_period_seconds < 10 {
         return invalid("spec.terminationGracePeriodSeconds", "must be at least 10");
+    }
+    if spec.durability == Some(Durability::Disk) {
+        // Taken for less it would promise what it does not keep.
+        return invalid("spec.durability", "this version offers `async` and `replicated`");
     }
     if decided.image.trim().is_empty() {
         return invalid("spec.image", "is empty");
@@ -198,6 +202,10 @@ mod tests {
             "spec.terminationGracePeriodSeconds: must be at least 10",
         );
         check(&json!({"image": " "}), "spec.image: is empty");
+        check(
+            &json!({"durability": "disk"}),
+            "spec.durability: this version offers `async` and `replicated`",
+        );
         check(
             &json!({"config": {"a b": "c"}}),
             "spec.config: `a b` is not one directive with one line as its value",

@@ -11,6 +11,13 @@
 //! at which the acknowledged bytes came into being, which is earlier. It releases answers only
 //! while W members of every active config, itself included, have given one, by a clock that was
 //! read after the answers were made.
+//!
+//! **Invariant (`async`: one acknowledger, a bounded loss).** Under `async` the own copy is the
+//! commit, and W counts leases only. Any W lease givers and any `N − W + 1` sealed have a member in
+//! common, and a successor opens after the leases that the sealed gave: so no two members answer at
+//! one time, while clock rates keep to the bound. And as a lease counts from when the acknowledged
+//! bytes came into being, whoever answers knows W members that hold everything older than `lease`:
+//! a crash loses no answered write but those of the last `lease` before it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -34,7 +41,7 @@ pub(super) struct Commit {
     /// Nothing is answered before this moment, nor before the start record is committed.
     open_at_us: u64,
     opened: bool,
-    /// When the stream had grown to an offset.
+    /// When the stream had grown to an offset: it came into being no earlier.
     grown: VecDeque<(u64, u64)>,
     /// How long the stream was when that was last noted, whether or not it was remembered.
     seen: u64,
@@ -85,13 +92,18 @@ impl Commit {
     }
 
     pub fn waits(&self) -> bool {
-        self.configs.iter().any(|config| config.durability == Durability::Replicated)
+        !self.configs.is_empty()
     }
 
-    /// How many of a config's members must hold a write now, when `there` of those that have not
-    /// resigned are connected. A resigned id can never be sealed, so `N − W + 1` of the others and
-    /// the smaller number still meet.
-    fn needed(&self, config: &Config, there: usize) -> usize {
+    /// A config's members that can be sealed. What a resigned one holds is lost with it.
+    fn live<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = &'a String> {
+        config.members.iter().filter(|id| !self.resigned.contains(*id))
+    }
+
+    /// How many of a config's members must have given their word now. A resigned id can never be
+    /// sealed, so `N − W + 1` of the others and the smaller number still meet; more are asked for
+    /// while they are connected.
+    fn needed(&self, config: &Config, own: &str, peers: &BTreeMap<String, Peer>) -> usize {
         let gone = config.members.iter().filter(|id| self.resigned.contains(*id)).count();
         if !config.degrade || gone == 0 {
             return config.w;
@@ -99,34 +111,37 @@ impl Commit {
         let seals = config.members.len() + 1 - config.w;
         let live = config.members.len() - gone;
         let least = (live + 1).saturating_sub(seals).max(1);
+        let there = |id: &&String| *id == own || peers.contains_key(*id);
+        let there = self.live(config).filter(there).count();
         there.clamp(least.min(config.w), config.w)
     }
 
-    /// The value that `needed` members of the config reach or exceed; 0 if they are too few.
-    fn reached(&self, config: &Config, value: impl Fn(&str) -> Option<u64>) -> u64 {
+    /// The value that `needed` live members of the config reach or exceed; 0 if they are too few.
+    fn reached(&self, config: &Config, needed: usize, value: impl Fn(&str) -> Option<u64>) -> u64 {
         let mut values = [0; MEMBERS_MAX];
         let mut count = 0;
-        // What a resigned member holds is lost with it.
-        let live = config.members.iter().filter(|id| !self.resigned.contains(*id));
-        for found in live.filter_map(|id| value(id)) {
+        for found in self.live(config).filter_map(|id| value(id)) {
             values[count] = found;
             count += 1;
         }
         values[..count].sort_unstable_by(|a, b| b.cmp(a));
-        values[..count].get(self.needed(config, count) - 1).copied().unwrap_or(0)
+        values[..count].get(needed - 1).copied().unwrap_or(0)
     }
 
     fn held(&self, config: &Config, own: (&str, u64), peers: &BTreeMap<String, Peer>) -> u64 {
+        if config.durability == Durability::Async {
+            return own.1;
+        }
         let value = |id: &str| {
             if id == own.0 { Some(own.1) } else { peers.get(id).map(|peer| peer.acked) }
         };
-        self.reached(config, value).min(own.1)
+        let needed = self.needed(config, own.0, peers);
+        self.reached(config, needed, value).min(own.1)
     }
 
     fn advance(&mut self, own: (&str, u64), peers: &BTreeMap<String, Peer>) {
-        let waiting = self.configs.iter().filter(|c| c.durability == Durability::Replicated);
-        let held = waiting.map(|config| self.held(config, own, peers)).min();
-        // With no config that waits, the primary's own copy is the commit.
+        let held = self.configs.iter().map(|config| self.held(config, own, peers)).min();
+        // With no config the primary's own copy is the commit.
         let held = held.unwrap_or(own.1);
         if held > self.floor {
             self.committed = self.committed.max(held);
@@ -134,21 +149,22 @@ impl Commit {
         }
     }
 
-    fn lease(&mut self, own: &str, lease_us: u64) {
+    fn lease(&mut self, own: &str, peers: &BTreeMap<String, Peer>, lease_us: u64) {
         let leases = &self.leases;
         let value = |id: &str| if id == own { Some(u64::MAX) } else { leases.get(id).copied() };
-        let waiting = self.configs.iter().filter(|c| c.durability == Durability::Replicated);
         // A lease counted from 0 is none.
-        let until = waiting.map(|config| match self.reached(config, value) {
-            0 => 0,
-            from => from.saturating_add(lease_us),
+        let until = self.configs.iter().map(|config| {
+            match self.reached(config, self.needed(config, own, peers), value) {
+                0 => 0,
+                from => from.saturating_add(lease_us),
+            }
         });
         self.leased_until_us = until.min().unwrap_or(u64::MAX);
     }
 }
 
 impl Member {
-    /// Whether answers of this primary wait for other members at all.
+    /// Whether answers of this primary wait for other members' copies or leases at all.
     #[inline]
     pub fn waits_for_commit(&self) -> bool {
         matches!(self.role, Role::Primary { .. } | Role::Limbo(_)) && self.commit.waits()
@@ -189,8 +205,8 @@ impl Member {
         waits.then_some(self.commit.open_at_us)
     }
 
-    /// The stream has this length, and what it grew by since it was noted last came after
-    /// `since_us` (any earlier moment will do). Where W is 1 this is already the commit.
+    /// The stream has this length now; what it has grown by since this was called last came into
+    /// being at `since_us` or later. Where the own copy is enough this is already the commit.
     pub fn note_stream(&mut self, offset: u64, since_us: u64) {
         if offset > self.commit.committed {
             self.count_commit(offset, None);
@@ -235,7 +251,7 @@ impl Member {
         }
         let own = self.identity.here.member.as_str();
         self.commit.advance((own, offset), &self.peers);
-        self.commit.lease(own, self.timing.lease_us);
+        self.commit.lease(own, &self.peers, self.timing.lease_us);
     }
 
     /// Obeys `config` beside the present one from now on. Answered as soon as W of its members
@@ -254,7 +270,11 @@ impl Member {
             [only] if config.v <= only.v => {
                 return Reply::NotReady(format!("config {} is in force", only.v));
             }
-            [] | [_] => self.commit.configs.push(config),
+            [] | [_] => {
+                self.commit.configs.push(config);
+                // Where nothing waited so far nobody has noted when the stream grew.
+                self.commit.seen = self.commit.seen.max(env.offset);
+            }
             _ => return Reply::NotReady("too many configs".into()),
         }
         self.count_commit(env.offset, None);
@@ -311,8 +331,17 @@ impl Member {
         self.commit.configs.iter().all(|config| config.w <= 2)
     }
 
-    /// Whether the epoch may be given away: what was read must be known to be fresh.
+    /// Whether the epoch may be given away: what was read must be known to be fresh, and nobody may
+    /// hold a lease of an older epoch any more, since the target opens at once.
     pub(super) fn may_give(&self, env: Env) -> bool {
-        !self.commit.waits() || self.pair_is_enough() || self.leases_hold(env.now_us)
+        let open = self.commit.open_at_us <= env.now_us;
+        let fresh = self.pair_is_enough() || self.leases_hold(env.now_us);
+        !self.commit.waits() || open && fresh
+    }
+
+    /// Whether every active config counts this member: only then does its acceptance prove that no
+    /// election had been decided before, and its own copy count when it is primary.
+    pub(super) fn counts(&self, member: &str) -> bool {
+        self.commit.configs.iter().all(|config| config.holds(member))
     }
 }

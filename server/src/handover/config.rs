@@ -9,7 +9,7 @@ pub const MEMBERS_MAX: usize = 15;
 /// What an answer promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Answered at once, as Redis does; a crash may lose what the successor lacks.
+    /// Answered as soon as it is executed, under `w` leases; a crash loses what the successor lacks.
     #[default]
     Async,
     /// Answered when `w` members hold it in memory.
@@ -33,7 +33,8 @@ pub struct Config {
     pub v: u64,
     /// The term in which it was published.
     pub term: u64,
-    /// How many of the members hold a write before it is answered, the primary included.
+    /// How many of the members hold a write before it is answered, the primary included; under
+    /// `async`, how many must have given a lease.
     pub w: usize,
     pub durability: Durability,
     /// `degrade`: fewer may do once members have resigned. Otherwise the primary waits.
@@ -48,11 +49,9 @@ impl Config {
     }
 
     /// Whether `other` is this config under another number: the same members and the same rule.
-    /// Of two that wait for nobody, it does not matter.
     pub fn gives_way_to(&self, other: &Self) -> bool {
         let rule = |one: &Self| (one.w, one.durability, one.degrade);
-        let neither = [self, other].iter().all(|one| one.durability == Durability::Async);
-        neither || rule(self) == rule(other) && self.members == other.members
+        rule(self) == rule(other) && self.members == other.members
     }
 
     /// Reads configs joined by `;`; an empty text is none.

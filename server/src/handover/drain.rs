@@ -58,7 +58,8 @@ impl Member {
 
     /// Begins a switch toward the most advanced replica, without the operator.
     fn pause_alone(&mut self, env: Env, id: String, out: &mut Vec<Effect>) {
-        let best = self.peers.values().max_by_key(|peer| peer.acked);
+        let peers = self.peers.values().filter(|peer| self.counts(&peer.target.member));
+        let best = peers.max_by_key(|peer| peer.acked);
         let Some(to) = best.map(|peer| peer.target.member.clone()) else { return };
         let timeout_us = self.timing.own_pause_us;
         self.begin_pause(env, id, timeout_us, to, out);

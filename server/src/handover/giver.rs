@@ -99,6 +99,9 @@ impl Member {
         let Some(peer) = self.peers.get(&to) else {
             return Reply::NotReady(format!("no member replica {to} is connected"));
         };
+        if !self.counts(&to) {
+            return Reply::NotReady(format!("{to} is no member of the config"));
+        }
         let target = peer.target.clone();
         self.pause = Some(Pause {
             id: id.clone(),
@@ -173,8 +176,11 @@ impl Member {
         if !self.is_level(env) {
             return Some(Reply::NotReady(format!("{} is not level", pause.to)));
         }
+        if !self.counts(&to.member) {
+            return Some(Reply::NotReady(format!("{} is no member of the config", to.member)));
+        }
         if !self.may_give(env) {
-            return Some(Reply::NotReady("too few members have answered lately".into()));
+            return Some(Reply::NotReady("leases are missing here, or left elsewhere".into()));
         }
         let record = Handover {
             uid: self.identity.uid.clone().unwrap_or_default(),

@@ -154,6 +154,8 @@ impl Member {
             Event::Ack { member, offset } => self.acked(env, &member, offset, &mut out),
             Event::ReplicaGone { member } => {
                 self.peers.remove(&member);
+                // Where others have resigned, fewer are needed once this one is gone.
+                self.count_commit(env.offset, None);
             }
             Event::Linked { epoch } => self.linked(epoch),
             Event::Answer { member, epoch, accepted } => {

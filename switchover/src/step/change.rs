@@ -1,12 +1,10 @@
 //! Changing the configuration: tighten the primary, publish, loosen the primary.
 //!
-//! Where answers wait for members, the primary obeys the next config before it is published, and
-//! the last one until it knows that the next is: whatever config an election reads, the primary
-//! obeyed it. Fewer members are required only on the primary's own word.
+//! The primary obeys the next config before it is published, and the last one until it knows that
+//! the next is: whatever config an election reads, the primary obeyed it. Fewer members are
+//! required only on the primary's own word.
 
-use crate::{
-    Command, Config, Durability, Epoch, Link, Member, Phase, Refusal, Reply, Role, Status, Then,
-};
+use crate::{Command, Config, Epoch, Link, Member, Phase, Refusal, Reply, Role, Status, Then};
 
 use super::turn::{SOON_MS, Turn};
 
@@ -15,8 +13,17 @@ const LACKING_LOOKS: u32 = 3;
 
 /// The greatest number of a config that a primary obeys; 0 for who obeys none.
 pub(super) fn greatest_v(status: &Status) -> u64 {
-    let numbers = status.configs.split(';').filter_map(|text| text.split('/').next()?.parse().ok());
-    numbers.max().unwrap_or(0)
+    numbers(status).max().unwrap_or(0)
+}
+
+fn numbers(status: &Status) -> impl Iterator<Item = u64> {
+    status.configs.split(';').filter_map(|text| text.split('/').next()?.parse().ok())
+}
+
+/// Whether this member obeys a config that can only have been published later than number `v`.
+pub(super) fn knows_later(status: &Status, v: u64) -> bool {
+    // The second may still be in preparation, under the number after the published one.
+    numbers(status).enumerate().any(|(at, known)| known > v + at as u64)
 }
 
 impl Turn {
@@ -28,23 +35,25 @@ impl Turn {
         let known_v = greatest_v(answer.status);
         let wanted = self.config_now(primary, epoch);
         let config = self.state.arbiter.config.clone();
-        if config.durability == Durability::Async && wanted.durability == Durability::Async {
-            // Nobody waits for it: the primary need not know.
-            if wanted.same_rule(&config) {
-                return false;
+        let pending = obeyed.split_once(';').map(|(old, _)| old.to_owned());
+        let published = config.text();
+        if let Some(old) = pending.as_ref().filter(|_| known_v < config.v) {
+            // A status that was lost, and filled anew above every number: what was in preparation
+            // will never be published, and no election reads what was before.
+            let name = |id: &str| self.name_of(id);
+            if let Some(old) = Config::from_text(old, name) {
+                self.send(primary, Command::Commit { config: old.numbered(known_v) });
             }
-            self.publish(Then::Tell(Vec::new()), |arbiter| arbiter.config = wanted);
+            self.idle_for(SOON_MS);
             return true;
         }
-        let pending = obeyed.split_once(';').is_some();
-        let published = config.text();
-        if pending && known_v <= config.v {
+        if pending.is_some() && known_v == config.v {
             // It was published, or another one was in its place; the primary does not know yet.
             self.send(primary, Command::Commit { config });
             self.idle_for(SOON_MS);
             return true;
         }
-        if pending && !obeyed.ends_with(&wanted.text()) {
+        if pending.is_some() && !obeyed.ends_with(&wanted.text()) {
             // What is being prepared is not wanted any more. Only a number of its own undoes it.
             self.publish(Then::Commit(primary.clone()), |arbiter| arbiter.config.v += 1);
             return true;
@@ -84,10 +93,17 @@ impl Turn {
         self.idle_for(SOON_MS);
     }
 
+    /// The name of a member of the arbiter's config, or of one that answers; empty if neither.
+    fn name_of(&self, id: &str) -> String {
+        let known = self.state.arbiter.config.members.iter().find(|member| member.member == id);
+        let known = known.cloned().or_else(|| self.by_id(id).map(|answer| answer.member()));
+        known.map(|member| member.name).unwrap_or_default()
+    }
+
     fn config_now(&mut self, primary: &Member, epoch: Epoch) -> Config {
         let settings = self.state.settings;
         let mut members = self.members_now(primary);
-        if settings.durability == Durability::Replicated && settings.degrade {
+        if settings.degrade {
             members = self.those_left(primary, members);
         }
         let (v, w) = (self.state.arbiter.config.v + 1, members.len() / 2 + 1);

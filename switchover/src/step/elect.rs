@@ -100,7 +100,9 @@ impl Turn {
             return self.wait(Why::Silent { names: self.silent_names() });
         }
         let (member, empty) = (winner.member.clone(), winner.empty);
-        self.state.lease_left_ms = sealed.iter().map(|one| one.lease_left_ms).max().unwrap_or(0);
+        let left = sealed.iter().map(|one| one.lease_left_ms).max().unwrap_or(0);
+        // A member that was started anew does not know what it gave before: nothing lasts longer.
+        self.state.lease_left_ms = if enough { left } else { self.state.settings.lease_ms };
         self.publish(Then::Promote, |arbiter| {
             let (members, w) =
                 if enough { (config.members.clone(), config.w) } else { (vec![member.clone()], 1) };

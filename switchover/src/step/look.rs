@@ -50,6 +50,9 @@ impl Turn {
         if !arbiter.initialised {
             return self.boot();
         }
+        if self.outdated() {
+            return self.restored();
+        }
         if let Some(election) = arbiter.election.clone() {
             return match self.acting() {
                 Some(primary) if primary.status.epoch.term >= election.term => {

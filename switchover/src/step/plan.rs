@@ -1,8 +1,8 @@
 //! The planned switch: intent, precheck, pause, level, handing over, and every way out of it.
 
 use crate::{
-    Attempt, Command, Durability, Effect, Epoch, Intent, LastSwitchover, Link, Member, Notice,
-    Outcome, Phase, Reason, Refusal, Reply, Request, Role, Status, Then, Why,
+    Attempt, Command, Effect, Epoch, Intent, LastSwitchover, Link, Member, Notice, Outcome, Phase,
+    Reason, Refusal, Reply, Request, Role, Status, Then, Why,
 };
 
 use super::settle::aborted;
@@ -162,7 +162,7 @@ impl Turn {
             return Some("is shutting down");
         }
         let config = &self.state.arbiter.config;
-        if config.durability == Durability::Replicated && !config.holds(&target.member()) {
+        if !config.holds(&target.member()) {
             return Some("is no member of the configuration yet");
         }
         let follows = status.role == Role::Follower

@@ -13,10 +13,6 @@ impl Turn {
         let Some(epoch) = self.by_id(&primary.member).map(|answer| answer.status.epoch) else {
             return self.idle();
         };
-        if epoch.term > self.state.arbiter.term && !self.silent_names().is_empty() {
-            // Only a restored status is behind its members, and only all of them know how far.
-            return self.wait(Why::Silent { names: self.silent_names() });
-        }
         if self.answers().any(|answer| answer.status.promised.term > epoch.term) {
             // Somebody was sealed for a later term and will never follow this one.
             return self.claim();

@@ -10,7 +10,7 @@
 
 use switchover::{
     Arbiter, Config, Durability, Election, Event, Intent, Label, Member, Observation, Publication,
-    Pulse, Reason, Refusal, Replica, Reply, Request, Seen, Settings, State, Status, Tag,
+    Pulse, Reason, Refusal, Replica, Reply, Request, Role, Seen, Settings, State, Status, Tag,
 };
 
 pub struct World {
@@ -159,8 +159,11 @@ impl World {
                     let members: Vec<Member> = value.split(',').map(member).collect();
                     let w = members.len() / 2 + 1;
                     let term = arbiter.term;
-                    arbiter.config = Config { v: 1, term, members, w, ..Config::default() };
+                    let degrade = true;
+                    arbiter.config =
+                        Config { v: 1, term, members, w, degrade, ..Config::default() };
                 }
+                "v" => arbiter.config.v = value.parse().unwrap(),
                 "durability" => {
                     arbiter.config.durability = Durability::Replicated;
                     arbiter.config.degrade = value == "degrade";
@@ -210,11 +213,20 @@ impl World {
         }
     }
 
+    /// A primary of which the story says nothing else obeys what is published.
     pub fn observation(&self) -> Observation {
+        let mut members = self.members.clone();
+        for status in members.iter_mut().filter_map(|seen| seen.status.as_mut()) {
+            let config = &self.arbiter.config;
+            let leads = matches!(status.role, Role::Primary | Role::Limbo);
+            if leads && status.configs.is_empty() && !config.members.is_empty() {
+                status.configs = config.text();
+            }
+        }
         Observation {
             arbiter: self.arbiter.clone(),
             settings: self.settings,
-            members: self.members.clone(),
+            members,
             request: self.request.clone(),
         }
     }

@@ -1,5 +1,5 @@
 use serde_json::json;
-use switchover::{Election, Intent, Label, Member, Reason};
+use switchover::{Config, Election, Intent, Label, Member, Reason};
 
 use super::*;
 use crate::controller::validate::fixture;
@@ -146,6 +146,17 @@ fn each_trouble_has_a_sentence_that_a_person_understands() {
         },
         "Synced",
         "Degraded: Synced=False NotAllInSync: pod 1 (does not exist), cache-2 (not in sync)",
+    );
+    check(
+        |w| {
+            w.facts.pods[1].synced = false;
+            w.facts.pods[2].synced = false;
+            let members = vec![member("cache-0")];
+            w.arbiter.config = Config { members, w: 1, degrade: true, ..Config::default() };
+        },
+        "Degraded",
+        "Degraded: Degraded=True LoneCopyVolatile: cache-0 answers writes that it alone holds, in \
+         memory: cache-1 (not in sync), cache-2 (not in sync)",
     );
     check(
         |w| w.rollout = Rollout::Replace { name: "cache-2".into(), uid: "u".into() },

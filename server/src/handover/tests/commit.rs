@@ -60,13 +60,71 @@ fn a_write_is_answered_when_w_members_hold_it() {
     assert_eq!(released(&a), Some(second));
 }
 
+/// Under `async` nobody else need hold a write, and still no two members answer at one time.
 #[test]
-fn without_a_config_that_asks_for_it_nothing_waits() {
-    let a = primary("1/1/2/async/block/a,bb,ccc");
-    assert!(!a.member.waits_for_commit());
+fn async_answers_under_leases_of_most_members_and_needs_no_other_copy() {
+    let mut a = primary("1/1/2/async/block/a,bb,ccc");
+    let first = write(&mut a, 10);
+    assert_eq!(released(&a), None, "nobody has given a lease");
+    a.replica_up("bb", 0);
+    ack(&mut a, "bb", first);
+    let second = write(&mut a, 10);
+    assert_eq!(released(&a), Some(second), "the own copy is the commit");
+    a.now_us += LEASE_US;
+    assert_eq!(released(&a), None, "a primary that is cut off answers nothing more");
+    let mut b = Node::boot("bb");
+    b.ask(Verb::Seal { term: 2 });
+    let two = config("2/2/2/async/block/a,bb,ccc");
+    b.ask(Verb::Promote { term: 2, config: Some(two), wait_ms: 100 });
+    b.replica_up("ccc", 0);
+    let start = write(&mut b, 10);
+    ack(&mut b, "ccc", start);
+    assert_eq!(released(&b), None, "the old primary may still answer");
+    b.now_us += 100_000;
+    assert_eq!(released(&b), Some(start));
+}
+
+/// A loss is bounded: a lease proves that its giver holds all that is older than the lease.
+#[test]
+fn async_answers_nothing_while_the_others_lag_by_more_than_a_lease() {
+    let mut a = primary("1/1/2/async/block/a,bb,ccc");
+    let first = write(&mut a, 10);
+    a.replica_up("bb", 0);
+    ack(&mut a, "bb", first);
+    let begun_us = a.now_us;
+    for step in 1..=6 {
+        a.now_us = begun_us + step * LEASE_US / 6;
+        a.offset += 10;
+        a.member.note_stream(a.offset, a.now_us);
+        // The replica lives, and is stuck at the beginning.
+        ack(&mut a, "bb", first);
+    }
+    assert_eq!(released(&a), None);
+}
+
+#[test]
+fn without_a_config_nothing_waits() {
     let mut bare = Node::boot("a");
     bare.ask(Verb::Bootstrap { term: 1, config: None });
     assert!(!bare.member.waits_for_commit());
+}
+
+/// What had been written before anything waited for members was noted when something did, and a
+/// lease given long before counted from there.
+#[test]
+fn what_is_older_than_the_first_config_gives_no_lease() {
+    let mut a = Node::boot("a");
+    a.ask(Verb::Bootstrap { term: 1, config: None });
+    a.replica_up("bb", a.offset);
+    let offset = a.offset;
+    a.now_us += 5_000_000;
+    a.ask(Verb::Prepare { config: config("1/1/2/replicated/block/a,bb") });
+    a.member.note_stream(offset, a.now_us);
+    ack(&mut a, "bb", offset);
+    assert_eq!(released(&a), None);
+    let more = write(&mut a, 10);
+    ack(&mut a, "bb", more);
+    assert_eq!(released(&a), Some(more));
 }
 
 /// A change was counted before it was published, or the old rule forgotten before it was.
@@ -190,8 +248,8 @@ fn to_ask_for_the_stream_is_no_lease() {
 
 #[test]
 fn a_handover_carries_both_configs_and_waits_for_commit() {
-    let mut a = primary("1/1/1/replicated/block/a");
-    a.ask(Verb::Prepare { config: config("2/1/2/replicated/block/a,bb") });
+    let mut a = primary("1/1/2/replicated/block/a,bb");
+    a.ask(Verb::Prepare { config: config("2/1/2/replicated/block/a,bb,ccc") });
     let offset = write(&mut a, 10);
     a.replica_up("bb", offset - 1);
     a.ask(super::world::pause("x", "bb"));
@@ -226,6 +284,45 @@ fn a_level_target_alone_is_no_commit() {
     assert_eq!(a.ask(super::world::handover("x", "bb")), None);
 }
 
+/// A primary gave its epoch to a replica that no config counted: its acceptance proved nothing about
+/// an election among the others, and what had been read here was released as fresh.
+#[test]
+fn only_a_member_of_every_active_config_may_take_over() {
+    let mut a = primary("1/1/2/async/degrade/a,bb");
+    a.replica_up("ccc", a.offset);
+    let refused = |a: &mut Node, id: &str| {
+        matches!(a.ask(super::world::pause(id, "ccc")), Some(Reply::NotReady(_)))
+    };
+    assert!(refused(&mut a, "x"));
+    a.ask(Verb::Prepare { config: config("2/1/2/async/degrade/a,bb,ccc") });
+    assert!(refused(&mut a, "y"), "the first config is still obeyed");
+    a.ask(Verb::Commit { config: config("2/1/2/async/degrade/a,bb,ccc") });
+    assert!(!refused(&mut a, "z"));
+    // By itself it chooses nobody else either.
+    let mut b = primary("1/1/2/async/degrade/a,bb");
+    b.replica_up("ccc", b.offset);
+    b.event(Event::Drain { alone_at_us: 0 });
+    assert!(!b.member.is_paused());
+}
+
+/// A primary that was elected gave its epoch away at once, and its target opened while the old
+/// primary's leases still lasted.
+#[test]
+fn an_elected_primary_gives_nothing_away_before_old_leases_have_ended() {
+    let mut b = Node::boot("bb");
+    b.ask(Verb::Seal { term: 2 });
+    let two = config("2/2/2/async/block/a,bb,ccc");
+    b.ask(Verb::Promote { term: 2, config: Some(two), wait_ms: 100 });
+    b.replica_up("ccc", 0);
+    let start = write(&mut b, 10);
+    ack(&mut b, "ccc", start);
+    b.ask(super::world::pause("x", "ccc"));
+    let early = b.ask(super::world::handover("x", "ccc"));
+    assert!(matches!(early, Some(Reply::NotReady(_))), "{early:?}");
+    b.now_us += 100_000;
+    assert_eq!(b.ask(super::world::handover("x", "ccc")), None, "its answer comes later");
+}
+
 /// With two members the one that is left goes on alone, and only if the other resigned.
 #[test]
 fn a_resigned_member_is_never_sealed_and_need_not_hold_a_write() {
@@ -245,6 +342,27 @@ fn a_resigned_member_is_never_sealed_and_need_not_hold_a_write() {
         b.ask_as(UID, &target("bb").member, Verb::Seal { term: 2 }),
         Some(Reply::NotReady(_))
     ));
+}
+
+/// One of three resigned, then another crashed: the first never comes back and the second cannot be
+/// sealed with enough others, and yet the one that was left waited for the lease of the crashed.
+#[test]
+fn a_crash_after_a_resignation_leaves_one_that_goes_on() {
+    for (rule, goes_on) in [("degrade", true), ("block", false)] {
+        let mut a = primary(&format!("1/1/2/replicated/{rule}/a,bb,ccc"));
+        a.replica_up("bb", 0);
+        a.replica_up("ccc", 0);
+        let offset = write(&mut a, 10);
+        ack(&mut a, "bb", offset);
+        ack(&mut a, "ccc", offset);
+        a.event(Event::Resigned { member: "ccc".into() });
+        let more = write(&mut a, 10);
+        assert_eq!(released(&a), Some(offset), "one that is there is waited for");
+        a.event(Event::ReplicaGone { member: "bb".into() });
+        assert_eq!(released(&a), Some(if goes_on { more } else { offset }), "{rule}");
+        a.now_us += LEASE_US;
+        assert_eq!(released(&a), goes_on.then_some(more), "{rule}");
+    }
 }
 
 /// Whoever had followed another primary since forgot the lease that it had given before.
