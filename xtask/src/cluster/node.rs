@@ -1,5 +1,6 @@
 //! A node: its own containerd, kubelet and kube-proxy in its own network namespace.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -12,8 +13,10 @@ use super::state::create_dir;
 use super::{State, network, process};
 use crate::{image, run};
 
-/// How long a containerd may take to answer.
+/// How long a containerd may take to answer, and a kubelet to begin.
 const DEADLINE: Duration = Duration::from_mins(1);
+/// Where every kubelet of a machine listens for device plugins, whatever its own folders are.
+const DEVICE_PLUGINS: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
 
 /// Starts every node, with the image of the pod sandboxes imported.
 pub fn start_all(state: &State, programs: &Path, pause: &Path) -> Result<()> {
@@ -209,5 +212,15 @@ fn start_kubelet(state: &State, programs: &Path, number: u8) -> Result<()> {
         format!("--cert-dir={}", data.join("certificates").display()),
         "--v=1".to_owned(),
     ];
-    process::start(state, &format!("kubelet-{node}"), &node, &programs.join("kubelet"), &args)
+    // Of two kubelets that begin together one finds that socket taken, and ends.
+    let _ = fs::remove_file(DEVICE_PLUGINS);
+    process::start(state, &format!("kubelet-{node}"), &node, &programs.join("kubelet"), &args)?;
+    let begun = Instant::now();
+    while !Path::new(DEVICE_PLUGINS).exists() {
+        if begun.elapsed() > DEADLINE {
+            bail!("the kubelet of {node} does not begin; its log tells why");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
