@@ -191,7 +191,11 @@ function real.unpack(...)
         error("bad argument #1 to 'unpack' (table expected, got " .. got .. ")", 2)
     end
     local from, to = tonumber(first or 1), tonumber(last or #list)
-    if from and to and not (to - from < RESULTS) then error("too many results to unpack", 2) end
+    if from and to then
+        -- What is cast to an `int` turns around: only a short way from one to the other stays one.
+        if to < from then return end
+        if not (to - from < RESULTS) then error("too many results to unpack", 2) end
+    end
     -- Its arguments take room from its results.
     if first == nil and last == nil then return unpack(list) end
     return unpack(list, first, last)

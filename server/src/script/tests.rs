@@ -332,6 +332,19 @@ mod places {
         let fill = "local a = {} for i = 1, 7900 do a[i] = 'e' .. i end ";
         assert_eq!(eval(&format!("{fill} return server.call('RPUSH', 'l', unpack(a))")), ":7900");
     }
+
+    /// Ends beyond an `int` turned around: a list without end was written over Lua's stack, and the
+    /// process ended (the fuzzer's find; the class of CVE-2025-46817).
+    #[test]
+    fn no_ends_of_a_list_leave_the_stack() {
+        let ends =
+            ["3e9, 2e9", "2^31 - 1, -2^31", "-5e9, 5e9", "2^31 - 2, 2^31 + 3", "1e300, -1e300"];
+        for pair in ends {
+            let answer =
+                eval(&format!("return {{pcall(function() return #{{unpack({{}}, {pair})}} end)}}"));
+            assert!(answer.starts_with('*'), "{pair}: {answer}");
+        }
+    }
 }
 
 #[test]
