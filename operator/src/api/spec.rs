@@ -72,7 +72,8 @@ pub struct RedisHASpec {
     )]
     pub config: BTreeMap<String, String>,
 
-    /// Requests and limits of each server pod.
+    /// Requests and limits of each server pod. Where neither names `cpu` a pod requests 250m, and 128Mi
+    /// where neither names `memory`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources_schema")]
     pub resources: Option<ResourceRequirements>,

@@ -175,6 +175,22 @@ mod tests {
         check(&json!({}), set, &[("/template/spec/volumes/2/emptyDir", json!({}))]);
     }
 
+    /// A server pod without requests has the least weight that there is: beside busy neighbours it
+    /// was held for up to a second in the middle of a switch.
+    #[test]
+    fn a_pod_asks_for_what_it_needs_unless_the_user_says_more() {
+        let resources = |b: &Bundle| {
+            to_json(&b.stateful_set.spec.as_ref().unwrap().template.spec)
+                .pointer("/containers/0/resources")
+                .cloned()
+                .unwrap()
+        };
+        let default = json!({"cpu": "250m", "memory": "128Mi"});
+        check(&json!({}), resources, &[("/requests", default)]);
+        let asked = json!({"requests": {"cpu": "2"}, "limits": {"memory": "1Gi"}});
+        check(&json!({"resources": asked}), resources, &[("", asked)]);
+    }
+
     /// Two budgets over one pod make the eviction API answer 500, so the floor must take the
     /// primary out of the other budget.
     #[test]

@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
     EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim,
     PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Volume,
-    VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -105,6 +106,23 @@ fn template(plan: &Plan) -> PodTemplateSpec {
     }
 }
 
+/// What a pod asks for where the user names neither a request nor a limit of it. A pod that asks for
+/// nothing weighs next to nothing beside its neighbours: while they are busy the kernel holds it for a
+/// second, which every client sees; and it is the first to be evicted.
+const REQUESTS: [(&str, &str); 2] = [("cpu", "250m"), ("memory", "128Mi")];
+
+fn requested(mut asked: ResourceRequirements) -> ResourceRequirements {
+    let limits = asked.limits.clone().unwrap_or_default();
+    let requests = asked.requests.get_or_insert_default();
+    for (resource, least) in REQUESTS {
+        // A limit alone is a request, too.
+        if !limits.contains_key(resource) {
+            requests.entry(resource.to_owned()).or_insert_with(|| Quantity(least.to_owned()));
+        }
+    }
+    asked
+}
+
 /// One pod per node where there are enough nodes, so that one node's loss takes one member.
 fn spread(plan: &Plan) -> Affinity {
     let selector =
@@ -155,7 +173,7 @@ fn server(plan: &Plan) -> Container {
             port("readonly", READONLY_PORT),
             port("health", HEALTH_PORT),
         ]),
-        resources: plan.resources.clone(),
+        resources: Some(requested(plan.resources.clone().unwrap_or_default())),
         // Ready means in sync: what the Services lead to can answer.
         readiness_probe: Some(probe("/readyz", 2, 3)),
         liveness_probe: Some(probe("/livez", 10, 6)),
