@@ -34,12 +34,12 @@ pub fn start_all(state: &State, programs: &Path, pause: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives all pods together the weight that a kubelet gives to those of its node: 1024 for each of its
-/// processors. Our kubelets claim no control group, and all pods together would weigh as much as a
-/// single program of the control plane.
+/// Gives all pods together the weight that a kubelet gives to those of a machine: 1024 for each
+/// processor. Our kubelets claim no control group, and their containers would weigh next to nothing
+/// beside the control plane and the clients.
 fn weigh_pods() -> Result<()> {
     let processors = thread::available_parallelism().context("count the processors")?.get() as u64;
-    let shares = u64::from(network::NODES) * processors * 1024;
+    let shares = processors * 1024;
     let group = pods_group();
     create_dir(&group)?;
     if group.join("cpu.shares").exists() {
