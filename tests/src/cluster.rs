@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::load::Target;
 use crate::place::Place;
@@ -85,6 +85,19 @@ impl Cluster {
         let text = self.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"])?;
         serde_json::from_str(&text).context("read kubectl's JSON")
     }
+
+    /// The node on which a pod runs.
+    pub fn node_of(&self, pod: &str, namespace: &str) -> Result<String> {
+        let pod = self.get("pod", pod, namespace)?;
+        Ok(pod["spec"]["nodeName"].as_str().context("the pod has no node")?.to_owned())
+    }
+
+    /// The operator's pod that holds the lease.
+    pub fn acting_operator(&self) -> Result<String> {
+        let lease = self.get("lease", "redisha-operator", NAMESPACE)?;
+        let holder = lease["spec"]["holderIdentity"].as_str().filter(|name| !name.is_empty());
+        Ok(holder.context("no operator acts")?.to_owned())
+    }
 }
 
 /// Sends a signal to a process of the cluster.
@@ -134,6 +147,24 @@ impl RedisHA {
         self.cluster.get("redisha", &self.name, &self.namespace)
     }
 
+    /// Merges a patch into the object.
+    pub fn patch(&self, patch: &Value) -> Result<()> {
+        let patch = patch.to_string();
+        let args = ["patch", "redisha", &self.name, "-n", &self.namespace, "--type=merge"];
+        self.cluster.kubectl(&[&args[..], &["-p", &patch]].concat()).map(drop)
+    }
+
+    /// Asks for a switchover, to that pod if one is named, and gives the request's id. It is a new one
+    /// at every call: what was answered once is never performed again.
+    pub fn ask(&self, what: &str, to: Option<&str>) -> Result<String> {
+        let object = self.get()?;
+        let version = object["metadata"]["resourceVersion"].as_str().context("no version")?;
+        let id = format!("{what}-{version}");
+        let wish = to.map_or_else(|| id.clone(), |pod| format!("{id}/{pod}"));
+        self.patch(&json!({"metadata": {"annotations": {"redisha.dev/switchover": wish}}}))?;
+        Ok(id)
+    }
+
     /// Waits until it is Ready, runs as asked for, and every pod is in sync.
     pub fn settled(&self) -> Result<Value> {
         wait::until(&format!("{} settled", self.name), PATIENCE, || {
@@ -168,10 +199,21 @@ impl RedisHA {
         Ok(self.get()?["status"]["switchovers"].as_i64().unwrap_or(0))
     }
 
+    /// Asks that this pod be the primary, and waits until it is and all is settled.
+    pub fn lead_by(&self, pod: &str) -> Result<()> {
+        if self.primary()? == pod {
+            return Ok(());
+        }
+        self.ask("lead", Some(pod))?;
+        wait::until(&format!("{pod} is the primary"), PATIENCE, || {
+            Ok((self.primary()? == pod).then_some(()))
+        })?;
+        self.settled().map(drop)
+    }
+
     /// The node on which a pod runs.
     pub fn node_of(&self, pod: &str) -> Result<String> {
-        let pod = self.cluster.get("pod", pod, &self.namespace)?;
-        Ok(pod["spec"]["nodeName"].as_str().context("the pod has no node")?.to_owned())
+        self.cluster.node_of(pod, &self.namespace)
     }
 
     /// Its Service, as clients on a node reach it.

@@ -8,7 +8,7 @@ use tests::cluster::{PATIENCE, RedisHA};
 use tests::wait;
 
 use super::World;
-use super::disruption::{evict_pod, patch};
+use super::disruption::evict_pod;
 
 /// For how long the held primary's eviction is held.
 const HOLD: Duration = Duration::from_secs(12);
@@ -37,11 +37,7 @@ pub fn held_drain(world: &World) -> Result<()> {
 fn hold_and_let_go(world: &World, held: &RedisHA) -> Result<()> {
     held.settled()?;
     let primary = held.primary()?;
-    let broken = json!({"spec": {"image": "no-such-image:0"}}).to_string();
-    let (name, namespace) = (&held.name, &held.namespace);
-    let cluster = &world.cluster;
-    let args = ["patch", "redisha", name, "-n", namespace, "--type=merge", "-p", &broken];
-    cluster.kubectl(&args)?;
+    held.patch(&json!({"spec": {"image": "no-such-image:0"}}))?;
     wait::until("the replica is out of sync", PATIENCE, || {
         Ok((condition(&held.get()?, "Synced") == "False").then_some(()))
     })?;
@@ -50,9 +46,9 @@ fn hold_and_let_go(world: &World, held: &RedisHA) -> Result<()> {
     evict_pod(world, &primary)?;
     let waited = asked.elapsed();
     ensure!(waited >= HOLD, "let go after {waited:?}, before the bound of {HOLD:?}");
-    let field = format!("involvedObject.name={name},reason=DrainHeld");
-    let args = ["get", "events", "-n", namespace, "--field-selector", &field, "-o", "json"];
-    let events: Value = serde_json::from_str(&cluster.kubectl(&args)?)?;
+    let field = format!("involvedObject.name={},reason=DrainHeld", held.name);
+    let args = ["get", "events", "-n", &held.namespace, "--field-selector", &field, "-o", "json"];
+    let events: Value = serde_json::from_str(&world.cluster.kubectl(&args)?)?;
     let said = events["items"][0]["message"].as_str().context("no Event DrainHeld")?;
     ensure!(said.contains("no replica"), "the Event says: {said}");
     Ok(())
@@ -63,14 +59,7 @@ pub fn scale_down(world: &World) -> Result<()> {
     let redisha = &world.redisha;
     redisha.settled()?;
     let last = format!("{}-2", redisha.name);
-    if redisha.primary()? != last {
-        let wish = format!("to-the-last/{last}");
-        patch(world, &json!({"metadata": {"annotations": {"redisha.dev/switchover": wish}}}))?;
-        wait::until("the last pod is primary", PATIENCE, || {
-            Ok((redisha.primary()? == last).then_some(()))
-        })?;
-        redisha.settled()?;
-    }
+    redisha.lead_by(&last)?;
     let before = redisha.switchovers()?;
     world.under_load("scale", || {
         scale(world, 2)?;
@@ -91,7 +80,7 @@ pub fn live_directive(world: &World) -> Result<()> {
     let redisha = &world.redisha;
     redisha.settled()?;
     let before = pod_uids(world)?;
-    patch(world, &json!({"spec": {"config": {"maxmemory": "255mb"}}}))?;
+    redisha.patch(&json!({"spec": {"config": {"maxmemory": "255mb"}}}))?;
     let object = redisha.settled()?;
     ensure!(condition(&object, "Degraded") == "False", "its status is {}", object["status"]);
     ensure!(pod_uids(world)? == before, "pods were replaced");

@@ -6,7 +6,7 @@ use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE};
 use tests::load::Bar;
 use tests::wait;
 
-use super::{World, disruption};
+use super::World;
 
 /// Where the operator ends itself, as `REDISHA_CRASH_AT` names it.
 const STEPS: &[&str] = &[
@@ -42,13 +42,13 @@ fn crash_at(world: &World, point: &str) -> Result<()> {
     let name = format!("crash-{}", point.replace(':', "-"));
     world.under_load_with(Bar::HeldUntilTheTimer, &name, || {
         set_crash(world, &format!("REDISHA_CRASH_AT={point}"))?;
-        disruption::ask(world, &name)?;
+        let id = redisha.ask(&name, None)?;
         wait::until("the operator ends", PATIENCE, || Ok(has_crashed(world)?.then_some(())))?;
         set_crash(world, "REDISHA_CRASH_AT-")?;
         // Finished or called off; settled says that nothing is left open.
         let object = redisha.settled()?;
         let last = &object["status"]["lastSwitchover"];
-        ensure!(last["id"] == *name, "the last switchover is {last}");
+        ensure!(last["id"] == *id, "the last switchover is {last}");
         Ok(())
     })
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use tests::cluster::{NAMESPACE, PATIENCE, file};
+use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE, file};
 use tests::wait;
 
 use super::World;
@@ -23,7 +23,7 @@ pub fn changed_image(world: &World) -> Result<()> {
     tests::cluster::text(world.cluster.tool("tag-image").args([full(image), full(&next)]))?;
 
     world.under_load("image", || {
-        patch(world, &json!({"spec": {"image": next}}))?;
+        redisha.patch(&json!({"spec": {"image": next}}))?;
         redisha.settled()?;
         let jsonpath = "jsonpath={.items[*].spec.containers[*].image}";
         let selector = format!("app.kubernetes.io/instance={}", redisha.name);
@@ -64,30 +64,55 @@ pub fn drain(world: &World) -> Result<()> {
 }
 
 /// Has the primary on the node of the operator that acts, and names it.
+///
+/// Where pods are, earlier drains have decided: a second one in the same cluster once found no server
+/// beside the operator.
 fn beside_the_acting_operator(world: &World) -> Result<String> {
-    let (redisha, cluster) = (&world.redisha, &world.cluster);
-    let holder = wait::until("an operator acts", PATIENCE, || {
-        let lease = cluster.get("lease", "redisha-operator", NAMESPACE)?;
-        let holder = lease["spec"]["holderIdentity"].as_str().filter(|name| !name.is_empty());
-        Ok(holder.map(str::to_owned))
-    })?;
-    let operator = cluster.get("pod", &holder, NAMESPACE)?;
-    let node = operator["spec"]["nodeName"].as_str().context("the operator has no node")?;
+    let redisha = &world.redisha;
     let pods = (0..3).map(|ordinal| format!("{}-{ordinal}", redisha.name));
-    for pod in pods {
-        if redisha.node_of(&pod)? != node {
-            continue;
-        }
-        if redisha.primary()? != pod {
-            ask(world, &format!("beside-the-operator/{pod}"))?;
-            wait::until("the primary is beside the operator", PATIENCE, || {
-                Ok((redisha.primary()? == pod).then_some(()))
-            })?;
-            redisha.settled()?;
-        }
-        return Ok(pod);
+    let places: Vec<_> =
+        pods.map(|pod| Ok((redisha.node_of(&pod)?, pod))).collect::<Result<_>>()?;
+    let nodes = world.cluster.kubectl(&["get", "nodes", "-o", "name"])?;
+    let nodes = nodes.lines().filter_map(|line| line.strip_prefix("node/"));
+    let empty: Vec<_> = nodes.filter(|node| places.iter().all(|(at, _)| at != node)).collect();
+    if empty.contains(&acting_node(world)?.as_str()) {
+        operators_leave(world, &empty)?;
     }
-    bail!("no pod of {} is on {node}", redisha.name)
+    let node = acting_node(world)?;
+    let here = places.into_iter().find(|(at, _)| *at == node);
+    let (_, pod) = here.with_context(|| format!("the operator acts on {node}"))?;
+    redisha.lead_by(&pod)?;
+    Ok(pod)
+}
+
+/// Has the operators go to other nodes than these.
+fn operators_leave(world: &World, nodes: &[&str]) -> Result<()> {
+    let cluster = &world.cluster;
+    let each =
+        |verb: &str| nodes.iter().try_for_each(|node| cluster.kubectl(&[verb, node]).map(drop));
+    each("cordon")?;
+    let moved = nodes.iter().try_for_each(|node| {
+        let on = format!("spec.nodeName={node}");
+        let args = ["delete", "pods", "-n", NAMESPACE, "-l", OPERATOR, "--field-selector", &on];
+        cluster.kubectl(&args).map(drop)
+    });
+    let moved = moved.and_then(|()| {
+        wait::until("an operator acts elsewhere", PATIENCE, || {
+            Ok((!nodes.contains(&acting_node(world)?.as_str())).then_some(()))
+        })
+    });
+    let wait = ["rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s"];
+    let moved = moved.and_then(|()| cluster.kubectl(&wait));
+    // A failure shall not leave the others with a node less.
+    each("uncordon")?;
+    moved.map(drop)
+}
+
+/// The node of the operator that acts.
+fn acting_node(world: &World) -> Result<String> {
+    wait::until("an operator acts", PATIENCE, || {
+        world.cluster.node_of(&world.cluster.acting_operator()?, NAMESPACE).map(Some)
+    })
 }
 
 pub fn evict(world: &World) -> Result<()> {
@@ -147,28 +172,15 @@ pub fn request(world: &World) -> Result<()> {
     redisha.settled()?;
     let primary = redisha.primary()?;
     world.under_load("request", || {
-        ask(world, "asked-by-a-test")?;
+        let id = redisha.ask("asked-by-a-test", None)?;
         wait::until("the answer to the request", PATIENCE, || {
             let object = redisha.get()?;
             let last = &object["status"]["lastSwitchover"];
-            let answered = last["id"] == "asked-by-a-test";
+            let answered = last["id"] == *id;
             Ok((answered && redisha.primary()? != primary).then_some(()))
         })?;
         redisha.settled().map(drop)
     })
-}
-
-/// Asks for a switchover under an id.
-pub fn ask(world: &World, id: &str) -> Result<()> {
-    patch(world, &json!({"metadata": {"annotations": {"redisha.dev/switchover": id}}}))
-}
-
-pub fn patch(world: &World, patch: &serde_json::Value) -> Result<()> {
-    let redisha = &world.redisha;
-    let patch = patch.to_string();
-    let args =
-        ["patch", "redisha", &redisha.name, "-n", &redisha.namespace, "--type=merge", "-p", &patch];
-    world.cluster.kubectl(&args).map(drop)
 }
 
 /// Calls the eviction API as a drainer does: again for as long as it says "too many requests".

@@ -71,9 +71,7 @@ fn follow_and_cut_over(moved: &RedisHA, source: &mut Client) -> Result<()> {
         other => bail!("a write before the cut-over: {other:?}"),
     }
 
-    let patch = json!({"spec": {"migrateFrom": {"cutOver": true}}}).to_string();
-    let args = ["patch", "redisha", &moved.name, "-n", &moved.namespace, "--type=merge"];
-    moved.cluster.kubectl(&[&args[..], &["-p", &patch]].concat())?;
+    moved.patch(&json!({"spec": {"migrateFrom": {"cutOver": true}}}))?;
     until_phase(moved, "CutOver")?;
     ensure!(write(moved)? == Value::Text("OK".to_owned()), "writes are not taken after it");
     match source.say("SET moved:key late")? {

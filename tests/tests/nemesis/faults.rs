@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
-use serde_json::json;
 use tests::cluster::{NAMESPACE, signal};
 
 use super::World;
@@ -156,26 +155,13 @@ fn stop_api_server(world: &World) -> Result<Heal> {
 }
 
 fn kill_operator(world: &World) -> Result<Heal> {
-    let lease = world.cluster.get("lease", "redisha-operator", NAMESPACE)?;
-    let holder = lease["spec"]["holderIdentity"].as_str().context("no operator acts")?;
-    let pid = process_of(world, holder, NAMESPACE)?;
-    ask(world)?;
+    let pid = process_of(world, &world.cluster.acting_operator()?, NAMESPACE)?;
+    world.redisha.ask("nemesis", None)?;
     signal(pid, Signal::KILL)?;
     Ok(nothing_to_heal())
 }
 
 fn switchover(world: &World) -> Result<Heal> {
-    ask(world)?;
+    world.redisha.ask("nemesis", None)?;
     Ok(nothing_to_heal())
-}
-
-/// Asks for a switchover under an id of its own.
-fn ask(world: &World) -> Result<()> {
-    let redisha = &world.redisha;
-    let id = format!("nemesis-{}", redisha.get()?["metadata"]["resourceVersion"]);
-    let id = id.replace('"', "");
-    let patch = json!({"metadata": {"annotations": {"redisha.dev/switchover": id}}}).to_string();
-    let args = ["patch", "redisha", &redisha.name, "-n", &redisha.namespace];
-    let merge = ["--type=merge", "-p", &patch];
-    world.cluster.kubectl(&[&args[..], &merge[..]].concat()).map(drop)
 }
