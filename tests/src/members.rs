@@ -89,6 +89,16 @@ impl Member {
         })
     }
 
+    /// Has this primary obey a config, in the form `v/term/w/durability/whenReplicaLost/id,id,…`, as
+    /// if it had been published in between.
+    pub fn change_config(&mut self, config: &str) -> Result<()> {
+        let config = format!("CONFIG {config}");
+        wait::until("the config is prepared", PATIENCE, || {
+            Ok((self.tell("PREPARE", &config)?.text()? == "PREPARED").then_some(()))
+        })?;
+        self.expect("COMMIT", &config, "OK")
+    }
+
     /// FOLLOW.
     pub fn follow(&mut self, epoch: &str, primary: &Member) -> Result<()> {
         let (id, port) = (&primary.id, primary.server.port);
@@ -154,12 +164,7 @@ pub fn three(rule: &str) -> Result<[Member; 3]> {
         follower.until("link", "up")?;
         a.until_serves(follower)?;
     }
-    let config = format!("CONFIG 2/1/2/{rule}/block/{},{},{}", a.id, b.id, c.id);
-    let prepared = wait::until("the config is prepared", PATIENCE, || {
-        Ok((a.tell("PREPARE", &config)?.text()? == "PREPARED").then_some(()))
-    });
-    prepared?;
-    a.expect("COMMIT", &config, "OK")?;
+    a.change_config(&format!("2/1/2/{rule}/block/{},{},{}", a.id, b.id, c.id))?;
     Ok([a, b, c])
 }
 

@@ -49,6 +49,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_requested_switchover_is_answered", disruption::request),
     ("scaling_down_moves_the_primary_first", bounds::scale_down),
     ("a_live_directive_restarts_nobody", bounds::live_directive),
+    ("another_durability_is_taken_up_unnoticed", bounds::changed_durability),
     ("a_new_one_moves_in_from_outside", migration::moves_in),
     ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
     ("writes_go_on_without_operator_and_api_server", outage::control_plane),

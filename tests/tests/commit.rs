@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::members::three;
+use tests::members::{Writer, three};
 use tests::resp::{Client, Value};
 
 /// Long enough to see that no answer comes; a late one is found by the next assertion.
@@ -43,6 +43,30 @@ fn what_only_the_primary_holds_is_shown_to_nobody() -> Result<()> {
     ensure!(reader.receive()? == Value::Text("new".into()));
     ensure!(matches!(popper.receive()?, Value::Array(_)));
     c.server.signal("CONT");
+    Ok(())
+}
+
+/// An object that was made when `async` was the default is told another one while clients write: none
+/// of them is refused, and from then on what one member holds is shown to nobody.
+#[test]
+fn another_durability_is_taken_up_while_clients_write() -> Result<()> {
+    let [mut a, b, c] = three("async")?;
+    let writer = Writer::start(&a.server, "count")?;
+    let mut client = a.server.client()?;
+    for (v, rule) in [(3, "replicated"), (4, "async"), (5, "replicated")] {
+        a.change_config(&format!("{v}/1/2/{rule}/degrade/{},{},{}", a.id, b.id, c.id))?;
+        ensure!(client.call(&["SET", "rule", rule])? == Value::Text("OK".into()));
+    }
+    ensure!(writer.end()? > 0);
+    for stopped in [&b, &c] {
+        stopped.server.signal("STOP");
+    }
+    client.send(&["SET", "k", "alone"])?;
+    silent(&mut client, "a write that one member holds")?;
+    for stopped in [&b, &c] {
+        stopped.server.signal("CONT");
+    }
+    ensure!(client.receive()? == Value::Text("OK".into()));
     Ok(())
 }
 

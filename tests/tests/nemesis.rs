@@ -80,12 +80,8 @@ fn run(cluster: Cluster) -> Result<Found> {
     if redisha.get().is_err() {
         redisha.install()?;
     }
-    // What may be lost under `async` is not a question here.
     // Append-only files, so that a full disk matters.
-    let spec = json!({"durability": "replicated", "config": {"appendonly": "yes"}});
-    let replicated = json!({ "spec": spec }).to_string();
-    let args = ["patch", "redisha", &redisha.name, "-n", &redisha.namespace, "--type=merge"];
-    cluster.kubectl(&[&args[..], &["-p", &replicated]].concat())?;
+    redisha.patch(&json!({"spec": {"config": {"appendonly": "yes"}}}))?;
     redisha.settled()?;
     let target = redisha.target("cp")?;
     let world = World { cluster, redisha };

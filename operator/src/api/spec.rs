@@ -85,18 +85,23 @@ pub struct RedisHASpec {
         .message("spec.storage: cannot be changed later (volumes keep the size that they were made with)"))]
     pub storage: Option<Storage>,
 
-    /// When a write is answered: `async` at once, while more than half of the members follow;
-    /// `replicated` when these hold it in memory; `async` when absent. It can be changed while
-    /// clients are served.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When a write is answered, and so what a crash of the primary can lose: with `replicated` when
+    /// more than half of the pods hold it in memory (both of two, two of three, three of five), and
+    /// no crash of one loses anything; with `async` at once, while more than half of them follow, and
+    /// a crash can lose the last moments before it. One pod alone (`replicas: 1`) answers at once,
+    /// and its crash loses what its volume does not have. A planned switch loses nothing in any case.
+    /// It can be changed while clients are served.
+    #[serde(default)]
     #[x_kube(validation = Rule::new("self in ['async', 'replicated']")
         .message("spec.durability: this version offers 'async' and 'replicated'; leave the field out or set it to one of them"))]
-    pub durability: Option<Durability>,
+    pub durability: Durability,
 
-    /// What a primary does when too few replicas are left: `degrade` goes on with those that are
-    /// left, `block` waits for them. `degrade` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when_replica_lost: Option<WhenReplicaLost>,
+    /// What a primary does when only half of the pods or fewer are left: `degrade` goes on with
+    /// those, alone if need be, and a condition says so; `block` answers nothing until others are
+    /// back. With two pods `block` waits for the other one whenever it restarts, for an update too,
+    /// so take three or more for it.
+    #[serde(default)]
+    pub when_replica_lost: WhenReplicaLost,
 
     /// How the primary moves.
     #[serde(default)]
@@ -172,10 +177,11 @@ pub enum SourceAfter {
 }
 
 /// When a write is answered. A planned switch loses nothing in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// When more than half of the members hold it in memory: the crash of one loses nothing.
+    #[default]
     Replicated,
     /// At once, while most members follow: a crash can lose the last moments before it.
     Async,
@@ -184,10 +190,11 @@ pub enum Durability {
 }
 
 /// What a primary does that has lost too many replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenReplicaLost {
     /// Fewer members hold what is answered, until others are back.
+    #[default]
     Degrade,
     /// Nothing is answered until enough are back.
     Block,

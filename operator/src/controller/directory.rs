@@ -15,6 +15,10 @@ use crate::api::{Durability, HEALTH_PORT, REDIS_PORT, ROLE_LABEL, RedisHA, WhenR
 use crate::executor::{Directory, View, WorldError};
 use crate::trigger::{self, Facts};
 
+/// Between two looks at calm members. A lost primary is missed by clients from the first moment on,
+/// whatever its durability.
+const LOOK_MS: u64 = 250;
+
 /// Lists pods from the cache, labels them, and tells people by Events and metrics.
 pub struct PodDirectory {
     context: Context,
@@ -96,19 +100,16 @@ fn view(
     });
     let pause = parse_duration(&redisha.spec.switchover.pause_timeout);
     let defaults = Settings::default();
-    let replicated = redisha.spec.durability == Some(Durability::Replicated);
-    let degrade = redisha.spec.when_replica_lost != Some(WhenReplicaLost::Block);
     View {
         settings: Settings {
             pause_timeout_ms: pause.map_or(defaults.pause_timeout_ms, |p| p.as_millis() as u64),
-            durability: if replicated {
-                switchover::Durability::Replicated
-            } else {
-                switchover::Durability::Async
+            durability: match redisha.spec.durability {
+                Durability::Async => switchover::Durability::Async,
+                // `disk` is refused before; taken for `async` it would promise less than was asked.
+                Durability::Replicated | Durability::Disk => switchover::Durability::Replicated,
             },
-            degrade,
-            // A lost primary is missed by clients from the first moment on.
-            poll_ms: if replicated { 250 } else { defaults.poll_ms },
+            degrade: redisha.spec.when_replica_lost == WhenReplicaLost::Degrade,
+            poll_ms: LOOK_MS,
             ..defaults
         },
         members: members.collect(),
@@ -198,17 +199,36 @@ mod tests {
         }
     }
 
-    fn seen(ordinals: &[i32], wanted: i32) -> Vec<(String, String, bool)> {
-        let redisha = fixture::redisha(&json!({"switchover": {"pauseTimeout": "700ms"}}));
+    fn view_of(spec: &serde_json::Value, facts: &Facts) -> View {
+        let redisha = fixture::redisha(spec);
         let cluster = Cluster::new(crate::api::Names::of(&redisha), "uid-1".to_owned());
         let arbiter = Arbiter {
             primary: Some(Member { name: "cache-0".into(), member: "m".into() }),
             ..Arbiter::new("uid-1")
         };
-        let facts = facts(ordinals, wanted);
-        let view = view(&cluster, "cluster.local", &redisha, &facts, &arbiter);
-        assert_eq!(view.settings.pause_timeout_ms, 700);
+        view(&cluster, "cluster.local", &redisha, facts, &arbiter)
+    }
+
+    fn seen(ordinals: &[i32], wanted: i32) -> Vec<(String, String, bool)> {
+        let view = view_of(&json!({}), &facts(ordinals, wanted));
         view.members.into_iter().map(|m| (m.name, m.host, m.eligible)).collect()
+    }
+
+    /// An object that was stored before `durability` had a default is asked for the same as one that
+    /// is made today.
+    #[test]
+    fn members_are_told_what_the_specification_asks_for() {
+        use switchover::Durability::{Async, Replicated};
+        let check = |spec: serde_json::Value, expect: (switchover::Durability, bool)| {
+            let settings = view_of(&spec, &facts(&[0], 1)).settings;
+            assert_eq!(settings.rule(), expect, "{spec}");
+            assert_eq!(settings.poll_ms, LOOK_MS, "{spec}");
+        };
+        check(json!({}), (Replicated, true));
+        check(json!({"durability": "async"}), (Async, true));
+        check(json!({"durability": "replicated", "whenReplicaLost": "block"}), (Replicated, false));
+        let spec = json!({"switchover": {"pauseTimeout": "700ms"}});
+        assert_eq!(view_of(&spec, &facts(&[0], 1)).settings.pause_timeout_ms, 700);
     }
 
     /// "Every member is empty" is concluded from this list: an ordinal that is missing from it

@@ -77,7 +77,7 @@ pub fn validate(redisha: &RedisHA, decided: Decided) -> Result<Plan, Invalid> {
     if spec.termination_grace_period_seconds < 10 {
         return invalid("spec.terminationGracePeriodSeconds", "must be at least 10");
     }
-    if spec.durability == Some(Durability::Disk) {
+    if spec.durability == Durability::Disk {
         // Taken for less it would promise what it does not keep.
         return invalid("spec.durability", "this version offers `async` and `replicated`");
     }

@@ -46,6 +46,17 @@ fn the_chart_in_the_repository_is_made_from_the_same_objects() {
     }
 }
 
+/// The API server writes these into objects whose author left the fields out.
+#[test]
+fn the_definition_has_writes_held_by_more_than_one_pod() {
+    let crd = crd::crd();
+    let fields = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    let default = |field: &str| crd.pointer(&format!("{fields}/{field}/default")).cloned();
+    assert_eq!(default("durability"), Some(json!("replicated")));
+    assert_eq!(default("whenReplicaLost"), Some(json!("degrade")));
+    assert_eq!(default("replicas"), Some(json!(3)));
+}
+
 #[test]
 fn the_example_is_a_valid_object_of_ten_lines() {
     let path = "../examples/redisha.yaml";

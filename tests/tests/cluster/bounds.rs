@@ -89,6 +89,28 @@ pub fn live_directive(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// What an answer promises is changed, and changed back, while clients are served: as it is for an
+/// object that an upgrade gives another default.
+pub fn changed_durability(world: &World) -> Result<()> {
+    let redisha = &world.redisha;
+    redisha.settled()?;
+    let before = pod_uids(world)?;
+    world.under_load("durability", || {
+        for durability in ["async", "replicated"] {
+            redisha.patch(&json!({"spec": {"durability": durability}}))?;
+            wait::until(&format!("members are {durability}"), PATIENCE, || {
+                let object = redisha.get()?;
+                let config = &object["status"]["arbiter"]["config"];
+                Ok((config["durability"].as_str().unwrap_or("async") == durability).then_some(()))
+            })?;
+            redisha.settled()?;
+        }
+        Ok(())
+    })?;
+    ensure!(pod_uids(world)? == before, "pods were replaced");
+    Ok(())
+}
+
 /// A password that a person changes in the Secret is taken up by servers that run.
 fn new_password(world: &World) -> Result<()> {
     let redisha = &world.redisha;

@@ -7,6 +7,8 @@ use super::World;
 
 pub fn apply(world: &World) -> Result<()> {
     world.redisha.install()?;
+    let spec = &world.redisha.get()?["spec"];
+    ensure!(spec["durability"] == "replicated", "the example is stored as {spec}");
     world.under_load("apply", || Ok(()))
 }
 

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE, signal};
 use tests::wait;
 
 use super::World;
-use super::disruption::patch;
 
 /// How long they are away: far longer than any lease, timer or patience of a server.
 const SHORT: Duration = Duration::from_secs(20);
@@ -17,7 +16,6 @@ const LONG: Duration = Duration::from_mins(10);
 
 /// Nobody is left to decide anything, and writes go on to be answered when two members hold them.
 pub fn control_plane(world: &World) -> Result<()> {
-    patch(world, &json!({"spec": {"durability": "replicated"}}))?;
     world.redisha.settled()?;
     let deployment =
         world.cluster.kubectl(&["get", "deployment", "-n", NAMESPACE, "-o", "json"])?;
