@@ -262,4 +262,32 @@ pub fn scale(wanted: i32, current: Option<i32>, primary: Option<i32>) -> i32 {
 }
 
 #[cfg(test)]
+pub mod fixture {
+    use super::*;
+
+    /// Three pods of that name, all as asked and in sync, the first of them the primary.
+    pub fn calm(name: &str) -> Facts {
+        let pod = |ordinal: i32| PodFacts {
+            name: format!("{name}-{ordinal}"),
+            ordinal,
+            uid: format!("u{ordinal}"),
+            ip: Some(format!("10.0.0.{ordinal}")),
+            asked: "new".to_owned(),
+            label: if ordinal == 0 { Label::Primary } else { Label::Replica },
+            ready: true,
+            synced: true,
+            ..PodFacts::default()
+        };
+        Facts {
+            wanted: 3,
+            asked: "new".to_owned(),
+            pods: (0..3).map(pod).collect(),
+            annotation: None,
+            aborted: None,
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

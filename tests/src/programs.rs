@@ -24,6 +24,18 @@ fn program(variable: &str, name: &str) -> PathBuf {
     path
 }
 
+/// The steps of a switch at which `REDISHA_CRASH_AT` can end who performs it.
+pub const STEPS: [&str; 8] = [
+    "intent",
+    "pause",
+    "level",
+    "handover",
+    "label-primary",
+    "label-replica",
+    "release",
+    "outcome",
+];
+
 /// Waits until the condition holds; panics with what it waits for when the deadline passes.
 pub fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + within;

@@ -58,6 +58,14 @@ impl Wire for TcpStream {
     }
 }
 
+/// Sends a line whose answer must be no error.
+pub fn ok(client: &mut Client, line: &str) -> Result<()> {
+    match client.say(line)? {
+        Value::Error(error) => bail!("{line}: {error}"),
+        _ => Ok(()),
+    }
+}
+
 /// One connection.
 pub struct Client {
     reader: BufReader<Box<dyn Wire>>,

@@ -157,6 +157,11 @@ impl Drop for Server {
     }
 }
 
+/// What a new connection is answered to a command, as text.
+pub fn text(server: &Server, line: &str) -> Result<String> {
+    server.client()?.say(line)?.text()
+}
+
 fn fresh_directory(name: &str) -> Result<PathBuf> {
     let nonce = free_port()?;
     let path = std::env::temp_dir().join(format!("redisha-{}-{name}-{nonce}", std::process::id()));

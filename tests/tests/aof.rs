@@ -7,23 +7,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::resp::{Client, Value};
-use tests::server::{Server, must_not_start};
+use tests::resp::{Client, Value, ok};
+use tests::server::{Server, must_not_start, text};
 use tests::{programs, wait};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const ALWAYS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const ON: [&str; 2] = ["--appendonly", "yes"];
-
-fn ok(client: &mut Client, line: &str) -> Result<()> {
-    let answer = client.say(line)?;
-    ensure!(!matches!(answer, Value::Error(_)), "{line}: {answer:?}");
-    Ok(())
-}
-
-fn text(server: &Server, line: &str) -> Result<String> {
-    server.client()?.say(line)?.text()
-}
 
 fn stock(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Commands;
 use tests::local::{Local, alive, command, scratch};
-use tests::programs::{Running, eventually};
+use tests::programs::{Running, STEPS, eventually};
 use tests::writer::Writer;
 
 /// What a person does in the first five minutes.
@@ -75,16 +75,6 @@ fn what_cannot_start_says_why_in_one_line() {
 /// finish the switch or take it back, while a client writes on and sees nothing.
 #[test]
 fn an_executor_that_ends_at_any_step_leaves_nothing_that_the_next_cannot_finish() {
-    const STEPS: [&str; 8] = [
-        "intent",
-        "pause",
-        "level",
-        "handover",
-        "label-primary",
-        "label-replica",
-        "release",
-        "outcome",
-    ];
     let local = Local::start(&["--no-executor"]);
     let mut executor = execute(&local, None);
     eventually("there is a primary", Duration::from_secs(30), || {

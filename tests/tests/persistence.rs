@@ -4,21 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::resp::{Client, Value};
-use tests::server::{Server, must_not_start};
+use tests::resp::{Value, ok};
+use tests::server::{Server, must_not_start, text};
 use tests::wait;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn ok(client: &mut Client, line: &str) -> Result<()> {
-    let answer = client.say(line)?;
-    ensure!(!matches!(answer, Value::Error(_)), "{line}: {answer:?}");
-    Ok(())
-}
-
-fn text(server: &Server, line: &str) -> Result<String> {
-    server.client()?.say(line)?.text()
-}
 
 #[test]
 fn a_restart_finds_what_shutdown_saved() -> Result<()> {

@@ -5,18 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tests::resp::{Client, Value};
+use tests::resp::{Value, ok};
 use tests::server::Server;
 use tests::wait;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
-
-fn ok(client: &mut Client, line: &str) -> Result<()> {
-    let answer = client.say(line)?;
-    ensure!(!matches!(answer, Value::Error(_)), "{line}: {answer:?}");
-    Ok(())
-}
 
 fn encode(lines: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();

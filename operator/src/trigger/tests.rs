@@ -10,27 +10,8 @@ fn ago(seconds: i64) -> Timestamp {
     Timestamp::from_second(now().as_second() - seconds).unwrap()
 }
 
-/// Three pods, all as asked, `c-0` the primary.
 fn calm() -> Facts {
-    let pod = |ordinal: i32| PodFacts {
-        name: format!("c-{ordinal}"),
-        ordinal,
-        uid: format!("u{ordinal}"),
-        ip: Some(format!("10.0.0.{ordinal}")),
-        asked: "new".to_owned(),
-        label: if ordinal == 0 { Label::Primary } else { Label::Replica },
-        ready: true,
-        synced: true,
-        ..PodFacts::default()
-    };
-    Facts {
-        wanted: 3,
-        asked: "new".to_owned(),
-        pods: (0..3).map(pod).collect(),
-        annotation: None,
-        aborted: None,
-        now: now(),
-    }
+    Facts { now: now(), ..fixture::calm("c") }
 }
 
 fn arbiter(primary: &str) -> Arbiter {

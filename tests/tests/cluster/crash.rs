@@ -4,21 +4,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE};
 use tests::load::Bar;
+use tests::programs::STEPS;
 use tests::wait;
 
 use super::World;
 
-/// Where the operator ends itself, as `REDISHA_CRASH_AT` names it.
-const STEPS: &[&str] = &[
-    "intent",
-    "pause",
-    "level",
-    "handover",
-    "label-primary",
-    "label-replica",
-    "release",
-    "outcome",
-];
 /// Every scenario in the long form; else one of each side of the point of no return.
 const SHORT: &[&str] = &["pause:after", "handover:before", "handover:after", "outcome:before"];
 

@@ -3,7 +3,7 @@ use switchover::{Config, Election, Intent, Label, Member, Reason};
 
 use super::*;
 use crate::controller::validate::fixture;
-use crate::trigger::PodFacts;
+use crate::trigger;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -11,27 +11,6 @@ fn at(second: i64) -> Timestamp {
 
 fn member(name: &str) -> Member {
     Member { name: name.to_owned(), member: format!("m-{name}") }
-}
-
-fn facts() -> Facts {
-    let pod = |ordinal: i32| PodFacts {
-        name: format!("cache-{ordinal}"),
-        ordinal,
-        ip: Some("10.0.0.1".to_owned()),
-        asked: "a".to_owned(),
-        label: if ordinal == 0 { Label::Primary } else { Label::Replica },
-        ready: true,
-        synced: true,
-        ..PodFacts::default()
-    };
-    Facts {
-        wanted: 3,
-        asked: "a".to_owned(),
-        pods: (0..3).map(pod).collect(),
-        annotation: None,
-        aborted: None,
-        now: at(0),
-    }
 }
 
 fn observation(arbiter: &Arbiter) -> Observation {
@@ -57,7 +36,7 @@ struct World {
 fn calm() -> World {
     World {
         arbiter: Arbiter { primary: Some(member("cache-0")), ..Arbiter::new("uid-1") },
-        facts: facts(),
+        facts: trigger::fixture::calm("cache"),
         rollout: Rollout::Done,
         held: None,
         problem: None,
