@@ -4,7 +4,8 @@
 //! members' own words: there is no other memory.
 
 use crate::{
-    Command, Link, Member, Observation, Phase, Pulse, Request, Role, Silence, Status, Why,
+    Command, Durability, Link, Member, Observation, Phase, Pulse, Request, Role, Silence, Status,
+    Why,
 };
 
 use super::turn::Turn;
@@ -126,10 +127,14 @@ impl Turn {
     /// an election safe; it is what a primary that comes back is worth.
     fn patience_ms(&self, lost: &Member, agreed: bool) -> u64 {
         let settings = &self.state.settings;
+        // One that answers at once may come back with what no other member holds.
+        let held_by_others = self.state.arbiter.config.durability != Durability::Async;
         match self.pulse(lost) {
             // Where nobody listens and nobody is heard there is nothing to wait for.
             Pulse::Gone if agreed => 0,
-            Pulse::Unknown if agreed => settings.agreed_after_ms.min(settings.failover_after_ms),
+            Pulse::Unknown if agreed && held_by_others => {
+                settings.agreed_after_ms.min(settings.failover_after_ms)
+            }
             _ => settings.failover_after_ms,
         }
     }
@@ -153,9 +158,6 @@ impl Turn {
     /// in milliseconds from the moment at which they might still have heard it.
     fn lost_by_replicas(&self, lost: &Member) -> Option<u64> {
         let config = &self.state.arbiter.config;
-        if config.durability != crate::Durability::Replicated {
-            return None;
-        }
         let agreeing = self.answers().filter(|answer| {
             answer.status.role == Role::Follower
                 && !self.hears(answer.status)
