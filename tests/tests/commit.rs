@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::members::{Writer, three};
+use tests::members::{Member, Writer, three};
 use tests::resp::{Client, Value};
 
 /// Long enough to see that no answer comes; a late one is found by the next assertion.
@@ -67,6 +67,34 @@ fn another_durability_is_taken_up_while_clients_write() -> Result<()> {
         stopped.server.signal("CONT");
     }
     ensure!(client.receive()? == Value::Text("OK".into()));
+    Ok(())
+}
+
+/// The primary of two was killed; its successor was given both as members again, waited for the life
+/// that was over, and never answered anybody.
+#[test]
+fn the_one_that_is_left_of_two_goes_on_alone() -> Result<()> {
+    for (members, w, answers) in [("both", 2, false), ("sealed", 1, true)] {
+        let [mut a, mut b] = [Member::start("a", &[])?, Member::start("b", &[])?];
+        a.expect("BOOTSTRAP", &format!("TERM 1 CONFIG 1/1/1/replicated/degrade/{}", a.id), "OK")?;
+        b.follow("1.0", &a)?;
+        b.until("link", "up")?;
+        a.until_serves(&b)?;
+        a.change_config(&format!("2/1/2/replicated/degrade/{},{}", a.id, b.id))?;
+        ensure!(a.server.client()?.call(&["SET", "k", "v"])? == Value::Text("OK".into()));
+        let ids = if members == "both" { format!("{},{}", a.id, b.id) } else { b.id.clone() };
+        drop(a);
+        b.tell("SEAL", "TERM 2")?.field("offset").context("SEAL")?;
+        let config = format!("3/2/{w}/replicated/degrade/{ids}");
+        b.expect("PROMOTE", &format!("TERM 2 CONFIG {config} WAIT 0"), "OK")?;
+        let mut client = b.server.client()?;
+        client.send(&["GET", "k"])?;
+        if answers {
+            ensure!(client.receive()? == Value::Text("v".into()), "{members}");
+        } else {
+            silent(&mut client, "what only one of both holds")?;
+        }
+    }
     Ok(())
 }
 

@@ -42,6 +42,8 @@ use super::RedisHAStatus;
 #[x_kube(
     validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
         .message("spec.storage: cannot be added or removed later; create another RedisHA and move the data"),
+    validation = Rule::new("self.replicas != 2 || self.whenReplicaLost != 'block'")
+        .message("spec.whenReplicaLost: 'block' is not for two pods, of which the crash of one would stop the other for good; take three"),
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RedisHASpec {
@@ -98,8 +100,8 @@ pub struct RedisHASpec {
 
     /// What a primary does when only half of the pods or fewer are left: `degrade` goes on with
     /// those, alone if need be, and a condition says so; `block` answers nothing until others are
-    /// back. With two pods `block` waits for the other one whenever it restarts, for an update too,
-    /// so take three or more for it.
+    /// back, and is not for two pods: each restart of one would stop the other, and its crash for
+    /// good.
     #[serde(default)]
     pub when_replica_lost: WhenReplicaLost,
 

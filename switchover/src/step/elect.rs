@@ -7,6 +7,22 @@ use crate::{
 
 use super::turn::Turn;
 
+/// The members of the winner's config, and how many of them hold a write: the former ones, if those
+/// that were sealed are enough to hold the winner's start record. Else the lives of the others may be
+/// over, and it would wait for them for ever. So where fewer may do, only sealed ones stay that hold
+/// just what the winner does: of two members, one.
+fn kept(config: &Config, counted: &[&Sealed], winner: &Sealed) -> (Vec<Member>, usize) {
+    let waits = config.durability != Durability::Async;
+    if counted.len() >= config.w || !config.degrade || !waits {
+        return (config.members.clone(), config.w);
+    }
+    let log = |one: &Sealed| (one.data_epoch, one.offset);
+    let level = counted.iter().filter(|one| log(one) == log(winner));
+    let members: Vec<Member> = level.map(|one| one.member.clone()).collect();
+    let w = members.len() / 2 + 1;
+    (members, w)
+}
+
 impl Turn {
     /// Claims the next term, if enough members answer for the election to have a chance.
     pub fn claim(&mut self) {
@@ -103,9 +119,9 @@ impl Turn {
         let left = sealed.iter().map(|one| one.lease_left_ms).max().unwrap_or(0);
         // A member that was started anew does not know what it gave before: nothing lasts longer.
         self.state.lease_left_ms = if enough { left } else { self.state.settings.lease_ms };
+        let (members, w) =
+            if enough { kept(&config, &counted, winner) } else { (vec![member.clone()], 1) };
         self.publish(Then::Promote, |arbiter| {
-            let (members, w) =
-                if enough { (config.members.clone(), config.w) } else { (vec![member.clone()], 1) };
             arbiter.config = Config { v: config.v + 1, term, members, w, ..config };
             arbiter.election = Some(Election { term, winner: Some(member), empty });
             // A first primary may have answered before anybody published it.

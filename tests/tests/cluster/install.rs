@@ -17,6 +17,7 @@ pub fn invalid(world: &World) -> Result<()> {
         ("replicas: 0", "spec.replicas"),
         ("replicas: many", "spec.replicas"),
         ("durability: perhaps", "spec.durability"),
+        ("replicas: 2, whenReplicaLost: block", "spec.whenReplicaLost"),
         ("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds"),
     ];
     for (line, field) in cases {
