@@ -11,6 +11,7 @@ mod packages;
 mod pki;
 mod process;
 mod state;
+mod weights;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use anyhow::{Context, Result, bail};
 use crate::report::Report;
 use crate::{golang, image, paths, run};
 pub use state::State;
+use weights::Group;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -106,6 +108,11 @@ impl Cluster {
         eprintln!("the cluster's logs are in {}", kept.display());
     }
 
+    /// Makes this process, and all that it starts from now on, one of the cluster's clients.
+    pub fn enter(&self) -> Result<()> {
+        Group::Clients.take(std::process::id())
+    }
+
     /// Ends it and removes everything it made.
     pub fn down(&self) -> Result<()> {
         cleanup::everything(&self.state)
@@ -136,6 +143,7 @@ pub fn up() -> Result<Cluster> {
     let begun = Instant::now();
     state.create()?;
     network::create()?;
+    weights::create()?;
     pki::create(&state)?;
     state.write_tools(&programs)?;
     control::start(&state, &programs)?;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::{State, network, process};
+use super::{State, network, process, weights};
 
 /// Processes first, then what they had mounted, then namespaces, control groups and files.
 pub fn everything(state: &State) -> Result<()> {
@@ -19,6 +19,7 @@ pub fn everything(state: &State) -> Result<()> {
     process::kill_all(&containers)?;
     process::kill_all(&network::processes()?)?;
     traces::remove_groups(&groups);
+    weights::remove();
     unmount_all(state)?;
     network::remove()?;
     traces::remove_files(state);

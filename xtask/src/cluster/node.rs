@@ -20,7 +20,6 @@ const DEVICE_PLUGINS: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
 
 /// Starts every node, with the image of the pod sandboxes imported.
 pub fn start_all(state: &State, programs: &Path, pause: &Path) -> Result<()> {
-    weigh_pods()?;
     for number in 1..=network::NODES {
         start_containerd(state, number)?;
     }
@@ -32,31 +31,6 @@ pub fn start_all(state: &State, programs: &Path, pause: &Path) -> Result<()> {
         start_proxy(state, programs, (&node, &node), &network::node_address(number))?;
     }
     Ok(())
-}
-
-/// Gives all pods together the weight that a kubelet gives to those of a machine: 1024 for each
-/// processor. Our kubelets claim no control group, and their containers would weigh next to nothing
-/// beside the control plane and the clients.
-fn weigh_pods() -> Result<()> {
-    let processors = thread::available_parallelism().context("count the processors")?.get() as u64;
-    let shares = processors * 1024;
-    let group = pods_group();
-    create_dir(&group)?;
-    if group.join("cpu.shares").exists() {
-        fs::write(group.join("cpu.shares"), shares.to_string()).context("weigh the pods")?;
-    } else if group.join("cpu.weight").exists() {
-        // As container runtimes translate: 2 to 262144 becomes 1 to 10000.
-        let weight = 1 + (shares.min(262_144) - 2) * 9999 / 262_142;
-        fs::write(group.join("cpu.weight"), weight.to_string()).context("weigh the pods")?;
-    }
-    Ok(())
-}
-
-/// The control group of all containers of Kubernetes, of the first version or the second.
-pub fn pods_group() -> PathBuf {
-    let top = Path::new("/sys/fs/cgroup");
-    let first = top.join("cpu");
-    if first.is_dir() { first } else { top.to_owned() }.join("k8s.io")
 }
 
 /// Imports archives into every node.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::weights::Group;
 use super::{State, network};
 
 /// How long a killed process may take to vanish.
@@ -39,7 +40,7 @@ pub fn start(
         .with_context(|| format!("start {name}"))?;
     let born = born(child.id()).with_context(|| format!("{name} ended at once"))?;
     state.write(&format!("pids/{name}"), &format!("{} {born}\n", child.id()))?;
-    Ok(())
+    Group::System.take(child.id())
 }
 
 /// Kills every recorded process that is still the one recorded, and waits until all are gone.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::{State, node};
+use super::super::State;
 
 /// The control groups of the processes, in every hierarchy.
 pub fn control_groups(pids: &[u32]) -> BTreeSet<PathBuf> {
@@ -36,8 +36,6 @@ pub fn remove_groups(groups: &BTreeSet<PathBuf>) {
         // The last one takes the folder of all with it.
         let _ = group.parent().map(fs::remove_dir);
     }
-    // It may never have held a container.
-    let _ = fs::remove_dir(node::pods_group());
 }
 
 /// Removes the links to logs and the address records that name the cluster's folders.
