@@ -16,6 +16,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+const breath = 2 * time.Millisecond
+
 func main() {
 	host := flag.String("host", "", "")
 	port := flag.Int("port", 0, "")
@@ -67,6 +69,7 @@ func main() {
 			fmt.Fprintln(ledger, line)
 			ledger.Flush()
 		}
+		time.Sleep(breath)
 	}
 	fmt.Fprintf(ledger, "end %.1f\n", float64(gap.Microseconds())/1000)
 	ledger.Flush()

@@ -1,8 +1,11 @@
 // node-redis with default settings, writing a ledger of every answer; see ../README.md.
 import { openSync, writeSync } from "node:fs";
 import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { createClient } from "redis";
+
+const BREATH_MS = 2;
 
 const { values: args } = parseArgs({
   options: {
@@ -41,13 +44,14 @@ for (let turn = 1; !stopping && performance.now() - started < Number(args.second
         : `append ${turn} ${await client.append(`log:${args.id}`, `${turn},`)}`;
     } catch (error) {
       line = `error ${operation} ${error.constructor.name}: ${error.message}`;
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await sleep(50);
     }
     const now = performance.now();
     gap = Math.max(gap, now - last);
     last = now;
     write(line);
   }
+  await sleep(BREATH_MS);
 }
 write(`end ${gap.toFixed(1)}`);
 client.destroy();

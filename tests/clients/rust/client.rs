@@ -15,6 +15,8 @@ use redis::AsyncCommands;
 use redis::aio::ConnectionManager;
 use tokio::signal::unix::{SignalKind, signal};
 
+const BREATH: Duration = Duration::from_millis(2);
+
 #[derive(Parser)]
 struct Arguments {
     #[arg(long)]
@@ -72,6 +74,7 @@ async fn main() -> anyhow::Result<()> {
             last = Instant::now();
             writeln!(ledger, "{line}")?;
         }
+        tokio::time::sleep(BREATH).await;
     }
     writeln!(ledger, "end {:.1}", gap.as_secs_f64() * 1000.0)?;
     Ok(())
