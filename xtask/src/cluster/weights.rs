@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -14,6 +15,8 @@ use super::state::create_dir;
 
 /// The shares of a processor, as Kubernetes counts them.
 const PROCESSOR: u64 = 1024;
+/// How long a killed process may count as one of its group.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A control group of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +99,11 @@ pub fn remove() {
             // It may have ended meanwhile.
             let _ = fs::write(hierarchy().join("cgroup.procs"), pid);
         }
-        // Another containerd of the machine may hold containers in its own.
-        let _ = fs::remove_dir(folder);
+        // The kernel counts killed processes for a moment longer. Another containerd of the machine may
+        // hold containers in its own group, which stays.
+        let begun = Instant::now();
+        while folder.exists() && fs::remove_dir(&folder).is_err() && begun.elapsed() < LINGER {
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
