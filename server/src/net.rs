@@ -227,6 +227,7 @@ impl Net {
         self.next_cron_ms = now_ms + CRON_MS;
         self.end_drained(engine);
         self.end_handshakes(engine);
+        self.end_slow_readers(engine);
         engine.cron();
         hooks::cron(engine);
     }

@@ -141,3 +141,29 @@ fn cve_2023_45145_a_unix_socket_has_its_rights_before_it_listens() {
     drop(server);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+/// The limit of what may wait to be read was looked at after the socket had taken what it could: an
+/// answer beyond it was delivered, and with no further traffic a slow reader stayed for ever.
+#[test]
+fn limits_of_unread_output_hold_within_an_answer_and_without_traffic() {
+    let limits = "normal 1mb 0 0 pubsub 0 100kb 1";
+    let server = Server::start(&["--client-output-buffer-limit", limits]);
+    let mut known = server.connect();
+    known.ask(&format!("SETRANGE big {} x", 1 << 20));
+    let mut greedy = stranger(&server);
+    greedy.write_all(b"GET big\r\n").unwrap();
+    let mut answer = Vec::new();
+    // Its end may come as a reset.
+    let _ = greedy.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "{} bytes", answer.len());
+    let mut slow = stranger(&server);
+    slow.write_all(b"SUBSCRIBE c\r\n").unwrap();
+    known.wait_for("PUBSUB NUMSUB c", |told| told.ends_with("1]"));
+    // More than sockets hold.
+    let script = "local s = string.rep('x', 1048576) \
+                  for i = 1, 32 do redis.call('publish', 'c', s) end";
+    known.ask(&format!("EVAL \"{script}\" 0"));
+    known.wait_for("INFO stats", |info| {
+        info.contains("client_output_buffer_limit_disconnections:2")
+    });
+}

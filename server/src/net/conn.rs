@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use mio::event::Event;
 
 use crate::client::{Client, ClientId, Closing, Duty};
-use crate::config::OutputLimit;
+use crate::config::{OutputLimit, OutputLimits};
 use crate::engine::cron::HANDSHAKE_MS;
 use crate::engine::effects::LinkEvent;
 use crate::engine::{Engine, OUTPUT_CUT_BYTES};
@@ -258,6 +258,7 @@ impl Net {
     }
 
     fn flush_conn(&mut self, engine: &mut Engine, id: ClientId) {
+        let limits = engine.config.client_output_buffer_limit;
         let Some(client) = engine.clients.get_mut(id) else { return };
         client.flush_queued = false;
         let Some(conn) = self.conns.get_mut(id.slot as usize).and_then(Option::as_mut) else {
@@ -269,8 +270,12 @@ impl Net {
         if client.closing == Closing::Now {
             return self.drop_conn(engine, id);
         }
-        if client.overflows() {
-            // What it was sent by others lacks its end.
+        // What it was sent by others may lack its end; and of what is too much nothing is written,
+        // as in Valkey, however fast the connection reads.
+        let unsent = client.out.len().saturating_sub(conn.sent);
+        let hard = output_limit(client, &limits).hard_bytes;
+        let too_much = client.duty == Duty::Commands && hard > 0 && unsent as u64 > hard;
+        if client.overflows() || too_much && conn.draining_until_ms.is_none() {
             engine.stats.clients_over_output_limit += 1;
             return self.drop_conn(engine, id);
         }
@@ -349,12 +354,7 @@ impl Net {
         let Some(sent) = self.conn(id).map(|conn| conn.sent) else { return };
         let Some(client) = engine.clients.get_mut(id) else { return };
         let pending = client.out.len() - sent;
-        let limit = match client.duty {
-            Duty::Replica => limits.replica,
-            Duty::Link(_) => OutputLimit::default(),
-            Duty::Commands if client.subscription_count() > 0 => limits.pubsub,
-            Duty::Commands => limits.normal,
-        };
+        let limit = output_limit(client, &limits);
         let mut over = limit.hard_bytes > 0 && pending as u64 > limit.hard_bytes;
         if limit.soft_bytes > 0 && pending as u64 > limit.soft_bytes {
             let since_ms = *client.soft_limit_since_ms.get_or_insert(now_ms);
@@ -368,6 +368,15 @@ impl Net {
         if over {
             engine.stats.clients_over_output_limit += 1;
             self.drop_conn(engine, id);
+        }
+    }
+
+    /// The soft limits of connections that nothing is written to any more, since they do not read.
+    pub(super) fn end_slow_readers(&mut self, engine: &mut Engine) {
+        let slow = engine.clients.iter().filter(|client| client.soft_limit_since_ms.is_some());
+        let slow: Vec<ClientId> = slow.map(|client| client.id).collect();
+        for id in slow {
+            self.check_output(engine, id);
         }
     }
 
@@ -401,6 +410,16 @@ impl Net {
                 None => {}
             }
         }
+    }
+}
+
+/// How much may wait to be read by a client.
+fn output_limit(client: &Client, limits: &OutputLimits) -> OutputLimit {
+    match client.duty {
+        Duty::Replica => limits.replica,
+        Duty::Link(_) => OutputLimit::default(),
+        Duty::Commands if client.subscription_count() > 0 => limits.pubsub,
+        Duty::Commands => limits.normal,
     }
 }
 
