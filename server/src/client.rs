@@ -312,6 +312,15 @@ impl Client {
             + tracking
     }
 
+    /// What counts towards `maxmemory-clients`, in bytes.
+    pub fn evictable_bytes(&self) -> usize {
+        let counts = self.duty == Duty::Commands
+            && self.closing == Closing::No
+            && !self.traits.no_evict
+            && !self.is_internal();
+        if counts { self.memory_bytes() } else { 0 }
+    }
+
     pub fn subscription_count(&self) -> usize {
         self.subscriptions.as_ref().map_or(0, |subs| subs.count())
     }

@@ -96,31 +96,33 @@ impl Engine {
         }
     }
 
-    /// `maxmemory-clients`: the largest connections end until the others fit.
-    fn evict_clients(&mut self) {
+    /// `maxmemory-clients` in bytes; 0 is no bound.
+    fn clients_bound(&self) -> u64 {
         let whole = match self.config.maxmemory.0 {
             0 => self.memory.available,
             bytes => bytes,
         };
-        let bound = self.config.maxmemory_clients.of(whole);
+        self.config.maxmemory_clients.of(whole)
+    }
+
+    /// Whether a connection by itself takes more than all of them may.
+    pub(super) fn is_too_large(&self, client: &Client) -> bool {
+        let bound = self.clients_bound();
+        bound > 0 && client.evictable_bytes() as u64 > bound
+    }
+
+    /// `maxmemory-clients`: the largest connections end until the others fit.
+    fn evict_clients(&mut self) {
+        let bound = self.clients_bound();
         if bound == 0 {
             return;
         }
-        let counted = |client: &&Client| {
-            client.duty == Duty::Commands
-                && client.closing == Closing::No
-                && !client.traits.no_evict
-                && !client.is_internal()
-        };
-        let sizes = || {
-            let clients = self.clients.iter().filter(counted);
-            clients.map(|client| (client.memory_bytes(), client.id))
-        };
+        let sizes = || self.clients.iter().map(|client| (client.evictable_bytes(), client.id));
         let mut total: u64 = sizes().map(|(bytes, _)| bytes as u64).sum();
         if total <= bound {
             return;
         }
-        let mut sizes: Vec<(usize, ClientId)> = sizes().collect();
+        let mut sizes: Vec<(usize, ClientId)> = sizes().filter(|(bytes, _)| *bytes > 0).collect();
         sizes.sort_unstable();
         while total > bound
             && let Some((bytes, id)) = sizes.pop()

@@ -69,8 +69,14 @@ impl Engine {
             }
         } else {
             client.input.extend_from_slice(bytes);
-            self.process_input(&mut client);
-            self.bound_input(&mut client);
+            if self.is_too_large(&client) {
+                // Before what it says becomes a command.
+                self.stats.evicted_clients += 1;
+                client.closing = Closing::Now;
+            } else {
+                self.process_input(&mut client);
+                self.bound_input(&mut client);
+            }
         }
         if client.session.is_some() && !client.may_run() {
             self.return_held_session(&mut client);

@@ -62,6 +62,27 @@ fn the_largest_clients_go_when_all_are_too_large() {
     assert_eq!(bench.ask(clients[2], "DISCARD"), "+OK");
 }
 
+/// The bound was looked at ten times a second: a command beyond it that came meanwhile was executed.
+#[test]
+fn a_command_that_is_too_large_for_all_clients_is_not_executed() {
+    let mut bench = Bench::new(&[("maxmemory-clients", "100kb")]);
+    let (client, other) = (bench.client(), bench.client());
+    let value = b"v".repeat(200_000);
+    let said = |bench: &mut Bench, client: usize, key: &str| {
+        let head = format!("*3\r\n$3\r\nSET\r\n$1\r\n{key}\r\n$200000\r\n");
+        for part in [head.as_bytes(), &value, b"\r\n"] {
+            bench.engine.receive(bench.id(client), part);
+        }
+        bench.engine.turn_end();
+        bench.out(client)
+    };
+    bench.ask(other, "CLIENT NO-EVICT ON");
+    assert_eq!(said(&mut bench, other, "a"), "+OK", "it is exempt");
+    assert_eq!(said(&mut bench, client, "b"), "gone");
+    assert_eq!(bench.engine.stats.evicted_clients, 1);
+    assert_eq!(bench.ask(other, "EXISTS a b"), ":1");
+}
+
 /// Tools that copy a live server say themselves when a key ends: without `import-mode` what they had
 /// just written was gone before they said so.
 #[test]
