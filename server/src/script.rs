@@ -46,10 +46,12 @@ mod tests;
 
 use std::rc::Rc;
 
+use crate::command::{Command, Group};
 use crate::engine::busy::Served;
-use crate::resp::{OwnedArgs, errors};
+use crate::resp::{Args, OwnedArgs, errors};
 
 use cache::Cache;
+use flags::ScriptFlags;
 use interpreter::{Interpreter, Kind, Setup};
 use library::Libraries;
 
@@ -105,6 +107,22 @@ impl Scripts {
         }
         let made = Interpreter::new(setup).map_err(|error| format!("ERR Lua: {error}"))?;
         Ok(Rc::clone(slot.insert(Rc::new(made))))
+    }
+
+    /// What the script that a command runs declares of itself, which holds in place of what the
+    /// command's row says; none for other commands, unknown scripts and those without a first line.
+    pub fn declared(&self, row: &Command, args: Args<'_>) -> Option<ScriptFlags> {
+        if row.group != Group::Scripting {
+            return None;
+        }
+        let word = args.get(1)?;
+        let flags = match row.name {
+            "eval" | "eval_ro" => flags::of_script(word).ok()?.0,
+            "evalsha" | "evalsha_ro" => self.cache.get(&sha1::parse(word)?)?.flags,
+            "fcall" | "fcall_ro" => self.libraries.find(word)?.flags,
+            _ => return None,
+        };
+        (!flags.has(ScriptFlags::COMPATIBLE)).then_some(flags)
     }
 
     /// SCRIPT FLUSH: the scripts and the interpreter that they were compiled in.

@@ -91,7 +91,12 @@ fn exec(cx: &mut Context<'_>) -> Handled {
         return Err(errors::EXEC_ABORT.into());
     }
     // It was queued when this node was a primary.
-    if !cx.from_primary && hooks::is_replica(cx.engine) && multi.queue.iter().any(writes) {
+    let writes = |queued: &OwnedArgs| {
+        let args = queued.args();
+        let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
+        row.is_some_and(|row| cx.engine.writes(row, args))
+    };
+    if !cx.from_primary && hooks::refuses_writes(cx.engine) && multi.queue.iter().any(writes) {
         return Err(
             format!("EXECABORT Transaction discarded because of: {}", errors::READ_ONLY).into()
         );
@@ -103,12 +108,6 @@ fn exec(cx: &mut Context<'_>) -> Handled {
     cx.client.reply().array(multi.queue.len());
     run_queued(cx, &multi.queue);
     Ok(())
-}
-
-fn writes(queued: &OwnedArgs) -> bool {
-    let args = queued.args();
-    let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
-    row.is_some_and(|row| row.is(Flags::WRITE))
 }
 
 fn discard(cx: &mut Context<'_>) -> Handled {
@@ -177,5 +176,71 @@ mod tests {
         let refused = "-EXECABORT Transaction discarded because of: MASTERDOWN";
         assert!(bench.ask(client, "EXEC").starts_with(refused));
         assert!(bench.ask(other, "INFO server").starts_with('$'), "what tells of itself goes on");
+    }
+
+    /// A script that does not say that it only reads was queued on a replica, and refused by itself
+    /// within EXEC, whose other commands ran.
+    #[test]
+    fn a_transaction_with_a_script_that_may_write_is_none_for_a_replica() {
+        let mut bench = Bench::new(&[]);
+        let scripts = ["#!lua\n", "#!lua flags=no-writes\n"];
+        let (client, other) = (bench.client(), bench.client());
+        let eval = |bench: &mut Bench, body: &str| {
+            let text = format!("{body}return 1");
+            let mut bytes = Vec::new();
+            crate::resp::encode_command(&mut bytes, [b"EVAL", text.as_bytes(), b"0"]);
+            bench.engine.receive(bench.id(client), &bytes);
+            bench.engine.turn_end();
+            bench.out(client)
+        };
+        bench.ask(client, "MULTI");
+        assert_eq!(eval(&mut bench, scripts[0]), "+QUEUED");
+        bench.ask(other, "REPLICAOF 127.0.0.1 1");
+        let refused = "-EXECABORT Transaction discarded because of: READONLY";
+        assert!(bench.ask(client, "EXEC").starts_with(refused));
+        bench.ask(client, "MULTI");
+        assert!(eval(&mut bench, scripts[0]).starts_with("-READONLY"));
+        assert!(bench.ask(client, "EXEC").starts_with("-EXECABORT"));
+        bench.ask(client, "MULTI");
+        assert_eq!(eval(&mut bench, scripts[1]), "+QUEUED");
+        assert_eq!(bench.ask(client, "EXEC"), "*1 :1");
+    }
+
+    /// `replica-read-only no` was shown and obeyed by nobody.
+    #[test]
+    fn a_replica_takes_writes_of_its_own_where_that_is_allowed() {
+        let mut bench = Bench::new(&[]);
+        let client = bench.client();
+        bench.ask(client, "SET k 1 PX 100");
+        bench.ask(client, "REPLICAOF 127.0.0.1 1");
+        let offset = bench.engine.replication().offset();
+        assert!(bench.ask(client, "SET own 1").starts_with("-READONLY"));
+        bench.ask(client, "CONFIG SET replica-read-only no");
+        assert_eq!(bench.ask(client, "SET own 1"), "+OK");
+        assert_eq!(bench.ask(client, "EVAL redis.call('incr','own') 0"), "$-1");
+        bench.ask(client, "MULTI");
+        bench.ask(client, "INCR own");
+        assert_eq!(bench.ask(client, "EXEC"), "*1 :3");
+        bench.pass_ms(200);
+        assert_eq!(bench.ask(client, "DBSIZE"), ":2", "its primary says when its keys end");
+        assert_eq!(bench.ask(client, "INCR k"), ":1", "but what is written anew is new");
+        bench.ask(client, "SET own 1 PX 100");
+        bench.ask(client, "SET longer 1 PX 100");
+        bench.ask(client, "PERSIST longer");
+        assert_eq!(bench.engine.own_expiring(), 2);
+        bench.pass_ms(200);
+        assert_eq!(bench.ask(client, "DBSIZE"), ":2", "its own keys end by themselves");
+        assert_eq!(bench.engine.own_expiring(), 0);
+        for n in 0..1000 {
+            bench.ask(client, &format!("SET many{n} 1 EX 1000"));
+        }
+        bench.ask(client, "SET own 1 PX 100");
+        bench.pass_ms(200);
+        bench.pass_ms(200);
+        assert_eq!(bench.engine.own_expiring(), 1000, "one behind many is looked at as well");
+        bench.ask(client, "SET own 1");
+        assert_eq!(bench.engine.replication().offset(), offset, "nobody else hears of it");
+        bench.ask(client, "CONFIG SET replica-read-only yes");
+        assert!(bench.ask(client, "SET own 2").starts_with("-READONLY"));
     }
 }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use crate::client::{Client, Closing, Duty, Hold, ReplyMode, User};
 use crate::command::{Command, Flags, lookup, subcommand};
 use crate::resp::{Args, CommandError, Proto, errors};
+use crate::script::flags::ScriptFlags;
 
 use super::busy::Between;
 use super::hooks::{self, Redirected};
@@ -99,7 +100,7 @@ impl Engine {
             self.make_room(client);
             self.tell_evicted(client);
         }
-        if let Err(error) = self.admit(client, row) {
+        if let Err(error) = self.admit(client, row, args) {
             return self.reject(client, &error, Some(row));
         }
         match self.between(client, row, args) {
@@ -156,7 +157,12 @@ impl Engine {
 
     /// Loading, fencing, memory, read-only replica and the bounds of a subscribed connection.
     #[inline]
-    fn admit(&self, client: &Client, row: &'static Command) -> Result<(), CommandError> {
+    fn admit(
+        &self,
+        client: &Client,
+        row: &'static Command,
+        args: Args<'_>,
+    ) -> Result<(), CommandError> {
         if client.subscriptions.is_some()
             && client.proto == Proto::Resp2
             && client.subscription_count() > 0
@@ -181,15 +187,21 @@ impl Engine {
         if self.memory.short {
             super::evict::refused_for_memory(client, row)?;
         }
-        if row.is(Flags::WRITE)
-            && client.duty == Duty::Commands
-            && hooks::is_replica(self)
+        if client.duty == Duty::Commands
+            && hooks::refuses_writes(self)
+            && self.writes(row, args)
             // Then the pause holds it until it is known who is the primary.
             && !self.is_failing_over()
         {
             return Err(errors::READ_ONLY.into());
         }
         Ok(())
+    }
+
+    /// Whether a command is a write, or a script that does not say that it is none.
+    pub fn writes(&self, row: &Command, args: Args<'_>) -> bool {
+        let declared = || self.rooms.scripts.declared(row, args);
+        row.is(Flags::WRITE) || declared().is_some_and(|flags| !flags.has(ScriptFlags::NO_WRITES))
     }
 
     /// What was queued when it could run may be refused by now, and then the whole transaction is.
@@ -257,7 +269,9 @@ impl Engine {
             return self.refuse(client, &error.into(), Some(row));
         }
         let multi = client.multi.as_mut().expect("the caller saw it");
-        multi.needs_memory |= row.is(Flags::DENYOOM);
+        let declared = self.rooms.scripts.declared(row, args);
+        multi.needs_memory |=
+            row.is(Flags::DENYOOM) || declared.is_some_and(ScriptFlags::needs_memory);
         multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
         if row.name == "select" {
             let index = args.get(1).and_then(crate::resp::num::parse_i64);
@@ -288,6 +302,13 @@ impl Engine {
         if marked {
             self.mark_use(client);
         }
+        // An own write finds a key gone whose time has come, as it would on a primary.
+        let own = !self.config.replica_read_only
+            && (row.is(Flags::WRITE | Flags::MAY_REPLICATE) || row.name == "exec")
+            && hooks::takes_own_writes(self);
+        if own {
+            self.keyspace.set_may_expire(true);
+        }
         run_row(&mut Context {
             engine: self,
             client,
@@ -301,6 +322,9 @@ impl Engine {
             // Whatever the client said in this very command.
             self.keyspace.set_quiet(false);
             self.keyspace.ignore_expiry(false);
+        }
+        if own {
+            hooks::stream_changed(self);
         }
         if row.is(Flags::LOCAL) && self.gates_output() {
             Self::exempt_output(client, before);

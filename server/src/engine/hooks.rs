@@ -80,9 +80,23 @@ fn drain_queued(engine: &mut Engine, mut running: Option<&mut Client>) {
     }
 }
 
-/// Whether this node follows a primary; a replica refuses writes of ordinary clients.
+/// Whether this node follows a primary, or is to be told whom to follow.
 pub fn is_replica(engine: &Engine) -> bool {
     engine.rooms.replication.state.is_replica()
+}
+
+/// Whether writes of ordinary clients are refused, since the data are another's to change. Where
+/// `replica-read-only no` says so, a replica that nobody manages takes them: they are in no stream
+/// and in no append-only file, and the next full resync drops them.
+#[inline]
+pub fn refuses_writes(engine: &Engine) -> bool {
+    is_replica(engine) && !takes_own_writes(engine)
+}
+
+/// Whether this is a replica that takes writes which are its own alone.
+#[inline]
+pub fn takes_own_writes(engine: &Engine) -> bool {
+    !engine.config.replica_read_only && is_replica(engine) && !engine.is_managed()
 }
 
 /// Whether the data may be out of date, and may not be served then.

@@ -2,16 +2,20 @@
 //! says on clients and keyspace. Without I/O.
 //!
 //! `upstream` follows a primary, `downstream` serves replicas, `snapshot` makes what full resyncs and
-//! saves need, `failover` hands over to a replica by hand, `report` tells about it.
+//! saves need, `failover` hands over to a replica by hand, `own` is what a replica writes for
+//! itself, `report` tells about it.
 
 mod apply;
 mod downstream;
 mod failover;
+mod own;
 mod report;
 mod snapshot;
 mod start;
 mod upstream;
 mod waits;
+
+use std::collections::BTreeSet;
 
 use crate::client::{ClientId, Closing};
 use crate::command::{Command, Flags};
@@ -24,6 +28,7 @@ use super::{Engine, pause::Reason};
 pub use apply::Origin;
 pub use downstream::Introduced;
 pub use failover::Wish;
+pub use own::note_own;
 pub use snapshot::{Job, SaveError, SaveTarget};
 pub use waits::{Need, write_reached};
 
@@ -47,6 +52,10 @@ pub struct Room {
     pub loaded_epoch: Option<String>,
     /// Commands of the primary's stream that this node could not apply.
     pub failed_commands: u64,
+    /// Keys with a time that this node wrote while it followed another, with their databases.
+    own_expiring: BTreeSet<own::Place>,
+    /// The one of them that was looked at last; the next step goes on behind it.
+    own_looked_at: Option<own::Place>,
 }
 
 impl Default for Room {
@@ -64,6 +73,8 @@ impl Default for Room {
             replica_seen_ms: 0,
             loaded_epoch: None,
             failed_commands: 0,
+            own_expiring: BTreeSet::new(),
+            own_looked_at: None,
         }
     }
 }
@@ -243,6 +254,7 @@ impl Engine {
         self.close_slow_replicas();
         self.forget_unread_stream();
         self.expire_waits();
+        self.expire_own();
         self.save_points();
         self.aof_cron();
     }

@@ -12,6 +12,7 @@ use super::clients::Clients;
 use super::measure;
 use super::propagate::Verbatim;
 use super::pubsub::name_bytes;
+use super::replicate::note_own;
 use super::{Context, Engine, hooks, observe};
 
 /// Which clients watch which key of which database.
@@ -49,6 +50,13 @@ pub fn run_row(cx: &mut Context<'_>) {
     observe::observe(cx, us, before, rerun);
     let dirty = cx.engine.outbox.dirty;
     cx.engine.outbox.changes += dirty;
+    if dirty > 0
+        && !cx.engine.config.replica_read_only
+        && !cx.from_primary
+        && hooks::takes_own_writes(cx.engine)
+    {
+        note_own(cx);
+    }
     hooks::drain_expired(cx.engine, Some(&mut *cx.client));
     let verbatim = match cx.engine.outbox.verbatim {
         Verbatim::IfDirty => dirty > 0,

@@ -245,7 +245,7 @@ impl Engine {
     /// Runs the commands again that wait for the keys which were signalled.
     pub(super) fn serve_blocked(&mut self) {
         while let Some(key) = self.blocking.next_ready() {
-            if hooks::is_replica(self) {
+            if hooks::refuses_writes(self) {
                 continue;
             }
             for id in self.blocking.waiters(&key) {

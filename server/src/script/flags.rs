@@ -29,6 +29,11 @@ impl ScriptFlags {
         self.0 |= other.0;
     }
 
+    /// Whether a script that declares this is refused while memory is short.
+    pub fn needs_memory(self) -> bool {
+        !self.has(Self::ALLOW_OOM) && !self.has(Self::NO_WRITES)
+    }
+
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
         Self::NAMES.into_iter().filter(move |(_, flag)| self.has(*flag)).map(|(name, _)| name)
     }

@@ -56,7 +56,7 @@ pub fn key_count(args: Args<'_>, refusal: &'static str) -> Result<usize, Command
 fn situation(cx: &Context<'_>) -> Situation {
     let engine = &*cx.engine;
     let maxmemory = engine.config.maxmemory.0;
-    let read_only_replica = hooks::is_replica(engine) && !cx.from_primary;
+    let read_only_replica = hooks::refuses_writes(engine) && !cx.from_primary;
     Situation {
         read_only_replica,
         stale: hooks::is_stale(engine),

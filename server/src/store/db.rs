@@ -441,6 +441,11 @@ impl Db {
         if self.gone(slot) { None } else { slot.entry.expiry_ms() }
     }
 
+    /// Whether there is such a key, and no time ends it.
+    pub fn lasts(&self, key: &[u8]) -> bool {
+        self.table.get(key).is_some_and(|slot| slot.entry.expiry_ms().is_none())
+    }
+
     /// Sets the key's expiry time, even one that has passed; `false` when there is no such key.
     pub fn expire_at(&mut self, key: &[u8], at_ms: i64) -> bool {
         self.set_expiry(key, Some(at_ms))

@@ -96,6 +96,13 @@ fn set(cx: &mut Context<'_>) -> Handled {
             other => failed(&other.to_string()),
         })?;
     }
+    if !config.replica_read_only && cx.engine.is_managed() && seen.contains(&"replica-read-only") {
+        return Err(
+            "ERR CONFIG SET failed (possibly related to argument 'replica-read-only') - the \
+                    replicas of a managed server take no writes of their own"
+                .into(),
+        );
+    }
     // What may fail and changes nothing comes first.
     let secured = seen.iter().find(|name| name.starts_with("tls-"));
     let tls = secured.map(|name| {
