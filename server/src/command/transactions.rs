@@ -120,9 +120,12 @@ fn discard(cx: &mut Context<'_>) -> Handled {
 }
 
 fn watch(cx: &mut Context<'_>) -> Handled {
+    // A key whose time came before is gone from the beginning, which is no change to wait for.
     for key in cx.args.iter().skip(1) {
-        // A key whose time came before is gone from the beginning.
         cx.engine.keyspace.db_mut(cx.client.db).contains(key);
+    }
+    hooks::drain_expired(cx.engine, Some(&mut *cx.client));
+    for key in cx.args.iter().skip(1) {
         cx.engine.watch(cx.client, key);
     }
     cx.client.reply().ok();
@@ -161,6 +164,20 @@ mod tests {
         check(&[], 50, "*1 +PONG");
         check(&[], 200, "*-1");
         check(&["GET k"], 200, "*-1");
+    }
+
+    /// A WATCH that found its key's time over took that for a change of the key.
+    #[test]
+    fn a_key_that_was_gone_before_breaks_no_watch() {
+        let mut bench = Bench::new(&[("enable-debug-command", "yes")]);
+        let client = bench.client();
+        bench.ask(client, "DEBUG SET-ACTIVE-EXPIRE 0");
+        bench.ask(client, "SET k v PX 10");
+        bench.pass_ms(50);
+        bench.ask(client, "WATCH k");
+        bench.ask(client, "MULTI");
+        bench.ask(client, "PING");
+        assert_eq!(bench.ask(client, "EXEC"), "*1 +PONG");
     }
 
     /// A replica that had lost its primary answered plain commands though it was told not to, and
