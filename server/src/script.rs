@@ -61,7 +61,7 @@ use library::Libraries;
 pub struct Running {
     /// The script's SHA-1, or the function's name.
     pub name: String,
-    pub command: OwnedArgs,
+    pub command: Rc<OwnedArgs>,
     pub functions: bool,
     pub wrote: bool,
     pub from_primary: bool,

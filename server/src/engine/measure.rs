@@ -422,4 +422,24 @@ mod tests {
         bench.ask(client, "CONFIG RESETSTAT");
         assert!(!bench.ask(client, "INFO errorstats").contains("errorstat_ERR"));
     }
+
+    /// An error that a script caught and then returned was counted once more.
+    #[test]
+    fn an_error_that_a_script_hands_on_is_one() {
+        let mut bench = Bench::new(&[]);
+        let client = bench.client();
+        bench.ask(client, "SET k v");
+        for (script, count) in [
+            ("return redis.pcall('incr','k')", 1),
+            ("return redis.call('incr','k')", 1),
+            ("local e=redis.pcall('incr','k')return{err='ERR x'}", 2),
+            ("redis.pcall('incr','k')return 1", 1),
+        ] {
+            bench.ask(client, "CONFIG RESETSTAT");
+            bench.ask(client, &format!("EVAL {} 0", script.replace(' ', "\t")));
+            let told = bench.ask(client, "INFO stats errorstats");
+            assert!(told.contains(&format!("errorstat_ERR:count={count}")), "{script}: {told}");
+            assert!(told.contains(&format!("total_error_replies:{count} ")), "{script}: {told}");
+        }
+    }
 }

@@ -167,6 +167,7 @@ unsafe extern "C-unwind" fn enter(state: *mut ffi::lua_State) -> c_int {
         shared.host.revoke();
         job.ended = true;
         if status == ffi::LUA_OK {
+            shared.counted.set(convert::is_counted(stack));
             let mut reply = Reply::bounded(job.out, job.proto, shared.bound.get());
             convert::to_reply(stack, &mut reply, shared.resp3.get());
             return 0;

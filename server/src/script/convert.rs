@@ -142,6 +142,19 @@ pub fn to_reply(stack: Stack<'_>, reply: &mut Reply<'_>, resp3: bool) {
     Writer { stack, resp3, depth: 0 }.write(reply);
 }
 
+/// Whether the value on top is an error that was counted when a command of the script failed.
+pub fn is_counted(stack: Stack<'_>) -> bool {
+    if stack.at(-1) != Found::Table {
+        return false;
+    }
+    stack.reserve(LEVEL);
+    let at = stack.len();
+    let counted = matches!(stack.field(at, "err"), Found::Text(_))
+        && stack.field(at, "ignore_error_stats_update") == Found::Flag(true);
+    stack.truncate(at);
+    counted
+}
+
 #[derive(Clone, Copy)]
 struct Writer<'s> {
     stack: Stack<'s>,

@@ -1,5 +1,6 @@
 //! Running scripts on the engine.
 
+use std::cell::OnceCell;
 use std::mem;
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ use crate::engine::access::log::Where;
 use crate::engine::busy::Served;
 use crate::engine::run::run_row;
 use crate::engine::{Context, hooks};
-use crate::resp::{Args, CommandError, Proto};
+use crate::resp::{Args, CommandError, OwnedArgs, Proto};
 
 /// What error texts and FUNCTION STATS call a script.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +85,7 @@ pub fn run(cx: &mut Context<'_>, job: &Job<'_>) -> Handled {
     shared.bound.set(cx.client.output_bound());
     let db = cx.client.db;
     let (args, proto) = (cx.args, cx.client.proto);
-    let run = Run { rights, situation, name: job.name };
+    let run = Run { rights, situation, name: job.name, command: OnceCell::new() };
     let mut host = || run.dispatch(cx, &shared);
     let outcome = job.interpreter.call(job.function, (args, job.keys), proto, &mut host);
     cx.client.db = db;
@@ -104,8 +105,12 @@ pub fn run(cx: &mut Context<'_>, job: &Job<'_>) -> Handled {
             }
             *shared.result.borrow_mut() = result;
             shared.trim();
+            let Some(text) = error else { return Ok(()) };
             // An error that the script returns is the command's own.
-            error.map_or(Ok(()), |text| Err(text.into()))
+            if shared.counted.get() {
+                cx.engine.forget_error(&text);
+            }
+            Err(text.into())
         }
         Err(Failure { text, counted, .. }) => {
             if counted {
@@ -120,6 +125,8 @@ struct Run<'a> {
     rights: Rights,
     situation: Situation,
     name: Name<'a>,
+    /// The command with its arguments, which may be long: copied once, when others are first served.
+    command: OnceCell<Rc<OwnedArgs>>,
 }
 
 impl Run<'_> {
@@ -223,7 +230,7 @@ impl Run<'_> {
         }
         cx.engine.rooms.scripts.running = Some(Running {
             name: self.name.to_string(),
-            command: cx.args.to_owned(),
+            command: Rc::clone(self.command.get_or_init(|| Rc::new(cx.args.to_owned()))),
             functions: shared.functions.get(),
             wrote: shared.wrote.get(),
             from_primary: cx.from_primary,

@@ -87,6 +87,8 @@ pub struct Shared {
     pub reply: RefCell<Vec<u8>>,
     /// What the script returned, as a reply.
     pub result: RefCell<Vec<u8>>,
+    /// What the script returned is an error that a command of its own was counted for.
+    pub counted: Cell<bool>,
     pub host: super::lend::Lent,
     /// The dialect of the replies that the script reads.
     pub resp3: Cell<bool>,
