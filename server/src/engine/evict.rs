@@ -83,7 +83,7 @@ impl Engine {
     pub fn not_counted_memory(&self) -> u64 {
         let replicas = self.clients.iter().filter(|client| client.duty == Duty::Replica);
         let output: u64 = replicas.map(|client| client.out.capacity() as u64).sum();
-        output + self.backlog_for_replicas()
+        output + self.beyond_backlog()
     }
 
     pub(super) fn look_at_memory(&mut self) {

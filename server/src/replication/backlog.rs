@@ -38,6 +38,11 @@ impl Backlog {
         self.end - self.start
     }
 
+    /// Bytes of memory that it takes.
+    pub fn memory(&self) -> u64 {
+        (self.blocks.len() * BLOCK) as u64
+    }
+
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -115,6 +120,7 @@ mod tests {
         assert_eq!((log.start(), log.end()), (1000, at));
         log.trim(1000 + 2 * BLOCK as u64 + 17);
         assert_eq!(log.start(), 1000 + 2 * BLOCK as u64, "whole blocks go, no more");
+        assert_eq!(log.memory(), log.len().next_multiple_of(BLOCK as u64), "blocks are whole");
         for offset in [log.start(), log.start() + 1, log.end() - 9, log.end()] {
             let mut out = Vec::new();
             let end = log.copy(offset, usize::MAX, &mut out).expect("kept");

@@ -8,19 +8,26 @@ use super::super::Engine;
 use super::Job;
 
 impl Engine {
-    /// The section `replication` of INFO.
     /// Bytes that the backlog takes.
     pub fn backlog_memory(&self) -> u64 {
         let state = self.replication();
-        state.backlog().len().min(state.backlog_size)
+        state.backlog().memory().min(state.backlog_size)
     }
 
-    /// Bytes of the stream beyond the backlog, kept for replicas that are slow.
-    pub fn backlog_for_replicas(&self) -> u64 {
+    /// Bytes that the stream takes beyond the backlog's size: for replicas that are slow, or since it
+    /// lies in blocks.
+    pub fn beyond_backlog(&self) -> u64 {
         let state = self.replication();
-        state.backlog().len().saturating_sub(state.backlog_size)
+        state.backlog().memory().saturating_sub(state.backlog_size)
     }
 
+    /// The part of the stream's memory that replicas are the reason for.
+    pub fn backlog_for_replicas(&self) -> u64 {
+        let read = self.replication().replicas.iter().next().is_some();
+        if read { self.beyond_backlog() } else { 0 }
+    }
+
+    /// The section `replication` of INFO.
     pub fn info_replication(&self, lines: &mut Lines) {
         let room = &self.rooms.replication;
         let state = &room.state;
