@@ -118,8 +118,9 @@ fn clients(engine: &Engine, asking: &Client, lines: &mut Lines) {
     lines.add("connected_clients", ordinary.count() + 1);
     lines.add("maxclients", engine.config.maxclients);
     let blocked = engine.clients.iter().filter(|client| client.hold == Hold::Blocked).count();
-    // Who waits for the end of a pause is blocked, too.
-    lines.add("blocked_clients", blocked + engine.held.len());
+    // Who waits for the end of a pause or for replicas is blocked, too.
+    let waiting = engine.held.len() + engine.waiting_for_copies();
+    lines.add("blocked_clients", blocked + waiting);
     lines.add("tracking_clients", engine.tracking.counts()[0]);
     let all = || engine.clients.iter().chain([asking]);
     let listens = |client: &&Client| client.subscriptions.as_ref().is_some_and(|s| !s.is_empty());

@@ -68,6 +68,11 @@ impl Engine {
         None
     }
 
+    /// How many clients wait in WAIT or WAITAOF.
+    pub fn waiting_for_copies(&self) -> usize {
+        self.rooms.replication.waits.len()
+    }
+
     /// What is met now, for who does not wait.
     pub fn copies_now(&self, need: Need) -> Reached {
         self.reached(need, self.rooms.replication.state.offset())
