@@ -122,10 +122,15 @@ pub fn of_machine() -> u64 {
 /// The memory that this process may use: the machine's, or less where its control group says so; 0
 /// where the system tells neither.
 pub fn available() -> u64 {
-    let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let own = read("/sys/fs/cgroup/memory.max")
-        .or_else(|| read("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    let machine = of_machine();
+    bounded(of_machine(), |path| std::fs::read_to_string(path).ok())
+}
+
+/// As [`available`], of a machine with so much memory and these files. Where there is no bound the
+/// first kind of control groups says `max`, the other a number beyond any memory.
+fn bounded(machine: u64, read: impl Fn(&str) -> Option<String>) -> u64 {
+    let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
+    let own = number("/sys/fs/cgroup/memory.max")
+        .or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     own.map_or(machine, |own| if machine == 0 { own } else { own.min(machine) })
 }
 
@@ -153,5 +158,24 @@ mod tests {
         for (asked, given) in sizes {
             assert_eq!(block_size(asked), given, "{asked}");
         }
+    }
+
+    #[test]
+    fn a_control_group_bounds_what_may_be_used() {
+        let check = |machine: u64, files: &[(&str, &str)], expect: u64| {
+            let read = |path: &str| {
+                let found = files.iter().find(|(name, _)| path.ends_with(name));
+                found.map(|(_, text)| (*text).to_owned())
+            };
+            assert_eq!(bounded(machine, read), expect, "{machine} {files:?}");
+        };
+        let (new, old) = ("cgroup/memory.max", "memory.limit_in_bytes");
+        check(1000, &[], 1000);
+        check(1000, &[(new, "500\n")], 500);
+        check(1000, &[(new, "max\n")], 1000);
+        check(1000, &[(old, "400\n")], 400);
+        check(1000, &[(old, "9223372036854771712\n")], 1000);
+        check(0, &[(new, "500\n")], 500);
+        check(0, &[(new, "max\n")], 0);
     }
 }

@@ -256,6 +256,7 @@ impl Net {
                         engine.clients.close(id, crate::client::Closing::AfterOutput);
                     }
                     Effect::CloseListeners => self.close_listeners(),
+                    Effect::AdvanceClock(ms) => clock::advance(Duration::from_millis(ms)),
                     Effect::Exit(code) => self.exit = Some(code),
                 }
             }

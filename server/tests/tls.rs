@@ -57,8 +57,13 @@ impl Files {
     }
 
     fn server(&self) -> Server {
+        self.server_with(&[])
+    }
+
+    fn server_with(&self, more: &[&str]) -> Server {
         let port = support::free_port().to_string();
         let mut args = vec!["--tls-port".to_owned(), port];
+        args.extend(more.iter().map(|word| (*word).to_owned()));
         for (name, path) in self.directives() {
             args.extend([format!("--{name}"), path.display().to_string()]);
         }
@@ -231,4 +236,34 @@ fn cve_2026_56684_connections_that_are_killed_amid_tls() {
         assert!(rest.len() < 2 * 8_000_001, "{round}");
         assert_eq!(conn.ask("PING"), "+PONG", "{round}");
     }
+}
+
+/// Who begins a handshake and does not end it has a minute, also where no password is asked for.
+#[test]
+fn a_handshake_has_a_minute() {
+    let files = Files::new();
+    let (server, client) = (files.server_with(&["--enable-debug-command", "yes"]), files.client());
+    let mut conn = Secure::connect(&server, &client);
+    assert_eq!(conn.ask("PING"), "+PONG");
+    let mut slow = plain(&server);
+    slow.write_all(b"\x16\x03\x01\x02\0\x01\0").unwrap();
+    let address = slow.local_addr().unwrap();
+    let alone = |conn: &mut Secure| {
+        conn.0.write_all(b"CLIENT LIST\r\n").unwrap();
+        let bytes = conn.line()[1..].parse::<usize>().unwrap() + 2;
+        let mut list = vec![0; bytes];
+        conn.0.read_exact(&mut list).unwrap();
+        !String::from_utf8_lossy(&list).contains(&address.to_string())
+    };
+    let end = std::time::Instant::now() + BOUND;
+    while alone(&mut conn) {
+        assert!(std::time::Instant::now() < end, "it is not accepted");
+    }
+    assert_eq!(conn.ask("DEBUG ADVANCE-CLOCK 40000"), "+OK");
+    assert_eq!(conn.ask("PING"), "+PONG");
+    assert!(!alone(&mut conn), "it has time left");
+    assert_eq!(conn.ask("DEBUG ADVANCE-CLOCK 21000"), "+OK");
+    assert_eq!(slow.read(&mut [0]).unwrap_or(0), 0, "it is closed");
+    assert!(alone(&mut conn));
+    assert_eq!(conn.ask("PING"), "+PONG", "whoever has ended it stays");
 }

@@ -10,6 +10,7 @@ use super::server::is_local;
 use super::support::{db, float, int};
 use super::{Command, Flags, Group, Handled};
 use crate::engine::Context;
+use crate::engine::effects::Effect;
 use crate::persistence::rdb;
 use crate::resp::{CommandError, errors};
 
@@ -54,6 +55,7 @@ struct Sub {
 const MANY: usize = usize::MAX;
 
 const SUBCOMMANDS: &[Sub] = &[
+    sub("advance-clock", (1, 1), "<milliseconds> The monotonic clock jumps.", advance_clock),
     sub("change-repl-id", (0, 0), "Gives the replication history a new id.", change_id),
     sub("config-rewrite-force-all", (0, 0), "CONFIG REWRITE of all directives.", rewrite_all),
     sub("dict-resizing", (1, 1), "Changes nothing.", ok),
@@ -184,6 +186,16 @@ fn change_id(cx: &mut Context<'_>) -> Handled {
         return Err("ERR only a primary that nobody manages may begin a history".into());
     }
     cx.engine.lead_stream(false);
+    ok(cx)
+}
+
+/// Deadlines come without waiting for them. The leases of members are none of a test's.
+fn advance_clock(cx: &mut Context<'_>) -> Handled {
+    if cx.engine.is_managed() {
+        return Err("ERR the clock of a managed server is its members' too".into());
+    }
+    let ms = u32::try_from(int(cx.args.at(2))?).map_err(|_| errors::OUT_OF_RANGE)?;
+    cx.engine.effects.push(Effect::AdvanceClock(ms.into()));
     ok(cx)
 }
 

@@ -15,6 +15,8 @@ pub enum Effect {
     ShutdownWrite(ClientId),
     /// Stop accepting on all listeners; established connections stay.
     CloseListeners,
+    /// Let the monotonic clock jump forward by so many milliseconds, as a test asked.
+    AdvanceClock(u64),
     /// Leave the event loop with this exit code, after the outputs were written once.
     Exit(i32),
 }

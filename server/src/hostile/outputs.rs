@@ -159,6 +159,20 @@ fn nobody_is_told_without_bound() {
     assert!(answer.len() < 3 * MEGABYTE && answer.ends_with("gone"), "{}", answer.len());
 }
 
+/// Who watches all commands is shown those of a script in a loop: up to the bound of its output.
+#[test]
+fn nobody_is_shown_without_bound() {
+    let (mut bench, speaker) = bench();
+    let watcher = bench.client();
+    assert_eq!(bench.ask(watcher, "MONITOR"), "+OK");
+    let script = "local s = string.rep('x', 1000) \
+         for i = 1, 10000 do redis.call('get', s) end return 1";
+    assert_eq!(ask(&mut bench, speaker, &["EVAL", script, "0"]), ":1");
+    let bytes = held(&bench, watcher);
+    assert!(bytes > MEGABYTE && bytes < 3 * MEGABYTE, "{bytes}");
+    assert!(bench.engine.clients.get(bench.id(watcher)).expect("not yet").overflows());
+}
+
 /// SORT … STORE made a list of as many elements as there are patterns times elements.
 #[test]
 fn sort_stores_no_more_than_could_be_answered() {
