@@ -57,6 +57,7 @@ const MANY: usize = usize::MAX;
 const SUBCOMMANDS: &[Sub] = &[
     sub("advance-clock", (1, 1), "<milliseconds> The monotonic clock jumps.", advance_clock),
     sub("change-repl-id", (0, 0), "Gives the replication history a new id.", change_id),
+    sub("client-enforce-reply-list", (1, 1), "Changes nothing.", ok),
     sub("config-rewrite-force-all", (0, 0), "CONFIG REWRITE of all directives.", rewrite_all),
     sub("dict-resizing", (1, 1), "Changes nothing.", ok),
     sub("digest", (0, 0), "A hash of all data.", whole_digest),
