@@ -49,6 +49,7 @@ use std::collections::VecDeque;
 
 use crate::client::ClientId;
 use crate::config::Config;
+use crate::persistence::load::Template;
 use crate::store::Keyspace;
 
 use blocking::Blocking;
@@ -248,6 +249,15 @@ impl Engine {
                 // What was written stays in front for a while.
                 bytes => bytes.saturating_add(OUTPUT_CUT_BYTES),
             });
+        }
+    }
+
+    /// The shape of what is loaded: that of the present data.
+    pub(in crate::engine) fn template(&self) -> Template {
+        Template {
+            databases: self.config.databases,
+            seed: self.keyspace.seed(),
+            limits: self.keyspace.limits(),
         }
     }
 

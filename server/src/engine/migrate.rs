@@ -12,7 +12,6 @@ mod source;
 use crate::client::{ClientId, Closing};
 use crate::command::{Command, Flags};
 use crate::migration::{Control, Cut, Moving, Phase, Point, RECORD, Source};
-use crate::persistence::load::Template;
 use crate::replication::{Link, LinkConfig, Stream};
 use crate::resp::CommandError;
 
@@ -239,13 +238,8 @@ impl Engine {
             failover: false,
             timeout_ms: self.config.repl_timeout_s.max(1) * 1000,
         };
-        let template = Template {
-            databases: self.config.databases,
-            seed: self.keyspace.seed(),
-            limits: self.keyspace.limits(),
-        };
         self.rooms.migration.links = Some(Box::new(Links {
-            link: Link::new(config, template, self.now.mono_ms()),
+            link: Link::new(config, self.template(), self.now.mono_ms()),
             source,
             link_client: None,
             stream: Stream::default(),

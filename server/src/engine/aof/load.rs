@@ -102,11 +102,7 @@ impl Engine {
     }
 
     fn load_open(&mut self, sources: Vec<Source>, manifest: Option<Manifest>, data_only: bool) {
-        let template = Template {
-            databases: self.config.databases,
-            seed: self.keyspace.seed(),
-            limits: self.keyspace.limits(),
-        };
+        let template = self.template();
         let total: u64 = sources.iter().map(|source| source.bytes).sum();
         if !data_only {
             let last = sources.last().map_or(0, |source| source.bytes);

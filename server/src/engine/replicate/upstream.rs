@@ -1,7 +1,6 @@
 //! Following a primary.
 
 use crate::client::{Client, ClientId, Closing};
-use crate::persistence::load::Template;
 use crate::replication::{Action, Asks, Link, LinkConfig, Loaded, ReplId, Unit};
 use crate::resp::encode_command;
 use crate::store::Keyspace;
@@ -35,13 +34,8 @@ impl Engine {
             failover: false,
             timeout_ms: self.config.repl_timeout_s.max(1) * 1000,
         };
-        let template = Template {
-            databases: self.config.databases,
-            seed: self.keyspace.seed(),
-            limits: self.keyspace.limits(),
-        };
         self.drop_primary();
-        let link = Link::new(config, template, self.now.mono_ms());
+        let link = Link::new(config, self.template(), self.now.mono_ms());
         self.rooms.replication.state.follow(link);
         self.replication_changed();
         self.link_tick();
