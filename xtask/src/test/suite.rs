@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -206,12 +206,19 @@ fn run_counted(command: &mut Command) -> Result<Counts> {
         counts.add(Counts::parse(&line).unwrap_or_default());
         eprintln!("{line}");
     }
-    let ended_well = child.wait().context("wait for a test program")?.success();
-    // One that crashed has no result line; its failure counts all the same.
-    if !ended_well && counts.failed == 0 {
-        counts.failed = 1;
+    let status = child.wait().context("wait for a test program")?;
+    if let Some(end) = untold_failure(status, counts) {
+        eprintln!("FAILED: {} ended with {end}", run::line(command));
+        counts.failed += 1;
     }
     Ok(counts)
+}
+
+/// How a program ended, if that is a failure that none of its result lines counts: a crash in the
+/// middle of a test.
+fn untold_failure(status: ExitStatus, counts: Counts) -> Option<String> {
+    let told = status.code().is_some() && counts.failed > 0;
+    (!status.success() && !told).then(|| status.to_string())
 }
 
 #[cfg(test)]
@@ -229,11 +236,15 @@ mod tests {
         assert_eq!(Counts::parse("test engine::get ... ok"), None);
     }
 
-    /// A program that aborts prints no result; it was once counted as nothing at all.
+    /// A program that aborts prints no result; it was once counted as nothing at all, and later as
+    /// a failure that nothing named.
     #[test]
     fn a_crash_is_a_failure() {
-        let crashed = run_counted(Command::new("sh").args(["-c", "kill -ABRT $$"])).unwrap();
-        assert_eq!(crashed, Counts::one(false));
+        let mut crashing = Command::new("sh");
+        crashing.args(["-c", "kill -ABRT $$"]);
+        assert_eq!(run_counted(&mut crashing).unwrap(), Counts::one(false));
+        let named = untold_failure(crashing.status().unwrap(), Counts::default()).unwrap();
+        assert!(named.contains("SIGABRT"), "{named}");
         let script = "echo 'test result: FAILED. 1 passed; 3 failed; 0 ignored;'; exit 101";
         let failed = run_counted(Command::new("sh").args(["-c", script])).unwrap();
         assert_eq!(failed, Counts { passed: 1, failed: 3, skipped: 0 });
