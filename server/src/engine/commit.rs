@@ -232,3 +232,31 @@ impl Engine {
 fn depends(client: &Client) -> bool {
     client.duty == Duty::Commands && (!client.is_internal() || client.session.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Marks;
+
+    /// What is written in the place of an answer that was taken back must not go as early as that
+    /// answer might have gone.
+    #[test]
+    fn bytes_that_were_taken_back_leave_nothing_free() {
+        let mut marks = Marks::default();
+        marks.add(10, 100);
+        marks.add(30, 200);
+        marks.shorten(30);
+        assert_eq!(marks.end(), 30, "nothing was taken back");
+        // In the middle of what depends on 200: the rest of it is marked anew, as late as the next.
+        marks.shorten(20);
+        assert_eq!((marks.end(), marks.next()), (10, Some(100)));
+        marks.add(25, 300);
+        marks.release(200);
+        assert_eq!((marks.free, marks.next()), (10, Some(300)));
+        // In the middle of what is free.
+        marks.shorten(4);
+        assert_eq!((marks.free, marks.end(), marks.next()), (4, 4, None));
+        marks.add(8, 400);
+        marks.release(300);
+        assert_eq!((marks.free, marks.next()), (4, Some(400)));
+    }
+}

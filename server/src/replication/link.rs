@@ -384,3 +384,33 @@ fn greeted(kind: Greeting, line: &[u8]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Link, LinkConfig, LinkState};
+    use crate::persistence::load::Template;
+
+    /// What the link does with an answer to PSYNC.
+    fn answered(line: &str) -> Vec<Action> {
+        let mut link = Link::new(LinkConfig::default(), Template::default(), 0);
+        link.state = LinkState::Asking;
+        link.receive(format!("{line}\r\n").as_bytes(), 0)
+    }
+
+    /// Offsets are counted on from what a primary says: one near the end of the numbers ended the
+    /// process with the first bytes of its stream.
+    #[test]
+    fn a_full_resync_begins_where_one_can_count_on_from() {
+        let id = "a".repeat(40);
+        for offset in ["0", "9223372036854775807"] {
+            let actions = answered(&format!("+FULLRESYNC {id} {offset}"));
+            assert!(matches!(&*actions, [Action::LoadBegins]), "{offset}: {actions:?}");
+        }
+        for offset in ["9223372036854775808", "18446744073709551615", "-1", "", "1x"] {
+            let actions = answered(&format!("+FULLRESYNC {id} {offset}"));
+            assert!(matches!(&*actions, [Action::Fail(_)]), "{offset}: {actions:?}");
+        }
+        let actions = answered(&format!("+FULLRESYNC {id}"));
+        assert!(matches!(&*actions, [Action::Fail(_)]), "{actions:?}");
+    }
+}
