@@ -59,6 +59,8 @@ pub enum Timer {
     Pause,
     /// For the replication room; the number is its own.
     Replication(u64),
+    /// Replicas are to hear from this node.
+    Ping,
     /// For the handover room; the number is its own.
     Handover(u64),
     /// For the relay room; the number is its own.

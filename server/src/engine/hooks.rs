@@ -215,6 +215,7 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
         Timer::Handover(deadline_ms) => engine.member_timer(deadline_ms),
         Timer::Transfer(link) => engine.transfer_timer(link),
         Timer::Replication(_) => engine.replication_timer(),
+        Timer::Ping => engine.ping_replicas(),
         Timer::Blocked(_) | Timer::Pause => {}
     }
 }

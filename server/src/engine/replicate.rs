@@ -46,6 +46,8 @@ pub struct Room {
     waits: Vec<waits::Wait>,
     failover: Option<failover::Failover>,
     last_ping_ms: u64,
+    /// When the timer for the next ping fires; not set if that is past.
+    ping_timer_ms: u64,
     /// When a replica was last seen, for `repl-backlog-ttl`.
     replica_seen_ms: u64,
     /// The data epoch that the loaded file named, for the member that boots with it.
@@ -70,6 +72,7 @@ impl Default for Room {
             waits: Vec::new(),
             failover: None,
             last_ping_ms: 0,
+            ping_timer_ms: 0,
             replica_seen_ms: 0,
             loaded_epoch: None,
             failed_commands: 0,

@@ -4,6 +4,7 @@ use crate::client::{Client, ClientId, Closing, Duty};
 use crate::replication::{MemberLink, Replica, Stage, Sync};
 use crate::resp::CommandError;
 
+use super::super::effects::Timer;
 use super::super::member::{LEASE_PING_MS, SIGN_OF_LIFE_MS};
 use super::super::{Engine, hooks};
 use super::new_id;
@@ -132,7 +133,8 @@ impl Engine {
         }
     }
 
-    /// Signs of life, each `repl-ping-replica-period`. Never while the stream is closed.
+    /// Signs of life, each `repl-ping-replica-period`. Never while the stream is closed. Ten times a
+    /// second, and by a timer where that is too coarse.
     pub(in super::super) fn ping_replicas(&mut self) {
         let now_ms = self.now.mono_ms();
         let (paused, managed) = (self.stream_is_paused(), self.is_managed());
@@ -144,7 +146,15 @@ impl Engine {
             asked if managed => asked.min(SIGN_OF_LIFE_MS),
             asked => asked,
         };
-        if now_ms.saturating_sub(room.last_ping_ms) < period_ms || room.state.link.is_some() {
+        if room.state.link.is_some() {
+            return;
+        }
+        let due_ms = room.last_ping_ms + period_ms;
+        if waits && room.ping_timer_ms <= now_ms {
+            room.ping_timer_ms = if due_ms > now_ms { due_ms } else { now_ms + period_ms };
+            self.timers.at(room.ping_timer_ms, Timer::Ping);
+        }
+        if now_ms < due_ms {
             return;
         }
         room.last_ping_ms = now_ms;
@@ -230,5 +240,52 @@ impl Engine {
         } else if now_ms.saturating_sub(room.replica_seen_ms) > ttl_ms {
             room.state.deactivate(new_id());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Now;
+    use super::super::super::member::LEASE_PING_MS;
+    use super::super::super::testing::Bench;
+    use super::super::new_id;
+    use crate::handover::{Epoch, Request, Verb};
+
+    /// Pings that ask for leases went by the cron of 100 ms: each 200 ms instead of each 150, so
+    /// that a lease could not be made shorter.
+    #[test]
+    fn leases_are_asked_for_in_time() {
+        let mut bench = Bench::new(&[("cluster-uid", "u")]);
+        let (operator, replica) = (bench.client(), bench.client());
+        let (operator, replica) = (bench.id(operator), bench.id(replica));
+        let engine = &mut bench.engine;
+        engine.boot_member(Epoch::ZERO);
+        let own = engine.member().identity().here.member.clone();
+        let config = format!("1/1/2/async/degrade/{own},other").parse().expect("a config");
+        let verb = Verb::Bootstrap { term: 1, config: Some(config) };
+        let request = Request { uid: "u".into(), member: own, verb };
+        assert!(engine.member_request(operator, request).is_some());
+        assert!(engine.member().waits_for_commit());
+        let now_ms = engine.now.mono_ms();
+        let state = &mut engine.rooms.replication.state;
+        state.activate(new_id());
+        state.replicas.entry(replica, now_ms);
+        state.go_on(replica, state.offset(), now_ms);
+        let mut pings_ms = Vec::new();
+        for ms in 1..=2000 {
+            let Now { mono_us, unix_us } = engine.now;
+            engine.set_now(Now { mono_us: mono_us + 1000, unix_us: unix_us + 1000 });
+            let before = engine.stream_offset();
+            engine.tick();
+            if ms % 100 == 0 {
+                engine.ping_replicas();
+            }
+            if engine.stream_offset() > before {
+                pings_ms.push(ms);
+            }
+        }
+        let gaps: Vec<u64> = pings_ms.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.len() >= 10, "{pings_ms:?}");
+        assert!(gaps.iter().all(|gap| *gap == LEASE_PING_MS), "{pings_ms:?}");
     }
 }
