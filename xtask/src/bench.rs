@@ -38,6 +38,9 @@ pub struct Args {
     /// Overwrites a second during a save.
     #[arg(long)]
     rate: Option<u64>,
+    /// What a snapshot is made for: `save`, `rewrite` or `resync`.
+    #[arg(long)]
+    work: Option<String>,
 }
 
 pub fn run(args: &Args) -> Result<Report> {
@@ -53,6 +56,7 @@ pub fn run(args: &Args) -> Result<Report> {
         ("--depths", args.depths.clone()),
         ("--gigabytes", args.gigabytes.map(|size| size.to_string())),
         ("--rate", args.rate.map(|rate| rate.to_string())),
+        ("--work", args.work.clone()),
     ] {
         command.args(value.iter().flat_map(|value| [option, value]));
     }
