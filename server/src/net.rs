@@ -183,6 +183,7 @@ impl Net {
             let net = &mut *shared.borrow_mut();
             net.flush(engine);
             net.perform(engine);
+            again |= engine.spare_turn();
             engine.note_stream();
             engine.stats.loops += 1;
             let begun_us = engine.now.mono_us;

@@ -295,9 +295,10 @@ impl Keyspace {
         self.snapshot.is_some()
     }
 
-    /// Hands the sink about this many more entries. `true` when it has them all.
-    pub fn snapshot_step(&mut self, entries: usize) -> bool {
-        let mut budget = entries;
+    /// Hands the sink more entries, about as many as it makes so many bytes of. `true` when it has
+    /// them all.
+    pub fn snapshot_step(&mut self, bytes: usize) -> bool {
+        let mut budget = bytes;
         for db in &mut self.dbs {
             if db.snapshot_step(&mut budget) {
                 return false;

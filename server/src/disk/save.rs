@@ -1,4 +1,5 @@
-//! Writing a save on a thread of its own, so that a slow disk delays no command.
+//! Writing a save on a thread of its own, so that neither a slow disk nor compression nor checksums
+//! delay a command.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
-use crate::engine::replicate::SaveTarget;
+use crate::engine::replicate::{SaveTarget, Wake};
+use crate::persistence::rdb::{Draft, Form, Sealer};
 
 /// Bytes that may wait for the disk before the snapshot pauses.
 const QUEUED_MAX: usize = 4 * 1024 * 1024;
@@ -45,46 +47,61 @@ pub fn remove_temporary(dir: &Path) -> io::Result<()> {
 }
 
 enum Message {
-    Part(Vec<u8>),
+    Part(Draft),
     Commit,
 }
 
 /// The engine's end of a save.
 struct FileSave {
     messages: Sender<Message>,
-    result: Receiver<Result<(), String>>,
+    result: Receiver<Result<u64, String>>,
+    /// Bytes of drafts.
     queued: Arc<AtomicUsize>,
     /// Not 0 once the thread takes nothing more.
     ended: Arc<AtomicUsize>,
 }
 
 /// Begins a save into `dir`; the file takes the name only when it is whole and durable.
-pub fn open(dir: &str, name: &str) -> Result<Box<dyn SaveTarget>, String> {
+pub fn open(
+    dir: &str,
+    name: &str,
+    form: Form,
+    wake: Option<Wake>,
+) -> Result<Box<dyn SaveTarget>, String> {
     let number = SAVES.fetch_add(1, Ordering::Relaxed);
     let temporary = Path::new(dir).join(temporary_name(&format!("save-{number}")));
-    open_by(temporary, Path::new(dir).join(name))
+    open_by(temporary, Path::new(dir).join(name), form, wake)
 }
 
 /// As [`open`], by way of this temporary file.
-pub(super) fn open_by(temporary: PathBuf, target: PathBuf) -> Result<Box<dyn SaveTarget>, String> {
+pub(super) fn open_by(
+    temporary: PathBuf,
+    target: PathBuf,
+    form: Form,
+    wake: Option<Wake>,
+) -> Result<Box<dyn SaveTarget>, String> {
     let file = File::create(&temporary).map_err(|e| format!("{}: {e}", temporary.display()))?;
     let (messages, inbox) = channel();
     let (outbox, result) = channel();
     let queued = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&queued);
     let ended = Arc::new(AtomicUsize::new(0));
     let end = Arc::clone(&ended);
+    let wake = wake.unwrap_or_else(|| Arc::new(|| ()));
+    let writing = Writing { inbox, queued: Arc::clone(&queued), wake: Arc::clone(&wake) };
     let work = move || {
-        let written = write_all(file, &inbox, &counter);
+        let written = writing.run(file, Sealer::new(form));
         end.store(1, Ordering::Release);
-        let done =
-            written.and_then(|whole| if whole { replace(&temporary, &target) } else { Ok(()) });
+        let done = written.and_then(|bytes| match bytes {
+            Some(bytes) => replace(&temporary, &target).map(|()| bytes),
+            None => Ok(0),
+        });
         if fs::exists(&temporary).unwrap_or(false) {
             // It stays behind only if the disk refuses; the next start removes it.
             let _ = fs::remove_file(&temporary);
         }
         // The engine may have given this save up: then nobody listens.
         let _ = outbox.send(done.map_err(|e| format!("{}: {e}", target.display())));
+        wake();
     };
     std::thread::Builder::new()
         .name("save".into())
@@ -93,27 +110,39 @@ pub(super) fn open_by(temporary: PathBuf, target: PathBuf) -> Result<Box<dyn Sav
     Ok(Box::new(FileSave { messages, result, queued, ended }))
 }
 
-/// Writes the parts as they come; false if the save was given up before its end.
-fn write_all(mut file: File, inbox: &Receiver<Message>, queued: &AtomicUsize) -> io::Result<bool> {
-    let mut unsynced = 0;
-    while let Ok(message) = inbox.recv() {
-        match message {
-            Message::Part(part) => {
-                file.write_all(&part)?;
-                queued.fetch_sub(part.len(), Ordering::Relaxed);
-                unsynced += part.len();
-                if unsynced >= SYNC_EACH {
-                    file.sync_data()?;
-                    unsynced = 0;
-                }
-            }
-            Message::Commit => {
+/// The thread's end.
+struct Writing {
+    inbox: Receiver<Message>,
+    queued: Arc<AtomicUsize>,
+    wake: Wake,
+}
+
+impl Writing {
+    /// Writes the parts as they come: the bytes written, or none if the save was given up before
+    /// its end.
+    fn run(self, mut file: File, mut sealer: Sealer) -> io::Result<Option<u64>> {
+        let (mut bytes, mut unsynced) = (0, 0);
+        while let Ok(message) = self.inbox.recv() {
+            let Message::Part(draft) = message else {
                 file.sync_all()?;
-                return Ok(true);
+                return Ok(Some(bytes));
+            };
+            let taken = draft.len();
+            let part = sealer.seal(draft);
+            file.write_all(&part)?;
+            bytes += part.len() as u64;
+            unsynced += part.len();
+            let before = self.queued.fetch_sub(taken, Ordering::Relaxed);
+            if (before - taken..before).contains(&(QUEUED_MAX / 2)) {
+                (self.wake)();
+            }
+            if unsynced >= SYNC_EACH {
+                file.sync_data()?;
+                unsynced = 0;
             }
         }
+        Ok(None)
     }
-    Ok(false)
 }
 
 /// Gives the whole file its name and makes the name durable.
@@ -128,7 +157,7 @@ impl SaveTarget for FileSave {
         self.queued.load(Ordering::Relaxed) < QUEUED_MAX
     }
 
-    fn write(&mut self, part: Vec<u8>) {
+    fn write(&mut self, part: Draft) {
         self.queued.fetch_add(part.len(), Ordering::Relaxed);
         // A writer that has failed says why in `poll`.
         let _ = self.messages.send(Message::Part(part));
@@ -145,7 +174,7 @@ impl SaveTarget for FileSave {
         let _ = self.messages.send(Message::Commit);
     }
 
-    fn poll(&mut self) -> Option<Result<(), String>> {
+    fn poll(&mut self) -> Option<Result<u64, String>> {
         match self.result.try_recv() {
             Ok(result) => Some(result),
             Err(TryRecvError::Empty) => None,
@@ -153,7 +182,7 @@ impl SaveTarget for FileSave {
         }
     }
 
-    fn wait(&mut self) -> Result<(), String> {
+    fn wait(&mut self) -> Result<u64, String> {
         self.result.recv().unwrap_or_else(|_| Err("the writing thread has ended".into()))
     }
 }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::{DiskError, find, open, prepare};
 use crate::persistence::load::{Data, DataLoader, Template};
-use crate::persistence::rdb::{Aux, Form, Writer};
+use crate::persistence::rdb::{Aux, Form, Sealer, Writer};
 use crate::store::{StrRef, ValueRef};
+
+/// For parts that are whole files already.
+const PLAIN: Form = Form { compress: false, checksum: false };
 
 /// A folder that is removed at the end of its test.
 struct Folder(PathBuf);
@@ -43,10 +46,10 @@ fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, DiskE
 }
 
 fn rdb(value: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::new(&Aux::default(), Form::default());
+    let mut writer = Writer::new(&Aux::default());
     writer.entry(0, b"k", ValueRef::Str(StrRef::Bytes(value)), None);
     writer.finish();
-    writer.take()
+    Sealer::new(Form::default()).seal(writer.take())
 }
 
 #[test]
@@ -55,8 +58,8 @@ fn a_save_takes_its_place_only_when_it_is_whole() {
     prepare(folder.path()).unwrap();
     assert!(load(folder.path(), "dump.rdb", Template::default()).unwrap().is_none());
 
-    let mut save = open(folder.path(), "dump.rdb").unwrap();
-    save.write(rdb(b"first"));
+    let mut save = open(folder.path(), "dump.rdb", PLAIN, None).unwrap();
+    save.write(rdb(b"first").into());
     assert!(!folder.0.join("dump.rdb").exists(), "not committed yet");
     save.commit();
     save.wait().unwrap();
@@ -64,8 +67,8 @@ fn a_save_takes_its_place_only_when_it_is_whole() {
     assert_eq!(data.keyspace.len(), 1);
 
     // A save that is given up leaves the old file and nothing else.
-    let mut second = open(folder.path(), "dump.rdb").unwrap();
-    second.write(rdb(b"second")[..20].to_vec());
+    let mut second = open(folder.path(), "dump.rdb", PLAIN, None).unwrap();
+    second.write(rdb(b"second")[..20].to_vec().into());
     drop(second);
     let deadline = Instant::now() + Duration::from_secs(20);
     while fs::read_dir(&folder.0).unwrap().count() > 1 {
@@ -93,7 +96,7 @@ fn what_cannot_be_used_is_told_in_one_line() {
     let missing = folder.0.join("missing");
     let error = prepare(missing.to_str().unwrap()).unwrap_err();
     assert!(matches!(error, DiskError::Folder { .. }));
-    assert!(open(missing.to_str().unwrap(), "dump.rdb").is_err());
+    assert!(open(missing.to_str().unwrap(), "dump.rdb", PLAIN, None).is_err());
 }
 
 #[test]
@@ -106,8 +109,8 @@ fn a_full_disk_is_an_error_and_tears_nothing() {
     fs::write(folder.0.join("dump.rdb"), rdb(b"old")).unwrap();
     let temporary = folder.0.join(super::save::temporary_name("save"));
     std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
-    let mut save = super::save::open_by(temporary, folder.0.join("dump.rdb")).unwrap();
-    save.write(rdb(b"new"));
+    let mut save = super::save::open_by(temporary, folder.0.join("dump.rdb"), PLAIN, None).unwrap();
+    save.write(rdb(b"new").into());
     save.commit();
     let error = save.wait().unwrap_err();
     assert!(error.contains("No space left"), "{error}");

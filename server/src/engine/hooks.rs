@@ -220,14 +220,15 @@ pub fn timer(engine: &mut Engine, timer: Timer) {
     }
 }
 
-/// Once per turn of the event loop: bounded steps of snapshots, acknowledgements and the like.
-/// True asks for another turn at once.
+/// Once per turn of the event loop: acknowledgements and the like. True asks for another turn at
+/// once.
 pub fn turn(engine: &mut Engine) -> bool {
     if engine.is_loading() {
         return load_on(engine);
     }
     engine.member_turn();
-    let again = engine.replication_turn() | engine.go_on_evicting();
+    engine.replication_turn();
+    let again = engine.go_on_evicting();
     engine.migration_turn();
     engine.commit_turn();
     again

@@ -29,7 +29,7 @@ pub use apply::Origin;
 pub use downstream::Introduced;
 pub use failover::Wish;
 pub use own::note_own;
-pub use snapshot::{Job, SaveError, SaveTarget};
+pub use snapshot::{Job, SaveError, SaveTarget, Wake};
 pub use waits::{Need, write_reached};
 
 /// The replication and saving state of the engine.
@@ -237,15 +237,13 @@ impl Engine {
         }
     }
 
-    /// Once per turn. True asks for another turn at once.
-    pub(super) fn replication_turn(&mut self) -> bool {
+    /// Once per turn.
+    pub(super) fn replication_turn(&mut self) {
         self.flush_up();
         self.aof_turn();
         self.begin_resync();
-        let again = self.timed("snapshot-cycle", Self::snapshot_turn);
         self.flush_replicas();
         self.rooms.replication.state.trim();
-        again
     }
 
     /// Ten times a second.

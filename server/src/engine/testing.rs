@@ -45,6 +45,7 @@ impl Bench {
         self.engine.cron();
         super::hooks::cron(&mut self.engine);
         self.engine.turn_end();
+        self.engine.spare_turn();
     }
 
     /// Sends words parted by spaces (`''` is the empty word) and returns what the client was
@@ -58,6 +59,7 @@ impl Bench {
         crate::resp::encode_command(&mut bytes, words.iter().copied());
         self.engine.receive(self.clients[client], &bytes);
         self.engine.turn_end();
+        self.engine.spare_turn();
         self.out(client)
     }
 

@@ -387,6 +387,12 @@ impl Engine {
         again
     }
 
+    /// After the answers of a turn were written: a bounded part of what nobody waits for. True asks
+    /// for another turn at once.
+    pub fn spare_turn(&mut self) -> bool {
+        !self.is_loading() && self.timed("snapshot-cycle", Self::snapshot_turn)
+    }
+
     /// A connection is gone: forgets all that the client was part of.
     pub fn disconnected(&mut self, id: ClientId) {
         if self.clients.get(id).is_some_and(|client| matches!(client.duty, Duty::Link(_))) {

@@ -18,6 +18,7 @@ pub mod functions;
 mod lzf;
 mod packed;
 mod reader;
+mod seal;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,8 @@ mod value;
 mod writer;
 
 pub use reader::{Item, Reader};
-pub use writer::{Aux, Form, Writer, write_value};
+pub use seal::{Draft, Form, Sealer};
+pub use writer::{Aux, Writer, write_value};
 
 /// The version that the writer puts into headers and DUMP payloads.
 pub const VERSION: u16 = 11;

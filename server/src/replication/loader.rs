@@ -172,16 +172,15 @@ fn head_error(line: &[u8]) -> LoadError {
 mod tests {
     use super::{Frame, LoadError, Loader, first_line};
     use crate::persistence::load::Template;
-    use crate::persistence::rdb::{Aux, Form, Writer};
+    use crate::persistence::rdb::{Aux, Form, Sealer, Writer};
     use crate::replication::ReplId;
     use crate::store::{StrRef, ValueRef};
 
     fn snapshot() -> Vec<u8> {
-        let mut writer =
-            Writer::new(&Aux { epoch: Some("3.1".into()), ..Aux::default() }, Form::default());
+        let mut writer = Writer::new(&Aux { epoch: Some("3.1".into()), ..Aux::default() });
         writer.entry(0, b"k", ValueRef::Str(StrRef::Bytes(b"v")), None);
         writer.finish();
-        writer.take()
+        Sealer::new(Form::default()).seal(writer.take())
     }
 
     type Summary = (usize, Option<String>, Vec<u8>);

@@ -12,6 +12,10 @@ use super::value::{Kind, Value, ValueRef, WrongType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// What visiting an entry costs a snapshot besides its bytes, in bytes that could be copied instead:
+/// entries lie anywhere in memory.
+const VISIT_BYTES: usize = 128;
+
 /// What the databases of a keyspace share; atomic only so that it may move between threads.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -524,7 +528,8 @@ impl Db {
         count
     }
 
-    /// Hands the snapshot's sink the next segment. `false` when this database is done.
+    /// Hands the snapshot's sink entries until they took `budget` bytes. `false` when this database
+    /// is done.
     pub(super) fn snapshot_step(&mut self, budget: &mut usize) -> bool {
         let index = self.index;
         let Some(walk) = &mut self.walk else { return false };
@@ -539,16 +544,17 @@ impl Db {
                         return walk.cursor = position;
                     }
                     last = Some(position);
-                    *budget = budget.saturating_sub(1);
+                    let mut bytes = 0;
                     if slot.has(SAVED) {
                         slot.set(SAVED, false);
                     } else if let Some(sink) = sink.as_deref_mut() {
                         let body = &slot.entry;
-                        sink.entry(index, body.key(), body.view(), body.expiry_ms());
+                        bytes = sink.entry(index, body.key(), body.view(), body.expiry_ms());
                     }
+                    *budget = budget.saturating_sub(VISIT_BYTES + bytes);
                 }
                 walk.cursor = end;
-                *budget = budget.saturating_sub(usize::from(last.is_none()));
+                *budget = budget.saturating_sub(1);
             });
         }
         walk.cursor < HASH_END

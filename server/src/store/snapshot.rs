@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// hash order within a database, but an entry that is written to meanwhile comes before its turn,
 /// so the databases may alternate.
 pub trait SnapshotSink: Send {
-    /// `expiry_ms` is the Unix time of the key's expiry in milliseconds.
-    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>);
+    /// `expiry_ms` is the Unix time of the key's expiry in milliseconds. Answers how many bytes
+    /// were written, as a measure of the time that it took.
+    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize;
 }
 
 /// The sink as each database holds it while a snapshot runs.

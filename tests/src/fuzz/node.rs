@@ -42,6 +42,7 @@ impl Node {
         self.engine.set_now(self.now);
         self.engine.receive(self.client, bytes);
         self.engine.turn_end();
+        self.engine.spare_turn();
         let out = self.engine.clients.get_mut(self.client).map(|client| {
             let out = std::mem::take(&mut client.out);
             (out, client.closing == Closing::No && client.may_run())
@@ -88,6 +89,7 @@ impl Node {
     pub fn link(&mut self, link: ClientId, bytes: &[u8]) {
         self.engine.link_event(link, LinkEvent::Data(bytes));
         self.engine.turn_end();
+        self.engine.spare_turn();
     }
 
     /// Lets a second pass.
@@ -98,5 +100,6 @@ impl Node {
         self.engine.tick();
         self.engine.cron();
         self.engine.turn_end();
+        self.engine.spare_turn();
     }
 }

@@ -1,6 +1,7 @@
 //! Rewrites: a new base of the present data, made by the snapshot walk while commands go on.
 
 use crate::persistence::aof::{Entry, Manifest};
+use crate::persistence::rdb::Form;
 
 use super::super::replicate::{Job, SaveError};
 use super::super::{Engine, hooks};
@@ -105,7 +106,9 @@ impl Engine {
         let first = aof.manifest.next_incr(&prefix);
         let open = self.rooms.replication.saves.open;
         let open = open.ok_or(SaveError::Failed("no disk is attached".into()))?;
-        let target = match open(&self.config.appenddirname, &base.name) {
+        // Commands have long strings like an RDB, but nobody unpacks them.
+        let form = if rdb { self.rdb_form() } else { Form { compress: false, checksum: false } };
+        let target = match open(&self.config.appenddirname, &base.name, form, self.wake.clone()) {
             Ok(target) => target,
             Err(why) => {
                 self.rewrite_failed();
@@ -134,19 +137,21 @@ impl Engine {
         Ok(())
     }
 
-    /// The base is whole and durable, or could not be made.
+    /// The base is whole and durable, of so many bytes, or could not be made.
     pub(in super::super) fn rewrite_over(
         &mut self,
         rewrite: &Rewrite,
-        bytes: u64,
-        result: Result<(), String>,
+        result: Result<u64, String>,
     ) {
         let now_us = self.now.unix_us;
         self.rooms.aof.rewrites.last_s = (now_us - rewrite.started_us) / 1_000_000;
-        if let Err(why) = result {
-            hooks::log(self, &format!("rewriting the AOF failed: {why}"));
-            return self.rewrite_failed();
-        }
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                hooks::log(self, &format!("rewriting the AOF failed: {why}"));
+                return self.rewrite_failed();
+            }
+        };
         let was_off = !self.aof_is_on();
         if was_off && let Err(why) = self.aof_open_for_commit() {
             hooks::log(self, &format!("rewriting the AOF failed: {why}"));

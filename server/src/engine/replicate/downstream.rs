@@ -124,9 +124,9 @@ impl Engine {
     pub(in super::super) fn fill_output(&mut self, client: &mut Client, room: usize) {
         let replication = &mut self.rooms.replication;
         let state = &mut replication.state;
-        if let Some(super::Job::Resync { transfer, .. }) = &replication.job {
+        if let Some(super::Job::Resync(resync)) = &replication.job {
             let room = (room, self.now.mono_ms());
-            transfer.fill(&mut state.replicas, client.id, room, &mut client.out);
+            resync.transfer.fill(&mut state.replicas, client.id, room, &mut client.out);
         }
         if !state.fill(client.id, room.saturating_sub(client.out.len()), &mut client.out) {
             client.closing = Closing::Now;

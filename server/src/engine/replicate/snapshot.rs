@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::persistence::aof::{CommandWriter, Point};
-use crate::persistence::rdb::{Aux, Form, Writer};
+use crate::persistence::rdb::{Aux, Draft, Form, Sealer, Writer};
 use crate::replication::{Stage, Transfer};
 use crate::resp::CommandError;
 use crate::store::{SnapshotSink, ValueRef};
@@ -11,34 +11,38 @@ use crate::store::{SnapshotSink, ValueRef};
 use super::super::aof::Rewrite;
 use super::super::{Engine, hooks};
 
-/// Entries that one step hands to the writer, between two looks at the clock.
-const STEP_ENTRIES: usize = 16;
+/// Bytes that one step hands to the writer, between two looks at the clock.
+const STEP_BYTES: usize = 16 * 1024;
 /// Old values that may be kept for a target which has no room, in bytes.
 const KEPT_MAX: usize = 128 * 1024 * 1024;
-/// What a turn gives to the snapshot: as long as its commands took, within these bounds in
-/// microseconds. So an answer waits hardly longer, and a busy server's snapshot still comes to its
-/// end.
+/// What a turn gives to the snapshot after its answers were written: as long as all else took,
+/// within these bounds in microseconds. So an answer waits hardly longer, and a busy server's
+/// snapshot still comes to its end.
 const TURN_US: (u64, u64) = (50, 500);
 /// Bytes after which a turn's part ends in any case.
 const TURN_BYTES: usize = 128 * 1024;
 
-/// Where a save goes: the disk room's side. Nothing of it may block but what waits.
+/// Where a save goes: the disk room's side, which makes the file's bytes out of drafts. Nothing of
+/// it may block but what waits.
 pub trait SaveTarget {
     /// Whether it takes more now.
     fn has_room(&self) -> bool;
-    fn write(&mut self, part: Vec<u8>);
+    fn write(&mut self, part: Draft);
     /// Waits until it takes more, or has failed.
     fn wait_room(&mut self);
     /// All has been written: it is to be made durable and put in place of the old one at once.
     fn commit(&mut self);
-    /// How it went, once that is known.
-    fn poll(&mut self) -> Option<Result<(), String>>;
+    /// How it went, once that is known: the file's bytes.
+    fn poll(&mut self) -> Option<Result<u64, String>>;
     /// Waits for [`Self::poll`]'s answer.
-    fn wait(&mut self) -> Result<(), String>;
+    fn wait(&mut self) -> Result<u64, String>;
 }
 
+/// Called from another thread when a target has room again or has ended.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// Opens the target of a save: directory and file name.
-pub type OpenSave = fn(&str, &str) -> Result<Box<dyn SaveTarget>, String>;
+pub type OpenSave = fn(&str, &str, Form, Option<Wake>) -> Result<Box<dyn SaveTarget>, String>;
 
 /// Why a save was refused or failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,8 +83,23 @@ pub struct Saves {
 
 /// The snapshot that is being made.
 pub enum Job {
-    Resync { transfer: Transfer, writer: SharedWriter },
+    Resync(Resync),
     Save(Save),
+}
+
+/// A full resync under way.
+pub struct Resync {
+    pub transfer: Transfer,
+    writer: SharedWriter,
+    sealer: Sealer,
+}
+
+impl Resync {
+    /// Hands over what has been written so far.
+    fn pass(&mut self) {
+        let part = self.writer.lock().take();
+        self.transfer.push(&self.sealer.seal(part));
+    }
 }
 
 /// A save under way.
@@ -90,8 +109,6 @@ pub struct Save {
     /// All entries have been handed over; the target is at work.
     walked: bool,
     changes: u64,
-    /// Bytes handed to the target.
-    bytes: u64,
     /// It is the base of append-only files.
     rewrite: Option<Rewrite>,
 }
@@ -105,7 +122,6 @@ impl Save {
     /// Hands over what has been written so far.
     fn pass(&mut self) {
         let part = self.writer.lock().take();
-        self.bytes += part.len() as u64;
         self.target.write(part);
     }
 }
@@ -130,10 +146,10 @@ impl Encoder {
         }
     }
 
-    fn take(&mut self) -> Vec<u8> {
+    fn take(&mut self) -> Draft {
         match self {
             Self::Rdb(writer) => writer.take(),
-            Self::Commands(writer) => writer.take(),
+            Self::Commands(writer) => writer.take().into(),
         }
     }
 }
@@ -153,11 +169,14 @@ impl SharedWriter {
 }
 
 impl SnapshotSink for SharedWriter {
-    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) {
-        match &mut *self.lock() {
+    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
+        let encoder = &mut *self.lock();
+        let before = encoder.pending();
+        match encoder {
             Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
             Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
         }
+        encoder.pending() - before
     }
 }
 
@@ -195,7 +214,7 @@ impl Engine {
             }
             Encoder::Commands(writer)
         } else {
-            Encoder::Rdb(Writer::new(&aux, self.rdb_form(purpose)))
+            Encoder::Rdb(Writer::new(&aux))
         };
         let writer = SharedWriter::new(encoder);
         self.keyspace.snapshot_begin(Box::new(writer.clone()));
@@ -234,36 +253,39 @@ impl Engine {
             self.clients.queue_flush(client);
         }
         let writer = self.begin_snapshot(Purpose::Resync);
-        self.rooms.replication.job = Some(Job::Resync { transfer, writer });
+        // A network is rarely slower than compression.
+        let form = Form { compress: false, ..self.rdb_form() };
+        let resync = Resync { transfer, writer, sealer: Sealer::new(form) };
+        self.rooms.replication.job = Some(Job::Resync(resync));
     }
 
     /// A bounded part of the snapshot; true if more can be done at once.
-    pub(super) fn snapshot_turn(&mut self) -> bool {
+    pub(in super::super) fn snapshot_turn(&mut self) -> bool {
         match self.rooms.replication.job.take() {
             None => false,
-            Some(Job::Resync { transfer, writer }) => self.resync_turn(transfer, writer),
+            Some(Job::Resync(resync)) => self.resync_turn(resync),
             Some(Job::Save(save)) => self.save_turn(save),
         }
     }
 
-    fn resync_turn(&mut self, mut transfer: Transfer, writer: SharedWriter) -> bool {
+    fn resync_turn(&mut self, mut resync: Resync) -> bool {
         let replicas = &self.rooms.replication.state.replicas;
-        if transfer.is_over(replicas) {
+        if resync.transfer.is_over(replicas) {
             // All have it, or all are gone.
             self.keyspace.snapshot_end();
             return self.next_job();
         }
-        let has_room = transfer.has_room(replicas);
-        if !transfer.is_complete() && has_room {
-            let done = self.walk(&writer);
-            let part = writer.lock().take();
-            transfer.push(&part);
+        let has_room = resync.transfer.has_room(replicas);
+        let goes_on = !resync.transfer.is_complete() && has_room;
+        if goes_on {
+            let done = self.walk(&resync.writer);
+            resync.pass();
             if done {
                 self.keyspace.snapshot_end();
-                transfer.finish();
+                resync.transfer.finish();
             }
         }
-        if !has_room && writer.lock().pending() > KEPT_MAX {
+        if !has_room && resync.writer.lock().pending() > KEPT_MAX {
             // Their network is slower than the writes: the old values must not fill the memory.
             hooks::log(self, "a full resync is too slow for the writes: it is given up");
             self.keyspace.snapshot_end();
@@ -275,25 +297,32 @@ impl Engine {
             }
             return self.next_job();
         }
-        let room = &mut self.rooms.replication;
-        transfer.trim(&room.state.replicas);
-        for replica in room.state.replicas.iter() {
+        resync.transfer.trim(&self.rooms.replication.state.replicas);
+        if goes_on {
+            self.flush_receivers();
+        }
+        let again = goes_on && !resync.transfer.is_complete();
+        self.rooms.replication.job = Some(Job::Resync(resync));
+        again
+    }
+
+    /// There is more for the receivers of a full resync. Only then: a full socket tells by itself
+    /// when it has room, and who asked it all the time would never sleep.
+    fn flush_receivers(&mut self) {
+        for replica in self.rooms.replication.state.replicas.iter() {
             if matches!(replica.stage, Stage::Payload { .. }) {
                 self.clients.queue_flush(replica.client);
             }
         }
-        let again = !transfer.is_complete() && has_room;
-        room.job = Some(Job::Resync { transfer, writer });
-        again
     }
 
     /// Walks for as long as one turn allows; true at the end of the data.
     fn walk(&mut self, writer: &SharedWriter) -> bool {
         let begun_us = self.read_clock_us();
-        let commands_us = begun_us.saturating_sub(self.now.mono_us);
-        let until_us = begun_us + commands_us.clamp(TURN_US.0, TURN_US.1);
+        let turn_us = begun_us.saturating_sub(self.now.mono_us);
+        let until_us = begun_us + turn_us.clamp(TURN_US.0, TURN_US.1);
         loop {
-            if self.keyspace.snapshot_step(STEP_ENTRIES) {
+            if self.keyspace.snapshot_step(STEP_BYTES) {
                 writer.lock().finish();
                 return true;
             }
@@ -335,18 +364,18 @@ impl Engine {
         again
     }
 
-    fn save_over(&mut self, save: &Save, result: Result<(), String>) {
+    fn save_over(&mut self, save: &Save, result: Result<u64, String>) {
         if !save.walked {
             self.keyspace.snapshot_end();
         }
         if let Some(rewrite) = &save.rewrite {
-            return self.rewrite_over(rewrite, save.bytes, result);
+            return self.rewrite_over(rewrite, result);
         }
         let now_s = self.now.unix_us / 1_000_000;
         let saves = &mut self.rooms.replication.saves;
         saves.last_duration_s = now_s - saves.last_try_unix_s;
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 saves.last_unix_s = now_s;
                 saves.last_error = None;
                 saves.count += 1;
@@ -364,7 +393,7 @@ impl Engine {
         let saves = &mut self.rooms.replication.saves;
         saves.last_try_unix_s = self.now.unix_us / 1_000_000;
         let open = saves.open.ok_or(SaveError::Failed("no disk is attached".into()))?;
-        match open(".", &self.config.dbfilename) {
+        match open(".", &self.config.dbfilename, self.rdb_form(), self.wake.clone()) {
             Ok(target) => {
                 self.save_begin_for(target, None, false);
                 Ok(())
@@ -390,7 +419,7 @@ impl Engine {
         };
         let changes = self.outbox.changes;
         let writer = self.begin_snapshot(purpose);
-        let save = Save { writer, target, walked: false, changes, bytes: 0, rewrite };
+        let save = Save { writer, target, walked: false, changes, rewrite };
         self.rooms.replication.job = Some(Job::Save(save));
     }
 
@@ -401,7 +430,7 @@ impl Engine {
             None => self.save_begin().map(|()| true),
             Some(Job::Save(save)) if save.rewrite.is_some() => Err(SaveError::Busy),
             Some(Job::Save(_)) => Err(SaveError::Running),
-            Some(Job::Resync { .. }) => {
+            Some(Job::Resync(_)) => {
                 self.rooms.replication.saves.scheduled = true;
                 Ok(false)
             }
@@ -422,16 +451,17 @@ impl Engine {
                 self.aof_rewrite_soon();
                 return result;
             }
-            Some(Job::Resync { mut transfer, writer }) => {
+            Some(Job::Resync(mut resync)) => {
                 // The receivers' snapshot is walked to its end, so that another can be made.
-                if !transfer.is_complete() {
-                    while !self.walk(&writer) {}
-                    transfer.push(&writer.lock().take());
+                if !resync.transfer.is_complete() {
+                    while !self.walk(&resync.writer) {}
+                    resync.pass();
                     self.keyspace.snapshot_end();
-                    transfer.finish();
+                    resync.transfer.finish();
+                    self.flush_receivers();
                 }
                 let result = self.save_to_end();
-                self.rooms.replication.job = Some(Job::Resync { transfer, writer });
+                self.rooms.replication.job = Some(Job::Resync(resync));
                 return result;
             }
             None => {}
@@ -463,7 +493,7 @@ impl Engine {
         save.target.commit();
         let result = save.target.wait();
         self.save_over(&save, result.clone());
-        result.map_err(SaveError::Failed)
+        result.map(|_| ()).map_err(SaveError::Failed)
     }
 
     /// The last save, if the directive `save` asks for any.
@@ -486,7 +516,7 @@ impl Engine {
     pub(in super::super) fn abort_job(&mut self, why: &str) {
         match self.rooms.replication.job.take() {
             None => {}
-            Some(Job::Resync { .. }) => drop(self.keyspace.snapshot_end()),
+            Some(Job::Resync(_)) => drop(self.keyspace.snapshot_end()),
             Some(Job::Save(save)) => self.save_over(&save, Err(why.to_owned())),
         }
     }
@@ -510,13 +540,9 @@ impl Engine {
         }
     }
 
-    /// How the values of a snapshot are written: files may be compressed, a resync is not, since a
-    /// network is rarely slower than that.
-    fn rdb_form(&self, purpose: Purpose) -> Form {
-        Form {
-            compress: self.config.rdbcompression && purpose != Purpose::Resync,
-            checksum: self.config.rdbchecksum,
-        }
+    /// How an RDB file is written.
+    pub(in super::super) fn rdb_form(&self) -> Form {
+        Form { compress: self.config.rdbcompression, checksum: self.config.rdbchecksum }
     }
 
     /// BGSAVE CANCEL: what was cancelled, if there was anything.
@@ -533,5 +559,36 @@ impl Engine {
     pub fn save_rules(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
         let words = self.config.save.0.chunks_exact(2);
         words.filter_map(|pair| Some((pair[0].parse().ok()?, pair[1].parse().ok()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::Bench;
+
+    /// The receivers of a full resync were asked to be written to in every turn, after the turn's
+    /// writing: the loop never slept while one of them took nothing.
+    #[test]
+    fn a_receiver_that_takes_nothing_lets_the_loop_sleep() {
+        let mut bench = Bench::new(&[]);
+        let (client, replica) = (bench.client(), bench.client());
+        let value = "x".repeat(64 * 1024);
+        for n in 0..64 {
+            bench.ask(client, &format!("SET key:{n} {value}"));
+        }
+        bench.ask(replica, "REPLCONF capa eof capa psync2");
+        assert!(bench.ask(replica, "PSYNC ? -1").starts_with("+FULLRESYNC"));
+        // Its socket takes nothing, so the snapshot is made until there is no room for more.
+        let mut turns = 0;
+        while bench.engine.spare_turn() {
+            turns += 1;
+            assert!(turns < 1000, "there is always room");
+        }
+        assert!(turns > 1, "{turns}");
+        for id in std::mem::take(&mut bench.engine.clients.flush) {
+            bench.engine.clients.get_mut(id).expect("it is there").flush_queued = false;
+        }
+        assert!(!bench.engine.spare_turn());
+        assert!(bench.engine.clients.flush.is_empty());
     }
 }

@@ -4,44 +4,68 @@ use super::RdbError;
 
 const BAD: RdbError = RdbError::Corrupt("a compressed string does not decompress");
 
-/// Shorter strings are not worth the head.
-const PACKED_MIN: usize = 21;
 /// Positions that the search remembers: one for each hash of three bytes.
 const TABLE_BITS: u32 = 13;
 const BACK_MAX: usize = 1 << 13;
 const RUN_MAX: usize = 264;
 const LITERALS_MAX: usize = 32;
+/// After each so many positions in vain the search goes on in steps that are longer by one, so that
+/// what does not repeat costs little.
+const VAIN: usize = 32;
 
-/// A shorter form of `src`, if there is one.
-pub fn compress(src: &[u8]) -> Option<Vec<u8>> {
-    if src.len() < PACKED_MIN {
-        return None;
+/// Compresses strings one after the other.
+#[derive(Debug)]
+pub struct Packer {
+    /// The last position with each hash. Positions are counted through all strings, so that those
+    /// of earlier ones are known as such and the table needs no clearing.
+    table: Box<[u32]>,
+    /// The position before the present string.
+    base: u32,
+    out: Vec<u8>,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        Self { table: vec![0; 1 << TABLE_BITS].into(), base: 0, out: Vec::new() }
     }
-    let room = src.len() - 4;
-    let mut out = Vec::with_capacity(room);
-    let mut table = vec![0_u32; 1 << TABLE_BITS];
-    let (mut at, mut literals) = (0, 0);
-    while at + 2 < src.len() && out.len() < room {
-        // Positions count from 1 in the table: 0 is none.
-        let slot = &mut table[hash(&src[at..at + 3])];
-        let seen = std::mem::replace(slot, u32::try_from(at + 1).ok()?) as usize;
-        let run = if seen == 0 || at + 1 - seen > BACK_MAX {
-            0
-        } else {
-            let pairs = src[at..].iter().zip(&src[seen - 1..]);
-            pairs.take(RUN_MAX).take_while(|(a, b)| a == b).count()
-        };
-        if run < 3 {
-            at += 1;
-            continue;
+}
+
+impl Packer {
+    /// A shorter form of `src`, if there is one.
+    pub fn pack(&mut self, src: &[u8]) -> Option<&[u8]> {
+        let room = src.len().checked_sub(4)?;
+        let end = u32::try_from(src.len()).ok()?;
+        if self.base.checked_add(end).is_none() {
+            self.table.fill(0);
+            self.base = 0;
         }
-        put_literals(&mut out, &src[literals..at]);
-        put_reference(&mut out, at - seen, run);
-        at += run;
-        literals = at;
+        self.out.clear();
+        let (mut at, mut literals, mut vain) = (0, 0, 0);
+        while at + 2 < src.len() && self.out.len() < room {
+            let slot = &mut self.table[hash(&src[at..at + 3])];
+            let seen = std::mem::replace(slot, self.base + at as u32 + 1);
+            let seen = (seen.checked_sub(self.base + 1)).map(|seen| seen as usize);
+            let seen = seen.filter(|seen| at - seen <= BACK_MAX);
+            let run = seen.map_or(0, |seen| common(&src[at..], &src[seen..]));
+            let Some(seen) = seen.filter(|_| run >= 3) else {
+                vain += 1;
+                at += 1 + vain / VAIN;
+                continue;
+            };
+            put_literals(&mut self.out, &src[literals..at]);
+            put_reference(&mut self.out, at - seen - 1, run);
+            at += run;
+            (literals, vain) = (at, 0);
+        }
+        self.base += end;
+        put_literals(&mut self.out, &src[literals..]);
+        (self.out.len() < room).then_some(self.out.as_slice())
     }
-    put_literals(&mut out, &src[literals..]);
-    (out.len() < room).then_some(out)
+}
+
+/// How long a run both begin with, as far as one reference reaches.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take(RUN_MAX).take_while(|(a, b)| a == b).count()
 }
 
 fn hash(three: &[u8]) -> usize {
@@ -109,7 +133,7 @@ fn copy_back<'a>(ctrl: u8, tail: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8]
 
 #[cfg(test)]
 mod tests {
-    use super::{compress, decompress};
+    use super::{Packer, decompress};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -118,23 +142,43 @@ mod tests {
         fn what_was_compressed_comes_out(
             parts in vec((vec(0_u8..4, 1..40), 1..30_usize), 0..40)
         ) {
-            let src: Vec<u8> = parts.iter().flat_map(|(part, times)| part.repeat(*times)).collect();
-            if let Some(packed) = compress(&src) {
-                prop_assert!(packed.len() < src.len());
-                prop_assert_eq!(decompress(&packed, src.len()).expect("valid"), src);
+            // One string after the other by the same table.
+            let mut packer = Packer::default();
+            let srcs = parts.chunks(7).map(|parts| {
+                parts.iter().flat_map(|(part, times)| part.repeat(*times)).collect::<Vec<u8>>()
+            });
+            for src in srcs {
+                if let Some(packed) = packer.pack(&src) {
+                    prop_assert!(packed.len() < src.len());
+                    prop_assert_eq!(decompress(packed, src.len()).expect("valid"), src);
+                }
             }
         }
     }
 
     #[test]
     fn long_runs_shrink_and_noise_stays() {
-        let packed = compress(&b"x".repeat(100_000)).expect("it repeats");
+        let mut packer = Packer::default();
+        let packed = packer.pack(&b"x".repeat(100_000)).expect("it repeats").to_vec();
         assert!(packed.len() < 1500, "{}", packed.len());
         let noise: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
-        if let Some(packed) = compress(&noise) {
-            assert_eq!(decompress(&packed, noise.len()).expect("valid"), noise);
+        if let Some(packed) = packer.pack(&noise) {
+            assert_eq!(decompress(packed, noise.len()).expect("valid"), noise);
         }
-        assert_eq!(compress(b"too short to gain"), None);
+        assert_eq!(packer.pack(b"too short to gain"), None);
+        assert_eq!(packer.pack(b""), None);
+    }
+
+    /// Positions are counted on and on, and begin anew before they run over.
+    #[test]
+    fn the_count_of_positions_may_run_over() {
+        let src = b"twice and again: ".repeat(6);
+        let mut packer = Packer { base: u32::MAX - 150, ..Packer::default() };
+        for _ in 0..3 {
+            let packed = packer.pack(&src).expect("it repeats").to_vec();
+            assert_eq!(decompress(&packed, src.len()).expect("valid"), src);
+        }
+        assert!(packer.base < 1000, "{}", packer.base);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Round trips, foreign encodings put together by hand, and bytes that are wrong.
 
-use super::{Aux, Form, Item, RdbError, Reader, Writer, dump};
+use super::{Aux, Form, Item, RdbError, Reader, Sealer, Writer, dump};
 use crate::persistence::load::{Data, DataLoader, Template};
 use crate::store::{Hash, Limits, List, Set, Str, Value, ZSet};
 
@@ -80,15 +80,13 @@ type Want = (u32, Vec<u8>, Vec<u8>, Option<i64>);
 /// A file of every type, some with expiry times, in two databases.
 fn sample(seed: u64) -> (Vec<u8>, Vec<Want>) {
     let mut random = Random(seed);
-    let mut writer = Writer::new(
-        &Aux {
-            hash_seed: Some("00112233445566778899aabbccddeeff".into()),
-            replication: Some(("ab".repeat(20), 12345, 1)),
-            epoch: Some("4.2".into()),
-            ..Aux::default()
-        },
-        Form::default(),
-    );
+    let mut writer = Writer::new(&Aux {
+        hash_seed: Some("00112233445566778899aabbccddeeff".into()),
+        replication: Some(("ab".repeat(20), 12345, 1)),
+        epoch: Some("4.2".into()),
+        ..Aux::default()
+    });
+    let mut sealer = Sealer::new(Form { compress: seed.is_multiple_of(2), checksum: true });
     let mut want = Vec::new();
     let mut out = Vec::new();
     for i in 0..60u64 {
@@ -100,11 +98,11 @@ fn sample(seed: u64) -> (Vec<u8>, Vec<Want>) {
         writer.entry(db, &key, value.view(), expiry);
         want.push((db, key, canonical(&value), expiry));
         if i % 7 == 0 {
-            out.extend(writer.take());
+            out.extend(sealer.seal(writer.take()));
         }
     }
     writer.finish();
-    out.extend(writer.take());
+    out.extend(sealer.seal(writer.take()));
     (out, want)
 }
 
@@ -301,10 +299,8 @@ fn times_of_fields_are_kept_in_valkeys_version() {
     payload[end..end + 2].copy_from_slice(&super::VERSION.to_le_bytes());
     assert!(super::dump::restore(&payload, limits, usize::MAX).is_err());
     for (field_times, head) in [(false, "REDIS0011"), (true, "VALKEY080")] {
-        let mut writer = super::Writer::new(
-            &super::Aux { field_times, ..Default::default() },
-            super::Form::default(),
-        );
-        assert!(writer.take().starts_with(head.as_bytes()));
+        let mut writer = Writer::new(&Aux { field_times, ..Aux::default() });
+        let bytes = Sealer::new(Form::default()).seal(writer.take());
+        assert!(bytes.starts_with(head.as_bytes()));
     }
 }

@@ -1,11 +1,16 @@
 //! The writer of RDB 11. Appends to a buffer that the caller empties as it goes; never does I/O.
 //!
 //! Collections are written in the plain forms that every version reads; a reader packs them by its
-//! own limits.
+//! own limits. What it leaves is a draft, which copies data and nothing else: compression and the
+//! checksum are [`super::seal`]'s.
 
 use super::functions::Carried;
-use super::{HASH_WITH_TIMES, VALKEY_VERSION, VERSION, aux_field, crc64, lzf, op, stream};
+use super::seal::{Draft, WORTH_MIN};
+use super::{HASH_WITH_TIMES, VALKEY_VERSION, VERSION, aux_field, op, stream};
 use crate::store::{StrRef, ValueRef};
+
+/// Room for what is usually written between two calls of [`Writer::take`].
+const PART_BYTES: usize = 64 * 1024;
 
 /// What goes into the head of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,34 +38,16 @@ pub struct Aux {
     pub field_times: bool,
 }
 
-/// What may be chosen about a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
-    /// Long strings are compressed where that makes them shorter.
-    pub compress: bool,
-    /// The end carries a checksum, instead of 0.
-    pub checksum: bool,
-}
-
-impl Default for Form {
-    fn default() -> Self {
-        Self { compress: false, checksum: true }
-    }
-}
-
 /// Writes one RDB stream: [`Writer::new`], entries, [`Writer::finish`]; [`Writer::take`] at any
-/// time.
+/// time, whose parts become the stream's bytes by one [`super::Sealer`].
 #[derive(Debug)]
 pub struct Writer {
-    out: Vec<u8>,
-    /// The checksum over all that has been taken already.
-    crc: u64,
+    draft: Draft,
     db: Option<u32>,
-    form: Form,
 }
 
 impl Writer {
-    pub fn new(aux: &Aux, form: Form) -> Self {
+    pub fn new(aux: &Aux) -> Self {
         let magic = if aux.field_times {
             format!("VALKEY{VALKEY_VERSION:03}")
         } else {
@@ -99,43 +86,46 @@ impl Writer {
         if let Some(acl) = &aux.acl {
             field(&mut out, aux_field::ACL, acl);
         }
-        Self { out, crc: 0, db: None, form }
+        Self { draft: out.into(), db: None }
     }
 
     /// Appends one key; entries may come in any order of databases.
     pub fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) {
+        let Draft { bytes: out, long, .. } = &mut self.draft;
         if self.db != Some(db) {
             self.db = Some(db);
-            self.out.push(op::SELECT_DB);
-            length(&mut self.out, u64::from(db));
+            out.push(op::SELECT_DB);
+            length(out, u64::from(db));
         }
         if let Some(ms) = expiry_ms {
-            self.out.push(op::EXPIRE_MS);
-            self.out.extend_from_slice(&ms.to_le_bytes());
+            out.push(op::EXPIRE_MS);
+            out.extend_from_slice(&ms.to_le_bytes());
         }
-        self.out.push(type_id(value));
-        string(&mut self.out, key);
-        body(&mut self.out, value, if self.form.compress { compressed } else { string });
+        out.push(type_id(value));
+        string(out, key);
+        body(out, value, |out, bytes| {
+            let head = out.len();
+            string(out, bytes);
+            if bytes.len() >= WORTH_MIN {
+                long.push((head, out.len() - bytes.len()..out.len()));
+            }
+        });
     }
 
-    /// Appends the end mark and the checksum. Nothing may follow.
+    /// Appends the end mark. Nothing may follow but the checksum.
     pub fn finish(&mut self) {
-        self.out.push(op::EOF);
-        let sum = if self.form.checksum { crc64::update(self.crc, &self.out) } else { 0 };
-        self.out.extend_from_slice(&sum.to_le_bytes());
+        self.draft.bytes.push(op::EOF);
+        self.draft.ends = true;
     }
 
     /// Bytes written and not taken yet.
     pub fn pending(&self) -> usize {
-        self.out.len()
+        self.draft.len()
     }
 
     /// Takes what has been written since the last call.
-    pub fn take(&mut self) -> Vec<u8> {
-        if self.form.checksum {
-            self.crc = crc64::update(self.crc, &self.out);
-        }
-        std::mem::take(&mut self.out)
+    pub fn take(&mut self) -> Draft {
+        std::mem::replace(&mut self.draft, Vec::with_capacity(PART_BYTES).into())
     }
 }
 
@@ -158,7 +148,7 @@ fn type_id(value: ValueRef<'_>) -> u8 {
 }
 
 /// `string` writes each string of the value.
-fn body(out: &mut Vec<u8>, value: ValueRef<'_>, string: fn(&mut Vec<u8>, &[u8])) {
+fn body(out: &mut Vec<u8>, value: ValueRef<'_>, mut string: impl FnMut(&mut Vec<u8>, &[u8])) {
     match value {
         ValueRef::Str(StrRef::Bytes(bytes)) => string(out, bytes),
         ValueRef::Str(StrRef::Int(n)) => integer(out, n),
@@ -215,19 +205,6 @@ fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     length(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
-}
-
-/// A string as LZF where that makes it shorter.
-fn compressed(out: &mut Vec<u8>, bytes: &[u8]) {
-    match lzf::compress(bytes) {
-        Some(packed) => {
-            out.push(0xc3);
-            length(out, packed.len() as u64);
-            length(out, bytes.len() as u64);
-            out.extend_from_slice(&packed);
-        }
-        None => string(out, bytes),
-    }
 }
 
 /// A string that is an integer takes the short form where there is one.
