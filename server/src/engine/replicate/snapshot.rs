@@ -13,6 +13,8 @@ use super::super::{Engine, hooks};
 
 /// Bytes that one step hands to the writer, between two looks at the clock.
 const STEP_BYTES: usize = 16 * 1024;
+/// Bytes after which a part is full. The writers have room for as many, and a usual entry more.
+const PART_BYTES: usize = 48 * 1024;
 /// Old values that may be kept for a target which has no room, in bytes.
 const KEPT_MAX: usize = 128 * 1024 * 1024;
 /// What a turn gives to the snapshot after its answers were written: as long as all else took,
@@ -97,8 +99,9 @@ pub struct Resync {
 impl Resync {
     /// Hands over what has been written so far.
     fn pass(&mut self) {
-        let part = self.writer.lock().take();
-        self.transfer.push(&self.sealer.seal(part));
+        for part in self.writer.lock().take() {
+            self.transfer.push(&self.sealer.seal(part));
+        }
     }
 }
 
@@ -121,8 +124,9 @@ impl Save {
 
     /// Hands over what has been written so far.
     fn pass(&mut self) {
-        let part = self.writer.lock().take();
-        self.target.write(part);
+        for part in self.writer.lock().take() {
+            self.target.write(part);
+        }
     }
 }
 
@@ -154,29 +158,65 @@ impl Encoder {
     }
 }
 
+/// What was written and not handed over yet. In parts: while a target has no room it grows by every
+/// old value, and one buffer would be copied whole, between two commands, each time it is full.
+struct Parts {
+    encoder: Encoder,
+    full: Vec<Draft>,
+    full_bytes: usize,
+}
+
+impl Parts {
+    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
+        let before = self.encoder.pending();
+        match &mut self.encoder {
+            Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
+            Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
+        }
+        let after = self.encoder.pending();
+        if after >= PART_BYTES {
+            self.full.push(self.encoder.take());
+            self.full_bytes += after;
+        }
+        after - before
+    }
+
+    fn finish(&mut self) {
+        self.encoder.finish();
+    }
+
+    /// Bytes that wait.
+    fn pending(&self) -> usize {
+        self.full_bytes + self.encoder.pending()
+    }
+
+    fn take(&mut self) -> Vec<Draft> {
+        let mut parts = std::mem::take(&mut self.full);
+        self.full_bytes = 0;
+        if self.encoder.pending() > 0 {
+            parts.push(self.encoder.take());
+        }
+        parts
+    }
+}
+
 /// The writer as the keyspace's walk and the engine share it.
 #[derive(Clone)]
-pub struct SharedWriter(Arc<Mutex<Encoder>>);
+pub struct SharedWriter(Arc<Mutex<Parts>>);
 
 impl SharedWriter {
     fn new(encoder: Encoder) -> Self {
-        Self(Arc::new(Mutex::new(encoder)))
+        Self(Arc::new(Mutex::new(Parts { encoder, full: Vec::new(), full_bytes: 0 })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Encoder> {
+    fn lock(&self) -> MutexGuard<'_, Parts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SnapshotSink for SharedWriter {
     fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
-        let encoder = &mut *self.lock();
-        let before = encoder.pending();
-        match encoder {
-            Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
-            Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
-        }
-        encoder.pending() - before
+        self.lock().entry(db, key, value, expiry_ms)
     }
 }
 
@@ -565,6 +605,28 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::Bench;
+    use super::{Aux, Encoder, PART_BYTES, SharedWriter, Writer};
+    use crate::store::{SnapshotSink, StrRef, ValueRef};
+
+    /// All that waited lay in one buffer: each time that it was full, a command waited until tens of
+    /// megabytes had been copied to a larger one.
+    #[test]
+    fn what_waits_for_a_target_waits_in_parts() {
+        let value = [b'x'; 1000];
+        let mut writer = SharedWriter::new(Encoder::Rdb(Writer::new(&Aux::default())));
+        let head = writer.lock().pending();
+        let entries = (0..1000).map(|n: u32| {
+            let value = ValueRef::Str(StrRef::Bytes(&value));
+            writer.entry(0, &n.to_le_bytes(), value, None)
+        });
+        let written = head + entries.sum::<usize>();
+        assert_eq!(writer.lock().pending(), written);
+        let parts = writer.lock().take();
+        let lens: Vec<usize> = parts.iter().map(super::Draft::len).collect();
+        assert_eq!(lens.iter().sum::<usize>(), written);
+        assert!(lens.len() > 15 && lens.iter().all(|len| *len < PART_BYTES + 2000), "{lens:?}");
+        assert_eq!(writer.lock().pending(), 0);
+    }
 
     /// The receivers of a full resync were asked to be written to in every turn, after the turn's
     /// writing: the loop never slept while one of them took nothing.
