@@ -87,6 +87,12 @@ fn streams() {
     list("streams", include_str!("differential/streams.txt"));
 }
 
+/// The digest of data was another than Valkey's, so that what compares the two saw a difference.
+#[test]
+fn digests() {
+    list("digests", include_str!("differential/digests.txt"));
+}
+
 #[test]
 fn clients_that_wait() {
     blocking::run(include_str!("differential/blocking.txt"));

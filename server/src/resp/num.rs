@@ -52,11 +52,16 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 /// numbers without an exponent up to half of 64 bits, others without one where that is no longer.
 pub fn format_f64(number: f64) -> String {
     const WHOLE: f64 = (i64::MAX / 2) as f64;
-    if number.is_infinite() {
-        return if number > 0.0 { "inf".into() } else { "-inf".into() };
-    }
     if number.fract() == 0.0 && number.abs() <= WHOLE {
         return (number as i64).to_string();
+    }
+    shortest_f64(number)
+}
+
+/// As [`format_f64`], but whole numbers are as others: with an exponent where that is shorter.
+pub fn shortest_f64(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "inf".into() } else { "-inf".into() };
     }
     // Rust's exponent form has the shortest digits; only its layout is another.
     let text = format!("{:e}", number.abs());

@@ -1,10 +1,11 @@
 //! A hash of data that two servers with the same keys agree on, whatever their encodings and
-//! orders: the one that Valkey and Redis compute, so that ours can be compared with theirs.
+//! orders: the one that Valkey computes, so that ours can be compared with its own.
 //!
 //! Parts in a fixed order are chained into a digest; parts without an order are combined by XOR.
 
 use std::fmt;
 
+use crate::resp::num::shortest_f64;
 use crate::script::sha1;
 use crate::store::{Id, IntBuf, Item, Keyspace, ValueRef};
 
@@ -73,7 +74,7 @@ fn add_value(digest: &mut Digest, value: ValueRef<'_>, expiry_ms: Option<i64>) {
             hash.iter().for_each(|(field, value)| digest.add(&chained([field, value])));
         }
         ValueRef::ZSet(zset) => zset.iter().for_each(|(member, score)| {
-            digest.add(&chained([member, general(score).as_bytes()]));
+            digest.add(&chained([member, shortest_f64(score).as_bytes()]));
         }),
         ValueRef::Stream(stream) => {
             for entry in stream.range(Id::MIN, Id::MAX) {
@@ -103,46 +104,10 @@ fn kind(value: ValueRef<'_>) -> u32 {
     }
 }
 
-/// A number with 17 significant digits, as C's `%.17g` prints it.
-fn general(number: f64) -> String {
-    const DIGITS: i32 = 17;
-    if number.is_infinite() {
-        return if number > 0.0 { "inf".into() } else { "-inf".into() };
-    }
-    let scientific = format!("{number:.16e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trimmed = |text: &str| {
-        let short = text.trim_end_matches('0').trim_end_matches('.');
-        if text.contains('.') { short.to_owned() } else { text.to_owned() }
-    };
-    if (-4..DIGITS).contains(&exponent) {
-        let places = usize::try_from(DIGITS - 1 - exponent).unwrap_or(0);
-        return trimmed(&format!("{number:.places$}"));
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{}e{sign}{:02}", trimmed(mantissa), exponent.abs())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Digest, general};
+    use super::Digest;
     use crate::engine::testing::Bench;
-
-    #[test]
-    fn numbers_are_printed_as_c_does() {
-        let check = |number: f64, expect: &str| assert_eq!(general(number), expect);
-        check(0.0, "0");
-        check(-0.0, "-0");
-        check(1.0, "1");
-        check(0.1, "0.10000000000000001");
-        check(-2.5, "-2.5");
-        check(1e17, "1e+17");
-        check(123_456_789_012_345_680.0, "1.2345678901234568e+17");
-        check(0.00001, "1.0000000000000001e-05");
-        check(0.0001, "0.0001");
-        check(f64::NEG_INFINITY, "-inf");
-    }
 
     #[test]
     fn a_digest_depends_on_data_alone() {
