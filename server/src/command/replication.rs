@@ -318,9 +318,8 @@ fn waitaof(cx: &mut Context<'_>) -> Handled {
     if !(0..=1).contains(&local) {
         return Err("ERR value is out of range, value must between 0 and 1".into());
     }
-    let replicas = parse_i64(cx.args.at(2)).ok_or(errors::NOT_INTEGER)?;
-    let replicas =
-        usize::try_from(replicas).map_err(|_| "ERR value is out of range, must be positive")?;
+    let replicas = parse_i64(cx.args.at(2)).and_then(|number| usize::try_from(number).ok());
+    let replicas = replicas.ok_or("ERR value is out of range, must be positive")?;
     let timeout = parse_i64(cx.args.at(3)).ok_or(errors::TIMEOUT)?;
     let timeout_ms = wait_ms(cx, timeout)?;
     if cx.engine.replication().is_replica() {
