@@ -31,6 +31,18 @@ fn output_full_bytes(client: &Client) -> usize {
     }
 }
 
+/// Appends what has come of a command whose end is missing. Its room doubles, but not beyond what the
+/// command has declared: the room is what counts towards the bound of all clients.
+fn keep_input(client: &mut Client, bytes: &[u8]) {
+    let needed = client.input.len() + bytes.len();
+    let declared = client.parser.declared_bytes();
+    if needed > client.input.capacity() && needed <= declared {
+        let room = (2 * client.input.capacity()).clamp(needed, declared);
+        client.input.reserve_exact(room - client.input.len());
+    }
+    client.input.extend_from_slice(bytes);
+}
+
 impl Engine {
     /// A connection was accepted.
     pub fn accepted(&mut self, peer: Option<std::net::SocketAddr>) -> ClientId {
@@ -68,7 +80,7 @@ impl Engine {
                 client.input.extend_from_slice(&bytes[used..]);
             }
         } else {
-            client.input.extend_from_slice(bytes);
+            keep_input(&mut client, bytes);
             if self.is_too_large(&client) {
                 // Before what it says becomes a command.
                 self.stats.evicted_clients += 1;

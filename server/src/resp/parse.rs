@@ -214,6 +214,12 @@ impl Parser {
         self.in_array = false;
     }
 
+    /// Bytes from the start of a half-read command to the end of what it has declared; 0 where the
+    /// length of its next argument is not known.
+    pub fn declared_bytes(&self) -> usize {
+        self.bulk.map_or(0, |len| self.pos + len + 2)
+    }
+
     /// Reads one command from the start of `buf`.
     #[inline]
     pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Result<Parsed, ProtocolError> {

@@ -83,6 +83,19 @@ fn a_command_that_is_too_large_for_all_clients_is_not_executed() {
     assert_eq!(bench.ask(other, "EXISTS a b"), ":1");
 }
 
+/// The room for a command in parts doubled beyond its end: half of the bound was too much already.
+#[test]
+fn a_command_in_parts_takes_as_much_as_it_is_long() {
+    let mut bench = Bench::new(&[("maxmemory-clients", "100kb")]);
+    let client = bench.client();
+    let request = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$70000\r\n{}\r\n", "v".repeat(70_000));
+    for part in request.as_bytes().chunks(16 * 1024) {
+        bench.engine.receive(bench.id(client), part);
+    }
+    bench.engine.turn_end();
+    assert_eq!(bench.out(client), "+OK");
+}
+
 /// Tools that copy a live server say themselves when a key ends: without `import-mode` what they had
 /// just written was gone before they said so.
 #[test]
