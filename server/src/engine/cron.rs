@@ -112,7 +112,7 @@ impl Engine {
     }
 
     /// `maxmemory-clients`: the largest connections end until the others fit.
-    fn evict_clients(&mut self) {
+    pub fn evict_clients(&mut self) {
         let bound = self.clients_bound();
         if bound == 0 {
             return;

@@ -96,6 +96,17 @@ fn a_command_in_parts_takes_as_much_as_it_is_long() {
     assert_eq!(bench.out(client), "+OK");
 }
 
+/// A smaller bound was obeyed only some time later.
+#[test]
+fn a_smaller_bound_of_all_clients_is_obeyed_at_once() {
+    let mut bench = Bench::new(&[("maxmemory-clients", "0")]);
+    let (large, small) = (bench.client(), bench.client());
+    bench.ask(large, "MULTI");
+    bench.ask(large, &format!("SET k {}", "v".repeat(200_000)));
+    assert_eq!(bench.ask(small, "CONFIG SET maxmemory-clients 100kb"), "+OK");
+    assert_eq!(bench.out(large), "gone");
+}
+
 /// Tools that copy a live server say themselves when a key ends: without `import-mode` what they had
 /// just written was gone before they said so.
 #[test]

@@ -134,6 +134,9 @@ fn set(cx: &mut Context<'_>) -> Handled {
     cx.engine.config = config;
     cx.engine.apply_config();
     cx.engine.redirect_changed();
+    if seen.contains(&"maxmemory-clients") {
+        cx.engine.evict_clients();
+    }
     cx.client.reply().ok();
     Ok(())
 }
