@@ -28,7 +28,7 @@ enum Work {
     Append(Vec<u8>, u64),
     /// Go over to this file, of which so many bytes are kept, and name it in the manifest.
     Begin { name: String, keep: u64, manifest: Option<String> },
-    /// Write the manifest, then remove these files.
+    /// Make durable all before it, write the manifest, then remove these files.
     Commit { manifest: String, remove: Vec<String> },
     /// Make durable all before it; the number is told back.
     Sync(u64),
@@ -40,6 +40,8 @@ struct Shared {
     written: AtomicU64,
     synced: AtomicU64,
     queued: AtomicUsize,
+    /// How many manifests of [`Work::Commit`] are durable.
+    committed: AtomicU64,
     size: AtomicU64,
     /// The slowest write and sync since they were last asked for, in microseconds.
     slowest: [AtomicU64; 2],
@@ -64,9 +66,13 @@ impl Shared {
             // Taken once, so that who is about to wait does not miss it.
             drop(self.ticket.lock().unwrap_or_else(PoisonError::into_inner));
             self.changed.notify_all();
-            if let Some(wake) = &self.wake {
-                wake();
-            }
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = &self.wake {
+            wake();
         }
     }
 }
@@ -76,6 +82,7 @@ struct Folder {
     work: Sender<Work>,
     shared: Arc<Shared>,
     tickets: u64,
+    commits: u64,
 }
 
 /// Where the files are and what their names begin with.
@@ -99,6 +106,7 @@ pub fn open(
         written: AtomicU64::new(0),
         synced: AtomicU64::new(0),
         queued: AtomicUsize::new(0),
+        committed: AtomicU64::new(0),
         size: AtomicU64::new(0),
         slowest: [AtomicU64::new(0), AtomicU64::new(0)],
         error: Mutex::new(None),
@@ -120,7 +128,7 @@ pub fn open(
         .name("aof".into())
         .spawn(move || writer.run(&inbox))
         .map_err(|e| format!("no thread for the append-only files: {e}"))?;
-    Ok(Box::new(Folder { work, shared, tickets: 0 }))
+    Ok(Box::new(Folder { work, shared, tickets: 0, commits: 0 }))
 }
 
 impl Folder {
@@ -140,8 +148,14 @@ impl AofDisk for Folder {
         self.send(Work::Begin { name, keep, manifest });
     }
 
-    fn commit(&mut self, manifest: String, remove: Vec<String>) {
+    fn commit(&mut self, manifest: String, remove: Vec<String>) -> u64 {
+        self.commits += 1;
         self.send(Work::Commit { manifest, remove });
+        self.commits
+    }
+
+    fn committed(&self) -> u64 {
+        self.shared.committed.load(Ordering::Acquire)
     }
 
     fn set_policy(&mut self, policy: Fsync) {
@@ -258,7 +272,10 @@ impl Writer {
                     self.until_done(|writer| writer.begin(name, *keep, manifest.as_deref()));
                 }
                 Work::Commit { manifest, remove } => {
+                    self.sync();
                     self.until_done(|writer| writer.commit(manifest, remove));
+                    self.shared.committed.fetch_add(1, Ordering::AcqRel);
+                    self.shared.wake();
                 }
                 Work::Sync(ticket) => {
                     self.sync();

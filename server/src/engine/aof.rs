@@ -15,6 +15,8 @@
 mod load;
 mod report;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +40,11 @@ pub trait AofDisk: Send {
     fn append(&mut self, bytes: Vec<u8>, end: u64);
     /// Goes over to a file, of which `keep` bytes stay, and writes the manifest that names it.
     fn begin(&mut self, name: String, keep: u64, manifest: Option<String>);
-    /// Writes the manifest, then removes the files that it does not need any more.
-    fn commit(&mut self, manifest: String, remove: Vec<String>);
+    /// Makes durable all before it, writes the manifest, then removes the files that it does not need
+    /// any more. Returns its number, which [`AofDisk::committed`] reaches when the manifest is durable.
+    fn commit(&mut self, manifest: String, remove: Vec<String>) -> u64;
+    /// The number of the last manifest that is durable; 0 before the first.
+    fn committed(&self) -> u64;
     fn set_policy(&mut self, policy: Fsync);
     /// The offset of the stream up to which all is durable.
     fn synced(&self) -> u64;
@@ -66,6 +71,8 @@ pub enum State {
     Off,
     /// On, but no files hold these data yet: the first rewrite is still to be completed.
     Waiting,
+    /// All files are there, but until this manifest of the disk's is durable none names them.
+    Naming(u64),
     On,
 }
 
@@ -109,7 +116,7 @@ impl Engine {
         }
         match (self.config.appendonly, aof.state) {
             (true, State::Off) => self.aof_on(),
-            (false, State::On | State::Waiting) => self.aof_off(),
+            (false, State::On | State::Waiting | State::Naming(_)) => self.aof_off(),
             _ => {}
         }
     }
@@ -174,7 +181,8 @@ impl Engine {
     }
 
     /// The offset that is durable, whatever the policy: what `REPLCONF ACK … FACK` tells. None
-    /// without append-only files.
+    /// without append-only files, or while no manifest names those that hold these data: a start
+    /// would not find them.
     pub fn aof_durable_offset(&self) -> Option<u64> {
         let on = self.rooms.aof.state == State::On;
         self.rooms.aof.disk.as_ref().filter(|_| on).map(|disk| disk.synced())
@@ -189,6 +197,9 @@ impl Engine {
         self.aof_hand_over();
         let aof = &mut self.rooms.aof;
         let Some(disk) = &mut aof.disk else { return };
+        if matches!(aof.state, State::Naming(number) if disk.committed() >= number) {
+            aof.state = State::On;
+        }
         if disk.is_failing() != aof.failure.is_some() {
             aof.failure = disk.error();
             let text = match &aof.failure {

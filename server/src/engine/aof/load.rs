@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::client::{Client, ClientId, Duty};
 use crate::disk::DiskError;
@@ -20,6 +21,8 @@ use super::super::{Engine, hooks};
 const TURN_BYTES: usize = 256 * 1024;
 /// Bytes that are loaded before the first turn: small data never show themselves as loading.
 const FIRST_BYTES: u64 = 4 * 1024 * 1024;
+/// What a slow disk may take for the first manifest.
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A file that is to be loaded.
 pub struct Source {
@@ -362,7 +365,12 @@ impl Engine {
         self.aof_attach()?;
         let Some((mut manifest, keep)) = loaded else {
             self.rooms.aof.state = super::State::Waiting;
-            return self.rewrite_to_end();
+            self.rewrite_to_end()?;
+            // Nobody is answered before a manifest names the files.
+            let aof = &mut self.rooms.aof;
+            aof.disk.as_mut().expect("it was just opened").wait(Some(START_PATIENCE))?;
+            aof.state = super::State::On;
+            return Ok(());
         };
         let remove: Vec<_> = manifest.history.drain(..).map(|entry| entry.name).collect();
         let aof = &mut self.rooms.aof;

@@ -43,7 +43,10 @@ impl Engine {
         if aof.state != State::Off {
             lines.add("aof_current_size", self.aof_size());
             lines.add("aof_base_size", rewrites.after_bytes);
-            lines.add("aof_pending_rewrite", u8::from(aof.state == State::Waiting));
+            lines.add(
+                "aof_pending_rewrite",
+                u8::from(matches!(aof.state, State::Waiting | State::Naming(_))),
+            );
             let queued = aof.disk.as_ref().map_or(0, |disk| disk.queued());
             lines.add("aof_buffer_length", queued);
             let synced = aof.disk.as_ref().map_or(0, |disk| disk.synced());

@@ -121,7 +121,8 @@ impl Engine {
             let earlier = aof.disk.as_ref().filter(|_| aof.writing).map_or(0, |disk| disk.size());
             aof.rewrites.earlier_bytes += earlier;
             aof.manifest.incr.push(first.clone());
-            let named = aof.state == State::On;
+            // In the disk's order the manifest that is under way comes first.
+            let named = matches!(aof.state, State::On | State::Naming(_));
             self.aof_begin_file(&first, 0, named);
         }
         let rewrite = Rewrite { base, first, started_us: now_us };
@@ -160,10 +161,10 @@ impl Engine {
         let aof = &mut self.rooms.aof;
         let (manifest, gone) = aof.manifest.rebased(rewrite.base.clone(), &rewrite.first);
         let disk = aof.disk.as_mut().expect("it was opened for the rewrite");
-        disk.commit(manifest.print(), gone);
+        let number = disk.commit(manifest.print(), gone);
         aof.manifest = manifest;
         if aof.state == State::Waiting {
-            aof.state = State::On;
+            aof.state = State::Naming(number);
         }
         aof.rewrites.base_bytes = bytes;
         aof.rewrites.earlier_bytes = 0;

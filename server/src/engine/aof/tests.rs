@@ -1,0 +1,74 @@
+//! What counts as durable.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::super::testing::Bench;
+use super::State;
+
+/// A folder that is removed at the end of its test.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn until(bench: &mut Bench, what: &str, done: impl Fn(&mut Bench) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done(bench) {
+        assert!(Instant::now() < deadline, "{what}");
+        bench.pass_ms(1);
+        std::thread::yield_now();
+    }
+}
+
+/// An engine whose append-only files are to be in a folder of the test's own.
+fn bench_in(name: &str) -> (Folder, Bench) {
+    let path = std::env::temp_dir().join(format!("aof-{name}-{}", std::process::id()));
+    fs::create_dir_all(&path).unwrap();
+    let mut bench = Bench::new(&[("appendfsync", "always")]);
+    let engine = &mut bench.engine;
+    engine.config.appenddirname = path.to_str().unwrap().into();
+    engine.rooms.aof.open = Some(crate::disk::aof::open);
+    engine.rooms.aof.find = Some(crate::disk::find_manifest);
+    engine.rooms.replication.saves.open = Some(crate::disk::open);
+    (Folder(path), bench)
+}
+
+/// The first rewrite counted as the data's place as soon as its manifest was handed to the disk:
+/// answers and acknowledgements went out for files that a start would not have found.
+#[test]
+fn nothing_is_durable_before_a_manifest_names_the_files() {
+    let (folder, mut bench) = bench_in("named");
+    let client = bench.client();
+    assert_eq!(bench.ask(client, "CONFIG SET appendonly yes"), "+OK");
+    // No manifest can be written while its temporary name is taken.
+    let taken = folder.0.join(format!("temp-redisha-{}-manifest", std::process::id()));
+    fs::create_dir(&taken).unwrap();
+    until(&mut bench, "the rewrite ends", |bench| bench.engine.rooms.aof.rewrites.count == 1);
+    let end = bench.engine.stream_offset();
+    until(&mut bench, "its files are written", |bench| {
+        bench.engine.rooms.aof.disk.as_ref().is_some_and(|disk| disk.synced() >= end)
+    });
+    assert_eq!(bench.engine.aof_durable_offset(), None);
+    assert_ne!(bench.engine.rooms.aof.state, State::On);
+    fs::remove_dir(&taken).unwrap();
+    until(&mut bench, "the manifest is written", |bench| {
+        bench.engine.aof_durable_offset().is_some()
+    });
+}
+
+/// The first command of a new server must wait for the disk like all later ones.
+#[test]
+fn a_server_that_starts_without_files_has_named_them_before_it_answers() {
+    let (folder, mut bench) = bench_in("first");
+    let engine = &mut bench.engine;
+    engine.config.appendonly = true;
+    engine.aof_start().unwrap();
+    assert!(folder.0.join("appendonly.aof.manifest").is_file());
+    assert_eq!(engine.rooms.aof.state, State::On);
+    assert_eq!(engine.aof_durable_offset(), Some(engine.stream_offset()));
+}
