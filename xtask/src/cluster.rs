@@ -108,15 +108,15 @@ impl Cluster {
         eprintln!("the cluster's logs are in {}", kept.display());
     }
 
-    /// Makes this process, and all that it starts from now on, one of the cluster's clients.
-    pub fn enter(&self) -> Result<()> {
-        Group::Clients.take(std::process::id())
-    }
-
     /// Ends it and removes everything it made.
     pub fn down(&self) -> Result<()> {
         cleanup::everything(&self.state)
     }
+}
+
+/// Makes this process, and all that it starts from now on, a client of the cluster that is up.
+pub fn enter() -> Result<()> {
+    Group::Clients.take(std::process::id())
 }
 
 /// Whether this process may make namespaces and cgroups.

@@ -97,7 +97,7 @@ pub fn in_cluster(work: impl FnOnce(&Path) -> Result<Counts>) -> Result<Counts> 
             helm.join("helm").display()
         );
         state.write_script("helm", &helm)?;
-        cluster.enter()?;
+        cluster::enter()?;
         work(&state.data("bin"))
     });
     // A failure keeps its logs; the cluster itself goes in any case.
