@@ -48,6 +48,11 @@ impl Shown {
     pub fn forget(&mut self) {
         self.records.clear();
     }
+
+    /// Epochs from this one on may come again: nobody who knows of them is left.
+    pub fn forget_epochs(&mut self, first: Epoch) {
+        self.epoch = self.epoch.min(first);
+    }
 }
 
 impl World {
@@ -223,6 +228,12 @@ fn is_async(life: &Life) -> bool {
     life.member.configs().iter().any(|config| config.durability == Durability::Async)
 }
 
+/// Whether this status was filled from the words of members of which none leads.
+pub fn filled_anew(status: &switchover::Arbiter) -> bool {
+    let undecided = status.election.as_ref().is_some_and(|open| open.winner.is_none());
+    undecided && status.data_loss_possible == Some(status.term)
+}
+
 /// Whether this record is one that clients asked for.
 pub fn is_data(rec: &Rec) -> bool {
     matches!(rec, Rec::Write(_))
@@ -243,11 +254,11 @@ impl World {
     /// A decision that gives up data is right only if too few lives are left that hold it.
     pub fn check_loss(&mut self, next: &switchover::Arbiter) {
         let config = &self.arbiter.config;
-        // Filled anew with no primary left: nobody can tell what the former status would have.
-        let anew = next.election.is_none();
+        // Nobody can tell what the former status would have.
+        let anew = next.election.is_none() || filled_anew(next);
+        let decided = next.election.as_ref().is_some_and(|election| election.winner.is_some());
         let replicated = config.durability == switchover::Durability::Replicated;
         // Under `async` nobody is told of the loss of what a first primary may have answered.
-        let decided = next.election.as_ref().is_some_and(|election| election.winner.is_some());
         let alone = decided && next.config.members.len() == 1;
         let quiet = !replicated && alone && next.config.members != config.members;
         let told = next.data_loss_possible != self.arbiter.data_loss_possible;

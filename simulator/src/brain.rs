@@ -266,6 +266,9 @@ impl World {
             if arbiter.initialised && !self.arbiter.initialised {
                 self.begins_anew();
             }
+            if crate::answer::filled_anew(&arbiter) {
+                self.filled_anew(arbiter.term);
+            }
             self.former = std::mem::replace(&mut self.arbiter, arbiter);
             let sealed = self.former.election.is_some() && self.arbiter.election.is_none();
             if sealed && self.arbiter.term == self.former.term {

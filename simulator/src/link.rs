@@ -241,8 +241,13 @@ impl World {
         let mine = life.log.hash_at(offset);
         life.served.insert(conn, served);
         if partial.is_some() {
-            // What a process had asked for may come when it is gone.
-            let theirs = self.nodes[place].life.as_ref().filter(|life| life.boot == boot);
+            // What a process had asked for may come when it is gone, or follows another one: under
+            // seed 9701 it lay on a way that was closed until then.
+            let asks = |life: &&crate::node::Life| {
+                let now = life.follow.as_ref().and_then(|follow| follow.conn);
+                life.boot == boot && now == Some(conn)
+            };
+            let theirs = self.nodes[place].life.as_ref().filter(asks);
             if theirs.is_some_and(|life| life.log.hash_at(offset) != mine) {
                 self.violated(&format!(
                     "{} continues {} at {offset}, where their histories differ",
