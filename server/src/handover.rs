@@ -20,6 +20,8 @@
 //! 4. A target accepts only a log that is exactly the giver's: same data epoch, same offset `T`.
 //! 5. Promises only grow, and a command for a lower epoch changes nothing.
 //!
+//! Where ids outlive a restart (durability `disk`), [`Effect::Keep`] makes what they bind durable first.
+//!
 //! The handover record is part of the log. A target that was told by another route appends the very
 //! bytes that it missed, so giver, target and the other followers agree on every offset, and all of
 //! them follow the new primary by a partial resynchronisation.
@@ -32,6 +34,7 @@ mod epoch;
 mod event;
 pub(crate) mod fields;
 mod giver;
+mod keep;
 mod member;
 mod pause;
 mod record;
@@ -43,6 +46,7 @@ mod tests;
 pub use config::{Config, ConfigError, Durability, MEMBERS_MAX};
 pub use epoch::Epoch;
 pub use event::{Effect, Env, Event, Notice, Peer, Reply, Request, Target, Verb};
+pub use keep::Kept;
 pub use member::{Gate, Identity, Member, Role, Timing};
 pub use pause::{PauseKind, UserPause};
 pub use record::{Handover, Record, RecordError};

@@ -53,6 +53,7 @@ pub fn reply(reply: member::Reply) -> Result<Reply, Refusal> {
             offset: status.offset,
             empty: status.empty,
             lease_left_ms: status.lease_left_ms,
+            restarted: status.restarted,
         },
         member::Reply::Paused { offset, epoch } => {
             Reply::Paused { offset, epoch: epoch_out(epoch) }
@@ -95,6 +96,7 @@ pub fn status(status: member::Status, link: Link, replicas: Vec<Replica>) -> Sta
         draining: status.draining,
         configs: status.configs,
         lease_left_ms: status.lease_left_ms,
+        restarted: status.restarted,
         replicas,
         ..Status::default()
     }

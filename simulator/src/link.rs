@@ -377,9 +377,9 @@ impl World {
         let first = !std::mem::replace(&mut served.online, true);
         let event = if first {
             let target = Target { member, host, port: 1, hostname: String::new() };
-            Event::ReplicaUp { peer: Peer { target, acked } }
+            Event::ReplicaUp { peer: Peer { target, acked, durable: 0 } }
         } else {
-            Event::Ack { member, offset: acked }
+            Event::Ack { member, offset: acked, durable: 0 }
         };
         self.event(node, event, &Cause::Other);
     }

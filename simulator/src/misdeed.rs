@@ -54,10 +54,10 @@ impl World {
         match (self.mutant, result) {
             (
                 Some(Mutant::WinnerByPromise),
-                Ok(Reply::Sealed { member, offset, empty, lease_left_ms, .. }),
+                Ok(Reply::Sealed { member, offset, empty, lease_left_ms, restarted, .. }),
             ) => {
                 let data_epoch = epoch_out(life.promise_before());
-                Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms })
+                Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms, restarted })
             }
             (Some(Mutant::AbortWithoutCas), Ok(Reply::Prepared)) => {
                 if let [old, next] = life.member.configs() {

@@ -143,7 +143,7 @@ impl World {
             port: 1,
             hostname: String::new(),
         };
-        let identity = Identity { uid: Some(UID.into()), name: name.into(), here };
+        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps: false };
         let log = self.loaded(node);
         self.note(|| format!("{name} boots with {} records", log.count()));
         self.nodes[node].life = Some(Life {
@@ -323,7 +323,7 @@ impl World {
                     self.send(conn, false, Wire::Resigned { member });
                 }
             }
-            Effect::Redirect(_) | Effect::Notify(_) => {}
+            Effect::Sync | Effect::Keep { .. } | Effect::Redirect(_) | Effect::Notify(_) => {}
         }
     }
 

@@ -88,9 +88,9 @@ impl fmt::Display for Arbiter {
         }
         let ids: Vec<&str> = self.config.members.iter().map(|m| m.member.as_str()).collect();
         write!(f, " config v{} {}/{}", self.config.v, ids.join(","), self.config.w)?;
-        if self.config.durability == Durability::Replicated {
+        if self.config.durability != Durability::Async {
             let lost = if self.config.degrade { "degrade" } else { "block" };
-            write!(f, " replicated {lost}")?;
+            write!(f, " {} {lost}", self.config.durability.as_str())?;
         }
         if let Some(Election { term, winner, empty }) = &self.election {
             let winner = winner.as_ref().map_or("undecided", |winner| &winner.member);
@@ -138,6 +138,8 @@ pub enum Durability {
     Async,
     /// When `w` members hold it.
     Replicated,
+    /// When `w` members hold it in files from which they would start again.
+    Disk,
 }
 
 impl Durability {
@@ -150,6 +152,7 @@ impl Durability {
         match self {
             Self::Async => "async",
             Self::Replicated => "replicated",
+            Self::Disk => "disk",
         }
     }
 }
@@ -162,6 +165,12 @@ impl Config {
 
     pub fn holds(&self, member: &Member) -> bool {
         self.members.contains(member)
+    }
+
+    /// Whether the word of this id counts. One that was restarted has what its disk held, which is all
+    /// that it ever promised only where answers promise the disk.
+    pub fn counts(&self, member: &Member, restarted: bool) -> bool {
+        self.holds(member) && (!restarted || self.durability == Durability::Disk)
     }
 
     /// The same rule for the same members, whatever the number of the publication.
@@ -183,7 +192,7 @@ impl Config {
         let (v, term) = (next()?.parse().ok()?, next()?.parse().ok()?);
         let w = next()?.parse().ok()?;
         let durability = next()?;
-        let all = [Durability::Async, Durability::Replicated];
+        let all = [Durability::Async, Durability::Replicated, Durability::Disk];
         let durability = all.into_iter().find(|one| one.as_str() == durability)?;
         let degrade = next()? == "degrade";
         let ids = next()?.split(',').filter(|id| !id.is_empty());

@@ -148,6 +148,8 @@ pub enum Reply {
         empty: bool,
         /// How long leases that it gave still last, in milliseconds.
         lease_left_ms: u64,
+        /// See [`Status::restarted`](crate::Status::restarted).
+        restarted: bool,
     },
     /// To PREPARE: the config may be published.
     Prepared,
@@ -193,6 +195,7 @@ impl Reply {
                 empty: get("empty")? == "1",
                 // A member that does not speak of leases gives none.
                 lease_left_ms: get("lease-left-ms").map_or(Ok(0), str::parse).ok()?,
+                restarted: get("restarted") == Some("1"),
             }),
             None => Some(Self::Paused { offset, epoch: get("epoch")?.parse().ok()? }),
         }

@@ -149,6 +149,7 @@ pub struct Sealed {
     pub offset: u64,
     pub empty: bool,
     pub lease_left_ms: u64,
+    pub restarted: bool,
 }
 
 /// What follows a successful publication.

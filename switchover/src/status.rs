@@ -47,6 +47,8 @@ pub struct Status {
     pub draining: bool,
     /// Of a primary: the configs that it obeys, as [`Config::text`](crate::Config::text), joined by `;`.
     pub configs: String,
+    /// Its process goes on under the id of an earlier one, with what its disk held.
+    pub restarted: bool,
     /// How long leases that it gave still last, in milliseconds.
     pub lease_left_ms: u64,
     pub version: String,
@@ -207,6 +209,7 @@ impl Status {
             "relayed" => self.relayed = read(field, text)?,
             "configs" => text.clone_into(&mut self.configs),
             "lease-left-ms" => self.lease_left_ms = read(field, text)?,
+            "restarted" => self.restarted = text == "1",
             "draining" => self.draining = text == "1",
             "stream-level" => self.stream_level = read(field, text)?,
             "users" => text.clone_into(&mut self.users),

@@ -316,6 +316,7 @@ fn fields(status: &Status, here: &Target) -> Vec<(&'static str, String)> {
         ("draining", flag(status.draining)),
         ("configs", status.configs.clone()),
         ("committed", status.committed.to_string()),
+        ("restarted", flag(status.restarted)),
         ("lease-left-ms", status.lease_left_ms.to_string()),
     ]
 }

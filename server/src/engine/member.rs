@@ -135,6 +135,8 @@ impl Engine {
                     self.answer(client, |client| write_reply(client, &reply));
                 }
             }
+            // No id outlives this server's process, so nothing is to be made durable for one.
+            Effect::Sync | Effect::Keep { .. } => {}
             Effect::Append { argument } => self.append_record(&argument),
             Effect::Answer { epoch, accepted } => self.answer_primary(epoch, accepted),
             Effect::Resign => self.resign_to_primary(),
@@ -284,13 +286,14 @@ pub fn write_reply(client: &mut Client, reply: &Reply) {
             let offset = status.offset.to_string();
             let epoch = status.data_epoch.to_string();
             let left = status.lease_left_ms.to_string();
-            out.map(5);
+            out.map(6);
             for (key, value) in [
                 ("member", status.member.as_str()),
                 ("data-epoch", &epoch),
                 ("offset", &offset),
                 ("lease-left-ms", &left),
                 ("empty", if status.empty { "1" } else { "0" }),
+                ("restarted", if status.restarted { "1" } else { "0" }),
             ] {
                 out.bulk(key.as_bytes());
                 out.bulk(value.as_bytes());

@@ -6,6 +6,8 @@
 //! election reads is always one of the active ones, since a primary obeys a new config from PREPARE
 //! on, before it is published, and obeys the old one until COMMIT, after that.
 //!
+//! Under `disk` only what an id would find again after a restart counts, the primary's own copy too.
+//!
 //! **Invariant (no stale read).** An acknowledgement is also a lease: whoever sends it lets nobody
 //! else open for `lease × (1 + ρ)` from the sending on. The holder counts `lease` from the moment
 //! at which the acknowledged bytes came into being, which is earlier. It releases answers only
@@ -47,6 +49,8 @@ pub(super) struct Commit {
     seen: u64,
     /// From when on each member's lease counts.
     leases: BTreeMap<String, u64>,
+    /// Up to where the own log is durable, under an id that is kept.
+    pub durable: u64,
     /// Until when all configs have W leases.
     leased_until_us: u64,
     /// Ids that said they would never answer again.
@@ -75,6 +79,7 @@ impl Commit {
             open_at_us: env.now_us.saturating_add(wait_us),
             opened: how == Opening::Level,
             seen: env.offset,
+            durable: self.durable,
             ..Self::default()
         };
     }
@@ -132,11 +137,14 @@ impl Commit {
         if config.durability == Durability::Async {
             return own.1;
         }
+        let on_disk = config.durability == Durability::Disk;
+        let own_copy = if on_disk { self.durable.min(own.1) } else { own.1 };
+        let of_peer = |peer: &Peer| if on_disk { peer.durable } else { peer.acked };
         let value = |id: &str| {
-            if id == own.0 { Some(own.1) } else { peers.get(id).map(|peer| peer.acked) }
+            if id == own.0 { Some(own_copy) } else { peers.get(id).map(of_peer) }
         };
         let needed = self.needed(config, own.0, peers);
-        self.reached(config, needed, value).min(own.1)
+        self.reached(config, needed, value).min(own_copy)
     }
 
     fn advance(&mut self, own: (&str, u64), peers: &BTreeMap<String, Peer>) {
@@ -317,6 +325,7 @@ impl Member {
     /// This member will never be sealed, promoted or counted again; says so to its primary.
     pub(super) fn resign(&mut self, out: &mut Vec<Effect>) {
         self.has_resigned = true;
+        self.forget_kept(out);
         out.push(Effect::Resign);
     }
 

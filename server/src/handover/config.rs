@@ -14,6 +14,8 @@ pub enum Durability {
     Async,
     /// Answered when `w` members hold it in memory.
     Replicated,
+    /// Answered when `w` members hold it in files from which they would start again.
+    Disk,
 }
 
 impl Durability {
@@ -21,6 +23,7 @@ impl Durability {
         match self {
             Self::Async => "async",
             Self::Replicated => "replicated",
+            Self::Disk => "disk",
         }
     }
 }
@@ -78,7 +81,9 @@ impl fmt::Display for Config {
 
 /// The text is no config that a member can keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a config is written v/term/w/async|replicated/degrade|block/id,id…, 1 ≤ w ≤ ids ≤ 15")]
+#[error(
+    "a config is written v/term/w/async|replicated|disk/degrade|block/id,id…, 1 ≤ w ≤ ids ≤ 15"
+)]
 pub struct ConfigError;
 
 impl FromStr for Config {
@@ -91,6 +96,7 @@ impl FromStr for Config {
         let durability = match durability {
             "async" => Durability::Async,
             "replicated" => Durability::Replicated,
+            "disk" => Durability::Disk,
             _ => return Err(ConfigError),
         };
         let degrade = match lost {

@@ -22,8 +22,10 @@ impl Member {
             _ if epoch < self.promised => Reply::Stale { promised: self.promised },
             Role::Primary { epoch: own } if *own == epoch => Reply::Ok,
             Role::Fenced if !env.empty => Reply::NotReady("this member has data".into()),
+            Role::Fenced if epoch <= self.owned => self.not_again(epoch),
             Role::Fenced => {
                 self.commit.begin(config.into_iter().collect(), env, Opening::Level);
+                self.own(env, epoch, out);
                 self.become_primary(epoch, out);
                 Reply::Ok
             }
@@ -48,6 +50,11 @@ impl Member {
             self.promised = epoch;
             self.fence(env, out);
         }
+        // What the answer tells is what a decision rests on, so a restart must find it again.
+        if self.kept {
+            out.push(Effect::Sync);
+            self.keep(env, out);
+        }
         Reply::Sealed(Box::new(self.status(env)))
     }
 
@@ -63,10 +70,12 @@ impl Member {
         match &self.role {
             _ if epoch < self.promised => Reply::Stale { promised: self.promised },
             Role::Primary { epoch: own } if *own == epoch => Reply::Ok,
+            Role::Fenced if epoch <= self.owned => self.not_again(epoch),
             Role::Fenced if self.promised == epoch => {
                 let wait_us = told.1.saturating_mul(1000);
                 let configs = told.0.into_iter().collect();
                 self.commit.begin(configs, env, Opening::Elected { wait_us });
+                self.own(env, epoch, out);
                 self.become_primary(epoch, out);
                 Reply::Ok
             }

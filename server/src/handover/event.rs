@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::epoch::Epoch;
+use super::keep::Kept;
 use super::record::Record;
 use super::status::{Outcome, Status};
 
@@ -33,6 +34,8 @@ pub struct Peer {
     pub target: Target,
     /// Last acknowledged (applied) offset.
     pub acked: u64,
+    /// Up to which offset it would find the stream in its files; 0 if it keeps none.
+    pub durable: u64,
 }
 
 /// A request of the operator (or of a giver, for `Takeover`), addressed to one member id.
@@ -111,8 +114,16 @@ pub enum Event {
     Linked { epoch: Epoch },
     /// A member replica has completed its synchronisation with this primary.
     ReplicaUp { peer: Peer },
-    /// A member replica acknowledges that it has applied everything up to `offset`.
-    Ack { member: String, offset: u64 },
+    /// A member replica acknowledges that it has applied everything up to `offset`, and would find
+    /// everything up to `durable` in its files.
+    Ack { member: String, offset: u64, durable: u64 },
+    /// A start of this member would find everything up to `offset` in its files.
+    Durable { offset: u64 },
+    /// The files are about to be dropped for a full resynchronisation's data.
+    Replacing,
+    /// The disk did not take what it was given: nothing that it holds is trusted. `renewed` is the id
+    /// under which the member goes on.
+    SyncFailed { renewed: String },
     /// The link to a member replica is gone.
     ReplicaGone { member: String },
     /// A target's answer to a handover, over whatever route.
@@ -132,6 +143,11 @@ pub enum Event {
 pub enum Effect {
     /// Answer the request of that token; nothing happens if its connection is gone.
     Reply { token: u64, reply: Reply },
+    /// Make the own log durable as far as it goes. If that fails nothing after it may be performed,
+    /// and [`Event::SyncFailed`] is to follow; so too for [`Effect::Keep`].
+    Sync,
+    /// Make this record durable in the place of the last one; none: no record may be found again.
+    Keep { kept: Option<Box<Kept>> },
     /// Append `PING <argument>` to the own log and stream.
     Append { argument: String },
     /// Tell the primary, on the replication link, `REPLCONF redisha-accepted|redisha-declined`.

@@ -333,9 +333,16 @@ impl Member {
         self.maybe_level(env, out);
     }
 
-    pub(super) fn acked(&mut self, env: Env, member: &str, offset: u64, out: &mut Vec<Effect>) {
+    pub(super) fn acked(
+        &mut self,
+        env: Env,
+        member: &str,
+        (offset, durable): (u64, u64),
+        out: &mut Vec<Effect>,
+    ) {
         if let Some(peer) = self.peers.get_mut(member) {
             peer.acked = peer.acked.max(offset);
+            peer.durable = peer.durable.max(durable);
             self.count_commit(env.offset, Some((member, offset)));
             self.maybe_level(env, out);
         }

@@ -12,7 +12,7 @@ use super::pause::{PauseKind, UserPause};
 use super::status::Status;
 
 /// Who this member is. The id is random and new whenever the data can not be trusted: at every
-/// boot and at every drop of data; the caller draws it.
+/// boot, unless it was kept with them (see [`Kept`](super::Kept)); the caller draws it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `cluster-uid`; none on a server that no operator manages.
@@ -21,6 +21,8 @@ pub struct Identity {
     pub name: String,
     /// Own id and where others reach this member.
     pub here: Target,
+    /// There are files that outlive the process, and the id shall do so with them.
+    pub keeps: bool,
 }
 
 /// Bounds, in microseconds.
@@ -113,6 +115,13 @@ pub struct Member {
     /// Until when leases may be in use that this member gave.
     pub(super) granted_until_us: u64,
     pub(super) has_resigned: bool,
+    /// The greatest epoch that this id has ever owned: after a restart it must not own it again, since
+    /// its log may lack what others took from it.
+    pub(super) owned: Epoch,
+    /// A restart would find this id again.
+    pub(super) kept: bool,
+    /// This process goes on under the id of an earlier one.
+    pub(super) restarted: bool,
     /// Defaults of relayed sessions, sent along with a handover.
     pub(super) session: String,
 }
@@ -138,6 +147,9 @@ impl Member {
             commit: Commit::default(),
             granted_until_us: 0,
             has_resigned: false,
+            owned: Epoch::ZERO,
+            kept: false,
+            restarted: false,
             session: String::new(),
         }
     }
@@ -149,9 +161,17 @@ impl Member {
         match event {
             Event::Request { token, request } => self.request(env, token, request, &mut out),
             Event::Applied { record, start } => self.applied(env, record, start, &mut out),
-            Event::Replaced { data_epoch } => self.data_epoch = data_epoch,
+            Event::Replaced { data_epoch } => {
+                self.forget_kept(&mut out);
+                self.data_epoch = data_epoch;
+            }
+            Event::Replacing => self.forget_kept(&mut out),
+            Event::Durable { offset } => self.durable_upto(env, offset, &mut out),
+            Event::SyncFailed { renewed } => self.sync_failed(env, renewed, &mut out),
             Event::ReplicaUp { peer } => self.replica_up(env, peer, &mut out),
-            Event::Ack { member, offset } => self.acked(env, &member, offset, &mut out),
+            Event::Ack { member, offset, durable } => {
+                self.acked(env, &member, (offset, durable), &mut out);
+            }
             Event::ReplicaGone { member } => {
                 self.peers.remove(&member);
                 // Where others have resigned, fewer are needed once this one is gone.
@@ -398,6 +418,7 @@ impl Member {
             draining: self.drain.is_some(),
             configs: Config::print_all(&self.commit.configs),
             committed: self.commit_offset(),
+            restarted: self.restarted,
             lease_left_ms: self.lease_left_us(env.now_us).div_ceil(1000),
         }
     }

@@ -57,6 +57,8 @@ pub struct Status {
     pub configs: String,
     /// What W members hold, in bytes of the stream.
     pub committed: u64,
+    /// This process goes on under the id of an earlier one, with what its files held.
+    pub restarted: bool,
     /// How long leases that this member gave still last.
     pub lease_left_ms: u64,
 }

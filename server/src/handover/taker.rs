@@ -28,6 +28,9 @@ impl Member {
         if record.to.member == self.identity.here.member {
             let before = self.accepted.contains(&record.epoch);
             let accepted = before || self.decide(&record, start);
+            if !before {
+                self.keep(env, out);
+            }
             out.push(Effect::Answer { epoch: record.epoch, accepted });
             if accepted && !before {
                 self.take_office(env, &record, out);
@@ -56,7 +59,9 @@ impl Member {
             // It owns an epoch of its own, and only the arbiter or a target's answer ends that.
             return Reply::NotReady(format!("this member is {}", self.role.name()));
         }
-        if !self.decide(&record, env.offset) {
+        let accepted = self.decide(&record, env.offset);
+        self.keep(env, out);
+        if !accepted {
             let stranger = matches!(&self.role, Role::Follower { primary, .. }
                 if primary.member != record.from.member);
             if stranger {
@@ -93,6 +98,7 @@ impl Member {
         self.promised = epoch;
         if whole && self.drain.is_none() {
             self.accepted.insert(epoch);
+            self.owned = epoch;
             return true;
         }
         false

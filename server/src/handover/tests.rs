@@ -2,6 +2,7 @@
 //! simulator's.
 
 mod commit;
+mod disk;
 mod records;
 mod stories;
 mod table;

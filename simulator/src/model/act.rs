@@ -241,7 +241,7 @@ impl State {
             Message::Publish { operator, tag, arbiter } => self.published(operator, tag, *arbiter),
             Message::Ack { to, life, member, offset, .. } => {
                 if self.lives(to, life) {
-                    self.event(to, Event::Ack { member, offset });
+                    self.event(to, Event::Ack { member, offset, durable: 0 });
                 }
             }
             Message::Answer { to, life, member, epoch, accepted, .. } => {

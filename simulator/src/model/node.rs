@@ -54,7 +54,7 @@ impl Node {
             port: 1,
             hostname: String::new(),
         };
-        let identity = Identity { uid: Some(UID.into()), name: name.into(), here };
+        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps: false };
         let log = Log::default();
         let member = Member::new(identity, Timing::default(), log.data_epoch());
         Self {
@@ -207,7 +207,9 @@ impl State {
                 self.part_from(place);
                 self.edit(place, |node| node.follow = None);
             }
-            Effect::ResumeHeld
+            Effect::Sync
+            | Effect::Keep { .. }
+            | Effect::ResumeHeld
             | Effect::RefuseHeld
             | Effect::CloseClients
             | Effect::Resign
@@ -324,7 +326,7 @@ impl State {
         self.edit(place, |node| node.member.granted(now));
         let target = self.nodes[place].member.identity().here.clone();
         let acked = self.acked(place, leader);
-        self.event(leader, Event::ReplicaUp { peer: Peer { target, acked } });
+        self.event(leader, Event::ReplicaUp { peer: Peer { target, acked, durable: 0 } });
         self.acknowledge(place);
     }
 

@@ -231,10 +231,10 @@ impl State {
         match (self.mutant, result) {
             (
                 Some(Mutant::WinnerByPromise),
-                Ok(Reply::Sealed { member, offset, empty, lease_left_ms, .. }),
+                Ok(Reply::Sealed { member, offset, empty, lease_left_ms, restarted, .. }),
             ) => {
                 let data_epoch = convert::epoch_out(self.nodes[place].promised_before);
-                Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms })
+                Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms, restarted })
             }
             (Some(Mutant::GrowCountedEarly | Mutant::AbortWithoutCas), Ok(Reply::Prepared)) => {
                 self.obey_one(place);

@@ -5,7 +5,7 @@ use crate::{
     Refusal, Reply, Role, Sealed, Silence, Then, Why,
 };
 
-use super::turn::Turn;
+use super::turn::{Answer, Turn};
 
 /// The members of the winner's config, and how many of them hold a write: the former ones, if those
 /// that were sealed are enough to hold the winner's start record. Else the lives of the others may be
@@ -27,7 +27,9 @@ impl Turn {
     /// Claims the next term, if enough members answer for the election to have a chance.
     pub fn claim(&mut self) {
         let arbiter = &self.state.arbiter;
-        let answering = self.answers().filter(|answer| arbiter.config.holds(&answer.member()));
+        let counts =
+            |answer: &Answer<'_>| arbiter.config.counts(&answer.member(), answer.status.restarted);
+        let answering = self.answers().filter(counts);
         let (answering, needed) = (answering.count(), arbiter.config.seals_needed());
         if answering < needed && !self.silent_names().is_empty() {
             return self.wait(Why::TooFewSealed { sealed: answering, needed });
@@ -73,11 +75,13 @@ impl Turn {
         result: Result<Reply, Refusal>,
     ) {
         match result {
-            Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms }) => {
+            Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms, restarted }) => {
                 let member = Member { name, member };
                 let counted = sealed.iter().any(|one| one.member == member);
                 if asked.contains(&member) && !counted {
-                    sealed.push(Sealed { member, data_epoch, offset, empty, lease_left_ms });
+                    let one =
+                        Sealed { member, data_epoch, offset, empty, lease_left_ms, restarted };
+                    sealed.push(one);
                 }
             }
             _ => asked.retain(|member| member.name != name),
@@ -94,7 +98,8 @@ impl Turn {
         let config = self.state.arbiter.config.clone();
         let term = self.state.arbiter.term;
         let needed = config.seals_needed();
-        let counted: Vec<&Sealed> = sealed.iter().filter(|one| config.holds(&one.member)).collect();
+        let counted: Vec<&Sealed> =
+            sealed.iter().filter(|one| config.counts(&one.member, one.restarted)).collect();
         let names = self.state.members.iter();
         let everyone = !sealed.is_empty()
             && names.clone().all(|seen| sealed.iter().any(|one| one.member.name == seen.name));
@@ -126,7 +131,7 @@ impl Turn {
             arbiter.election = Some(Election { term, winner: Some(member), empty });
             // A first primary may have answered before anybody published it.
             let answered =
-                arbiter.primary.is_some() || arbiter.config.durability == Durability::Replicated;
+                arbiter.primary.is_some() || arbiter.config.durability != Durability::Async;
             if !enough && answered {
                 arbiter.data_loss_possible = Some(term);
             }
@@ -184,6 +189,8 @@ impl Turn {
         let at = Epoch::new(election.term, 0);
         let ready = status.role == Role::Fenced
             && status.member == winner.member
+            // Who was started anew since may have owned the term already, and may not again.
+            && !status.restarted
             && status.empty == election.empty
             && (status.promised == at || election.empty && status.promised <= at);
         if ready {

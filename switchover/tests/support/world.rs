@@ -3,10 +3,10 @@
 //! Lines that describe: `member NAME [silent|fenced|primary T.H|follower ID T.H|limbo T.H to ID]`
 //! followed by `key=value` words (`id`, `promised`, `data`, `offset`, `link`, `label`, `eligible`,
 //! `empty`, `pause`, `pause-left`, `silence`, `pulse=gone|beats`, `handover=ID:OUTCOME:TO`,
-//! `record`, `pause-us`, `draining`, `replicas=id,id`, `lag`, `uid`, `configs`,
+//! `record`, `pause-us`, `draining`, `restarted`, `replicas=id,id`, `lag`, `uid`, `configs`,
 //! `level`, `users`, `listens`);
 //! `arbiter key=value…`; `request ID REASON [POD]`; `request none`.
-//! `replicated`, which is the setting. All other lines are events.
+//! `replicated` or `disk`, which is the setting. All other lines are events.
 
 use switchover::{
     Arbiter, Config, Durability, Election, Event, Intent, Label, Member, Observation, Publication,
@@ -45,6 +45,7 @@ impl World {
             "member" => self.set_member(words[1], &words[2..]),
             "arbiter" => self.set_arbiter(&words[1..]),
             "replicated" => self.settings.durability = Durability::Replicated,
+            "disk" => self.settings.durability = Durability::Disk,
             "request" if words[1] == "none" => self.request = None,
             "request" => {
                 self.request = Some(Request {
@@ -111,6 +112,7 @@ impl World {
                 "record" => status.handover_record = value.into(),
                 "pause-us" => status.pause_us = value.parse().unwrap(),
                 "draining" => status.draining = true,
+                "restarted" => status.restarted = true,
                 "configs" => status.configs = value.into(),
                 "uid" => status.uid = value.into(),
                 "lag" => lag = value.parse().unwrap(),
@@ -165,8 +167,12 @@ impl World {
                 }
                 "v" => arbiter.config.v = value.parse().unwrap(),
                 "durability" => {
-                    arbiter.config.durability = Durability::Replicated;
-                    arbiter.config.degrade = value == "degrade";
+                    let (disk, rule) = match value.strip_prefix("disk-") {
+                        Some(rule) => (Durability::Disk, rule),
+                        None => (Durability::Replicated, value),
+                    };
+                    arbiter.config.durability = disk;
+                    arbiter.config.degrade = rule == "degrade";
                 }
                 "election" => {
                     let parts: Vec<&str> = value.split(':').collect();
@@ -265,7 +271,7 @@ fn publication(word: &str) -> Publication {
 }
 
 /// `NAME ok | paused | level | accepted T.H | declined T.H | abdicated | lost`,
-/// `NAME sealed ID T.H N [empty]`,
+/// `NAME sealed ID T.H N [empty|restarted]`,
 /// or `NAME CODE text…` for an error reply.
 fn reply(words: &[&str]) -> Result<Reply, Refusal> {
     let text = words[1..].join(" ");
@@ -281,6 +287,7 @@ fn reply(words: &[&str]) -> Result<Reply, Refusal> {
             offset: words[4].parse().unwrap(),
             empty: words.get(5) == Some(&"empty"),
             lease_left_ms: 0,
+            restarted: words.get(5) == Some(&"restarted"),
         }),
         "lost" => Err(Refusal::Lost("the connection ended".into())),
         _ => Err(Refusal::from_error(&text)),

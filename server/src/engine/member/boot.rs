@@ -24,7 +24,7 @@ impl Engine {
             hostname: config.announce_hostname.clone(),
         };
         let uid = Some(config.cluster_uid.clone());
-        let identity = Identity { uid, name: config.member_name.clone(), here };
+        let identity = Identity { uid, name: config.member_name.clone(), here, keeps: false };
         let timing = self.member_timing();
         self.set_member(identity, timing, data_epoch);
     }

@@ -140,15 +140,16 @@ impl Engine {
             port: replica.port,
             hostname: String::new(),
         };
-        let acked = replica.acked;
-        self.member_event(Event::ReplicaUp { peer: Peer { target, acked } });
+        let (acked, durable) = (replica.acked, replica.durable);
+        self.member_event(Event::ReplicaUp { peer: Peer { target, acked, durable } });
     }
 
     /// A replica has acknowledged more of the stream.
     pub fn replica_has_acked(&mut self, client: ClientId) {
         let Some(replica) = self.replication().replicas.get(client) else { return };
         if let Some(member) = &replica.member {
-            let event = Event::Ack { member: member.member.clone(), offset: replica.acked };
+            let (offset, durable) = (replica.acked, replica.durable);
+            let event = Event::Ack { member: member.member.clone(), offset, durable };
             self.member_event(event);
         }
     }

@@ -98,8 +98,10 @@ impl Engine {
             self.replica_up(client);
             self.clients.queue_flush(client);
         }
-        if news {
+        if news || flushed {
             self.replica_has_acked(client);
+        }
+        if news {
             self.failover_turn();
         }
         if news || flushed {

@@ -25,7 +25,7 @@ fn write(node: &mut Node, bytes: u64) -> u64 {
 }
 
 fn ack(node: &mut Node, member: &str, offset: u64) {
-    node.event(Event::Ack { member: member.into(), offset });
+    node.event(Event::Ack { member: member.into(), offset, durable: 0 });
 }
 
 fn released(node: &Node) -> Option<u64> {

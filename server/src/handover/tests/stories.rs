@@ -63,9 +63,9 @@ fn level_answers_when_the_target_has_applied_everything() {
     assert_eq!(a.ask(level()), None);
     assert!(matches!(a.ask(handover("x", "bb")), Some(Reply::NotReady(_))));
     let offset = a.offset;
-    let early = a.event(Event::Ack { member: "bb".into(), offset: offset - 1 });
+    let early = a.event(Event::Ack { member: "bb".into(), offset: offset - 1, durable: 0 });
     assert_eq!(reply_to(&early, token), None);
-    let done = a.event(Event::Ack { member: "bb".into(), offset });
+    let done = a.event(Event::Ack { member: "bb".into(), offset, durable: 0 });
     assert_eq!(reply_to(&done, token), Some(Reply::Level));
     a.tick_at(a.now_us + 1_000_000);
     assert_eq!(a.ask(level()), Some(Reply::NotLevel));

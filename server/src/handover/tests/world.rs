@@ -34,8 +34,12 @@ pub struct Node {
 
 impl Node {
     pub fn boot(id: &str) -> Self {
-        let identity =
-            Identity { uid: Some(UID.into()), name: format!("pod-{id}"), here: target(id) };
+        let identity = Identity {
+            uid: Some(UID.into()),
+            name: format!("pod-{id}"),
+            here: target(id),
+            keeps: false,
+        };
         Self {
             member: Member::new(identity, Timing::default(), Epoch::ZERO),
             offset: 0,
@@ -98,7 +102,7 @@ impl Node {
     }
 
     pub fn replica_up(&mut self, id: &str, acked: u64) {
-        self.event(Event::ReplicaUp { peer: Peer { target: target(id), acked } });
+        self.event(Event::ReplicaUp { peer: Peer { target: target(id), acked, durable: 0 } });
     }
 
     pub fn is_primary(&self) -> bool {

@@ -1,0 +1,164 @@
+//! What outlives a restart where answers promise the disk.
+//!
+//! **Invariant (kept means bound).** An id that comes back after a restart holds everything that it ever
+//! said to hold durably, and is bound by everything that it ever answered: its promise, what it accepted
+//! or declined, and the epochs that it owned, of which it owns none again. So the record is durable
+//! before an answer leaves, and is erased before data go. An id whose record was erased dies with the
+//! process, as every id does under the other modes; nothing is asked of the disk for it.
+//!
+//! What a follower promises by following needs no record: before any of that epoch's offsets counts,
+//! its start record is in the log.
+
+use std::collections::BTreeSet;
+
+use super::epoch::Epoch;
+use super::event::{Effect, Env, Reply};
+use super::fields::{self, Fields};
+use super::member::{Identity, Member, Timing};
+use super::record::RecordError;
+
+/// The record of one id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The cluster that it belongs to.
+    pub uid: String,
+    pub member: String,
+    pub promised: Epoch,
+    /// The greatest epoch that it owned.
+    pub owned: Epoch,
+    /// Epochs taken over.
+    pub accepted: BTreeSet<Epoch>,
+    /// The log was durable up to here: one that is shorter has lost something.
+    pub offset: u64,
+}
+
+impl Kept {
+    /// One line of versioned text.
+    pub fn encode(&self) -> String {
+        let epochs = (self.promised.to_string(), self.owned.to_string());
+        let accepted: Vec<String> = self.accepted.iter().map(ToString::to_string).collect();
+        fields::encode(&[
+            ("uid", self.uid.as_str()),
+            ("member", &self.member),
+            ("promised", &epochs.0),
+            ("owned", &epochs.1),
+            ("accepted", &accepted.join(",")),
+            ("offset", &self.offset.to_string()),
+        ])
+    }
+
+    /// The inverse of [`Kept::encode`].
+    pub fn decode(text: &str) -> Result<Self, RecordError> {
+        let fields = Fields::of(text)?;
+        let accepted = fields.get("accepted")?;
+        let accepted = accepted.split(',').filter(|text| !text.is_empty()).map(str::parse);
+        Ok(Self {
+            uid: fields.needed("uid")?,
+            member: fields.needed("member")?,
+            promised: fields.parsed("promised")?,
+            owned: fields.parsed("owned")?,
+            accepted: accepted
+                .collect::<Result<_, _>>()
+                .map_err(|_| RecordError::Field("accepted"))?,
+            offset: fields.parsed("offset")?,
+        })
+    }
+}
+
+impl Member {
+    /// A member as it boots with what its files hold: under the id of the record if that is of this
+    /// cluster and nothing is missing, else under the one that was drawn. `env` tells what was loaded.
+    pub fn boot(
+        mut identity: Identity,
+        timing: Timing,
+        data_epoch: Epoch,
+        kept: Option<Kept>,
+        env: Env,
+    ) -> Self {
+        let trusted = |kept: &Kept| {
+            let ours = identity.uid.as_ref() == Some(&kept.uid);
+            identity.keeps && ours && kept.offset <= env.offset
+        };
+        let Some(kept) = kept.filter(trusted) else {
+            return Self::new(identity, timing, data_epoch);
+        };
+        identity.here.member = kept.member;
+        let mut member = Self::new(identity, timing, data_epoch);
+        member.promised = kept.promised.max(data_epoch);
+        (member.owned, member.accepted) = (kept.owned, kept.accepted);
+        (member.kept, member.restarted) = (true, true);
+        member.commit.durable = env.offset;
+        // Nobody remembers which leases it gave; none can be younger than this.
+        member.granted(env.now_us);
+        member
+    }
+
+    /// Up to where this member would find its log again under this id: what it acknowledges as
+    /// durable.
+    pub fn durable(&self) -> u64 {
+        if self.kept { self.commit.durable } else { 0 }
+    }
+
+    /// Makes durable what this id is bound by, before whatever follows.
+    pub(super) fn keep(&self, env: Env, out: &mut Vec<Effect>) {
+        if !self.kept {
+            return;
+        }
+        let kept = Kept {
+            uid: self.identity.uid.clone().unwrap_or_default(),
+            member: self.identity.here.member.clone(),
+            promised: self.promised,
+            owned: self.owned,
+            accepted: self.accepted.clone(),
+            offset: self.commit.durable.min(env.offset),
+        };
+        out.push(Effect::Keep { kept: Some(Box::new(kept)) });
+    }
+
+    /// This id dies with the process from here on.
+    pub(super) fn forget_kept(&mut self, out: &mut Vec<Effect>) {
+        self.commit.durable = 0;
+        if std::mem::take(&mut self.kept) {
+            out.push(Effect::Keep { kept: None });
+        }
+    }
+
+    /// The files hold the log up to here, so the id may be kept with them.
+    pub(super) fn durable_upto(&mut self, env: Env, offset: u64, out: &mut Vec<Effect>) {
+        if !self.identity.keeps || self.has_resigned {
+            return;
+        }
+        self.commit.durable = self.commit.durable.max(offset.min(env.offset));
+        if !std::mem::replace(&mut self.kept, true) {
+            self.keep(env, out);
+        }
+        self.count_commit(env.offset, None);
+        self.maybe_level(env, out);
+    }
+
+    /// What was said to be durable may not be: this id ends, and with it whatever it held.
+    pub(super) fn sync_failed(&mut self, env: Env, renewed: String, out: &mut Vec<Effect>) {
+        self.kept = true;
+        self.forget_kept(out);
+        if self.identity.uid.is_none() {
+            return;
+        }
+        self.fence(env, out);
+        self.identity.here.member = renewed;
+        self.accepted.clear();
+        self.restarted = false;
+    }
+
+    /// Takes an epoch of the arbiter's, before anything is written under it.
+    pub(super) fn own(&mut self, env: Env, epoch: Epoch, out: &mut Vec<Effect>) {
+        (self.owned, self.promised) = (epoch, epoch);
+        self.keep(env, out);
+    }
+
+    pub(super) fn not_again(&self, epoch: Epoch) -> Reply {
+        Reply::NotReady(format!(
+            "this member owned {} and was restarted, so not {epoch}",
+            self.owned
+        ))
+    }
+}

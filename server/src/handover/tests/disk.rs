@@ -1,0 +1,173 @@
+//! Ids that outlive a restart, and answers that promise the disk.
+
+use super::world::{Node, UID, follow, handed_over, promote, target};
+use crate::handover::{Config, Effect, Epoch, Event, Identity, Kept, Member, Reply, Timing, Verb};
+
+/// The record that the node would find now, if these effects say something of it.
+#[allow(clippy::option_option, reason = "no word is another thing than no record")]
+fn kept(effects: &[Effect]) -> Option<Option<Kept>> {
+    effects.iter().rev().find_map(|effect| match effect {
+        Effect::Keep { kept } => Some(kept.as_deref().cloned()),
+        _ => None,
+    })
+}
+
+fn place(effects: &[Effect], wanted: impl Fn(&Effect) -> bool) -> usize {
+    effects.iter().position(wanted).expect("an effect of that kind")
+}
+
+fn boot(id: &str, offset: u64, data_epoch: Epoch, kept: Option<Kept>) -> Node {
+    let mut node = Node::boot(id);
+    let here = target(id);
+    let identity = Identity { uid: Some(UID.into()), name: format!("pod-{id}"), here, keeps: true };
+    (node.offset, node.empty) = (offset, offset == 0);
+    node.member = Member::boot(identity, Timing::default(), data_epoch, kept, node.env());
+    node
+}
+
+fn durable(node: &mut Node, offset: u64) -> Vec<Effect> {
+    node.event(Event::Durable { offset })
+}
+
+/// A follower `bb` of `a` at 1.0 that holds 100 bytes, 80 of them durably.
+fn follower() -> (Node, Kept) {
+    let mut b = boot("bb", 0, Epoch::ZERO, None);
+    b.ask(follow("1.0", "a"));
+    (b.offset, b.empty) = (100, false);
+    let record = kept(&durable(&mut b, 80)).flatten().expect("the first durable bytes keep the id");
+    assert_eq!((b.member.durable(), record.offset), (80, 80));
+    (b, record)
+}
+
+#[test]
+fn a_record_is_read_as_it_is_written() {
+    let (accepted, at) = (["1.1", "2.3"], |text: &str| text.parse::<Epoch>().unwrap());
+    let kept = Kept {
+        uid: UID.into(),
+        member: "m&=1".into(),
+        promised: at("3.1"),
+        owned: at("2.3"),
+        accepted: accepted.map(at).into(),
+        offset: 77,
+    };
+    assert_eq!(Kept::decode(&kept.encode()), Ok(kept));
+    assert!(Kept::decode("v=1&uid=u").is_err());
+}
+
+/// Acknowledged is what W members would find again, and the primary's own copy is one of them.
+#[test]
+fn a_write_is_answered_when_w_members_hold_it_durably() {
+    let mut a = boot("a", 0, Epoch::ZERO, None);
+    let config: Config = "1/1/2/disk/block/a,bb,ccc".parse().unwrap();
+    a.ask(Verb::Bootstrap { term: 1, config: Some(config) });
+    (a.offset, a.now_us) = (a.offset + 50, a.now_us + 10_000);
+    a.member.note_stream(a.offset, a.now_us);
+    let end = a.offset;
+    a.replica_up("bb", end);
+    a.event(Event::Ack { member: "bb".into(), offset: end, durable: 0 });
+    assert_eq!(a.member.released(a.now_us), Some(0), "memory is not enough");
+    a.event(Event::Ack { member: "bb".into(), offset: end, durable: end });
+    assert_eq!(a.member.released(a.now_us), Some(0), "the own copy is not durable");
+    let effects = durable(&mut a, end - 1);
+    assert!(kept(&effects).flatten().is_some_and(|one| one.owned == Epoch::of_term(1)));
+    assert_eq!(a.member.released(a.now_us), Some(end - 1));
+    durable(&mut a, end);
+    assert_eq!(a.member.released(a.now_us), Some(end));
+}
+
+/// The promise, and the log that the answer tells of, are durable before the answer leaves.
+#[test]
+fn a_seal_is_durable_before_its_answer() {
+    let (mut b, _) = follower();
+    b.ask(Verb::Seal { term: 3 });
+    let effects = std::mem::take(&mut b.effects);
+    let sync = place(&effects, |one| *one == Effect::Sync);
+    let record = place(
+        &effects,
+        |one| matches!(one, Effect::Keep { kept: Some(kept) } if kept.promised == Epoch::of_term(3)),
+    );
+    let answer =
+        place(&effects, |one| matches!(one, Effect::Reply { reply: Reply::Sealed(_), .. }));
+    assert!(sync < record && record < answer);
+    // Killed and started again it is bound as before, under the same id.
+    let record = kept(&effects).flatten();
+    let mut b = boot("new", 100, Epoch::of_term(1), record);
+    assert_eq!(b.member.identity().here.member, "bb");
+    assert_eq!(b.ask(follow("1.0", "a")), Some(Reply::Stale { promised: Epoch::of_term(3) }));
+    let Some(Reply::Sealed(status)) = b.ask(Verb::Seal { term: 3 }) else { panic!("not sealed") };
+    assert!(status.restarted);
+    assert_eq!(status.lease_left_ms, 660, "nobody remembers the leases that it gave");
+    assert_eq!(b.ask(promote(3)), Some(Reply::Ok));
+}
+
+/// What others took from its log in an epoch may be missing there after a restart: the epoch would
+/// have two histories.
+#[test]
+fn a_restarted_owner_never_owns_that_epoch_again() {
+    let (mut b, _) = follower();
+    b.ask(Verb::Seal { term: 3 });
+    b.effects.clear();
+    assert_eq!(b.ask(promote(3)), Some(Reply::Ok));
+    let record = kept(&b.effects).flatten();
+    let start = place(&b.effects, |one| matches!(one, Effect::Append { .. }));
+    assert!(place(&b.effects, |one| matches!(one, Effect::Keep { .. })) < start);
+    let mut b = boot("new", 100, Epoch::of_term(1), record);
+    assert!(matches!(b.ask(promote(3)), Some(Reply::NotReady(_))));
+    assert!(matches!(b.ask(Verb::Seal { term: 3 }), Some(Reply::Sealed(_))));
+    assert!(matches!(b.ask(promote(3)), Some(Reply::NotReady(_))));
+    assert!(matches!(b.ask(Verb::Seal { term: 4 }), Some(Reply::Sealed(_))));
+    assert_eq!(b.ask(promote(4)), Some(Reply::Ok));
+}
+
+#[test]
+fn a_restarted_target_still_says_that_it_accepted() {
+    let (_, b, _, record) = handed_over();
+    let end = b.offset;
+    let mut b = {
+        let mut node = boot("bb", 0, Epoch::ZERO, None);
+        node.ask(follow("1.0", "a"));
+        (node.offset, node.empty, node.now_us) = (0, true, b.now_us);
+        let start = crate::handover::Record::Start { epoch: Epoch::of_term(1), member: "a".into() };
+        node.apply(&start.argument());
+        assert_eq!(node.offset, end);
+        durable(&mut node, end);
+        node
+    };
+    b.effects.clear();
+    let effects = b.apply(&record);
+    let keep = place(&effects, |one| matches!(one, Effect::Keep { .. }));
+    assert!(keep < place(&effects, |one| matches!(one, Effect::Answer { accepted: true, .. })));
+    let mut b = boot("new", end, Epoch::of_term(1), kept(&effects).flatten());
+    let blob = record.trim_start_matches("redisha:handover:").to_owned();
+    let epoch = "1.1".parse().unwrap();
+    let accepted = Reply::Outcome { outcome: crate::handover::Outcome::Accepted, epoch };
+    assert_eq!(b.ask(Verb::Takeover { blob }), Some(accepted));
+    assert_eq!(b.member.role().name(), "fenced", "its office ended with the process");
+}
+
+#[test]
+fn the_record_is_erased_before_the_data_go_and_at_the_end() {
+    let (mut b, _) = follower();
+    assert_eq!(kept(&b.event(Event::Replacing)), Some(None));
+    assert_eq!(b.member.durable(), 0);
+    b.event(Event::Replaced { data_epoch: Epoch::of_term(1) });
+    // The new files are there.
+    assert!(kept(&durable(&mut b, 90)).flatten().is_some());
+    let effects = b.event(Event::Resign);
+    let erased = place(&effects, |one| *one == Effect::Keep { kept: None });
+    assert!(erased < place(&effects, |one| *one == Effect::Resign));
+    assert_eq!(kept(&durable(&mut b, 100)), None, "who has resigned keeps nothing");
+}
+
+#[test]
+fn a_failed_sync_ends_the_id_that_told_of_it() {
+    let (mut b, record) = follower();
+    let effects = b.event(Event::SyncFailed { renewed: "b2".into() });
+    assert_eq!(kept(&effects), Some(None));
+    assert_eq!(b.member.role().name(), "fenced");
+    assert_eq!(b.member.identity().here.member, "b2");
+    assert_eq!(b.ask_as(UID, "bb", Verb::Seal { term: 3 }), Some(Reply::WrongMember));
+    // A log that lacks what was durable is none that the id may speak for.
+    let cut = boot("b3", record.offset - 1, Epoch::ZERO, Some(record));
+    assert_eq!(cut.member.identity().here.member, "b3");
+}
