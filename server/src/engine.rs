@@ -24,6 +24,7 @@ pub mod cron;
 pub mod effects;
 pub mod events;
 pub mod evict;
+mod floor;
 pub mod gates;
 pub mod hooks;
 pub mod measure;
@@ -112,6 +113,8 @@ pub struct Stats {
 
 pub struct Engine {
     pub now: Now,
+    /// What the clock of a former primary leaves to this one's.
+    floor: floor::Floor,
     pub keyspace: Keyspace,
     pub clients: Clients,
     pub config: Config,
@@ -175,6 +178,7 @@ impl Engine {
         let keyspace = hooks::new_keyspace(&config);
         let mut engine = Self {
             now,
+            floor: floor::Floor::default(),
             keyspace,
             clients: Clients::default(),
             config,
@@ -262,7 +266,7 @@ impl Engine {
     }
 
     pub fn set_now(&mut self, now: Now) {
-        self.now = now;
+        self.now = self.floor.under(now);
         hooks::set_clock(self);
     }
 }

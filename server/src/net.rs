@@ -258,6 +258,7 @@ impl Net {
                     }
                     Effect::CloseListeners => self.close_listeners(),
                     Effect::AdvanceClock(ms) => clock::advance(Duration::from_millis(ms)),
+                    Effect::SetWallOffset(ms) => clock::set_wall_offset(ms),
                     Effect::Exit(code) => self.exit = Some(code),
                 }
             }

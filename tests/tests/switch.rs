@@ -388,3 +388,76 @@ fn a_managed_member_names_the_command_that_moves_it() -> Result<()> {
     }
     Ok(())
 }
+
+/// What had expired on the old primary was there again on a new one whose clock is behind: in the
+/// pause nothing that tells of it enters the stream, and each went by its own machine's clock.
+#[test]
+fn what_had_expired_stays_absent_on_a_primary_whose_clock_is_behind() -> Result<()> {
+    let (mut a, mut others) = cluster(2, &["--enable-debug-command", "yes"])?;
+    let (mut c, mut b) = (others.pop().context("c")?, others.pop().context("b")?);
+    let mut client = a.server.client()?;
+    for line in ["SET read v EX 1800", "SET unread v EX 1800", "SET later v EX 7200"] {
+        ensure!(client.say(line)?.text()? == "OK", "{line}");
+    }
+    for member in [&a, &b, &c] {
+        member.server.client()?.say("DEBUG SET-ACTIVE-EXPIRE 0")?.text()?;
+    }
+    a.pause("s1", &b)?;
+    let offset = a.status("offset")?;
+    client.say("DEBUG SET-WALL-CLOCK-OFFSET 3600000")?.text()?;
+    ensure!(client.say("GET read")? == Value::Nil && client.say("EXISTS unread")?.int()? == 0);
+    let left = client.say("TTL later")?.int()?;
+    ensure!((1..=3_600).contains(&left), "{left}");
+    ensure!(a.status("offset")? == offset, "nothing of it enters the stream");
+
+    a.expect("HANDOVER", &handover("s1", &b), "ACCEPTED 1.1")?;
+    b.until("role", "primary")?;
+    c.until("primary-member", &b.id)?;
+    c.until("link", "up")?;
+    let mut there = b.server.client()?;
+    ensure!(there.say("GET read")? == Value::Nil, "it had expired, and is there again");
+    ensure!(there.say("TTL later")?.int()? <= left, "time to live has grown");
+    ensure!(there.say("SET brief v PX 20")?.text()? == "OK");
+    wait::until("time goes on", PATIENCE, || {
+        Ok((there.say("EXISTS brief")?.int()? == 0).then_some(()))
+    })?;
+
+    // Nobody has removed the other key. Whoever is elected has seen the record, too.
+    b.tell("SEAL", "TERM 2")?;
+    c.tell("SEAL", "TERM 2")?;
+    c.expect("PROMOTE", "TERM 2", "OK")?;
+    let mut elected = c.server.client()?;
+    ensure!(elected.say("GET unread")? == Value::Nil, "it had expired, and is there again");
+    ensure!(elected.say("TTL later")?.int()? <= left, "time to live has grown");
+    Ok(())
+}
+
+/// As above, where the record comes by another route than the stream.
+#[test]
+fn a_record_that_is_carried_brings_its_clock_too() -> Result<()> {
+    let (mut a, mut others) = cluster(1, &["--enable-debug-command", "yes"])?;
+    let mut b = others.pop().context("b")?;
+    a.server.client()?.say("SET k v EX 1800")?.text()?;
+    // Level, so that nothing but the record is missing.
+    a.pause("s1", &b)?;
+    let ahead_ms = 1_000 * (2_000 + server_time(&a.server)?);
+    let record = format!(
+        "v=1&uid={UID}&id=s1&epoch=1.1&from={}&from-host=127.0.0.1&from-port={}&to={}&\
+         to-host=127.0.0.1&to-port={}&data-epoch=1.0&offset={}&clock={ahead_ms}",
+        a.id,
+        a.server.port,
+        b.id,
+        b.server.port,
+        b.status("offset")?,
+    );
+    b.expect("TAKEOVER", &format!("RECORD {record}"), "ACCEPTED 1.1")?;
+    ensure!(b.server.client()?.say("GET k")? == Value::Nil, "it had expired, and is there again");
+    Ok(())
+}
+
+/// Seconds since 1970 by that server's clock.
+fn server_time(server: &Server) -> Result<i64> {
+    let time = server.client()?.say("TIME")?;
+    let Value::Array(words) = time else { bail!("{time:?}") };
+    Ok(words.into_iter().next().context("seconds")?.text()?.parse()?)
+}

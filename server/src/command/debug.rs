@@ -78,6 +78,7 @@ const SUBCOMMANDS: &[Sub] = &[
     sub("set-active-expire", (1, 1), "<0|1> Whether keys expire unasked.", set_active_expire),
     sub("set-disable-deny-scripts", (1, 1), "<0|1> Scripts may run all.", set_scripts),
     sub("set-skip-checksum-validation", (1, 1), "<0|1> RESTORE checks none.", set_checksums),
+    sub("set-wall-clock-offset", (1, 1), "<ms> The wall clock's, from the machine's.", move_wall),
     sub("sleep", (1, 1), "<seconds> Stops the server for a time.", sleep),
     sub("stringmatch-len", (2, 2), "<length> <pattern> Matches so many letters.", match_letters),
 ];
@@ -197,6 +198,13 @@ fn advance_clock(cx: &mut Context<'_>) -> Handled {
     }
     let ms = u32::try_from(int(cx.args.at(2))?).map_err(|_| errors::OUT_OF_RANGE)?;
     cx.engine.effects.push(Effect::AdvanceClock(ms.into()));
+    ok(cx)
+}
+
+/// No lease and no deadline goes by the wall clock, so that a managed server's may be moved, too.
+fn move_wall(cx: &mut Context<'_>) -> Handled {
+    let ms = int(cx.args.at(2))?;
+    cx.engine.effects.push(Effect::SetWallOffset(ms));
     ok(cx)
 }
 

@@ -54,7 +54,7 @@ impl Engine {
     /// Such a turn begins. The data's clock stands still for the running command.
     pub(crate) fn between_begins(&mut self, now: Now) {
         self.note_stream();
-        self.now = now;
+        self.now = self.floor.under(now);
         self.ping_replicas();
         if self.serves_everybody() {
             self.go_on_between();

@@ -17,6 +17,8 @@ pub enum Effect {
     CloseListeners,
     /// Let the monotonic clock jump forward by so many milliseconds, as a test asked.
     AdvanceClock(u64),
+    /// Let the wall clock be so many milliseconds off the machine's, as a test asked.
+    SetWallOffset(i64),
     /// Leave the event loop with this exit code, after the outputs were written once.
     Exit(i32),
 }

@@ -103,7 +103,10 @@ impl Engine {
             return;
         }
         match Record::parse(argument) {
-            Ok(record) => self.member_event(Event::Applied { record, start }),
+            Ok(record) => {
+                self.raise_clock(&record);
+                self.member_event(Event::Applied { record, start });
+            }
             // A record of a later version: without effect, as for any stock replica.
             Err(error) => log::record_ignored(&error),
         }
@@ -114,6 +117,7 @@ impl Engine {
         let timing = self.member_timing();
         let member = &mut self.rooms.member.member;
         member.set_timing(timing);
+        member.set_clock(self.now.unix_ms());
         let before = member.role().name();
         let effects = member.handle(env, event);
         let mut answer = None;

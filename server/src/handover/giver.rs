@@ -192,6 +192,7 @@ impl Member {
             offset: env.offset,
             configs: Config::print_all(&self.commit.configs),
             session: self.session.clone(),
+            clock_ms: self.clock_ms,
         };
         self.enter_limbo(env, record, token, out);
         None

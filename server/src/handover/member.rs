@@ -124,6 +124,8 @@ pub struct Member {
     pub(super) restarted: bool,
     /// Defaults of relayed sessions, sent along with a handover.
     pub(super) session: String,
+    /// The clock that keys expire by, Unix time in milliseconds; sent along with a handover.
+    pub(super) clock_ms: i64,
 }
 
 impl Member {
@@ -151,6 +153,7 @@ impl Member {
             kept: false,
             restarted: false,
             session: String::new(),
+            clock_ms: 0,
         }
     }
 
@@ -346,6 +349,11 @@ impl Member {
     /// Sets what relayed sessions start from, opaque text that goes with every handover.
     pub fn set_session_defaults(&mut self, text: String) {
         self.session = text;
+    }
+
+    /// The clock that keys expire by, before an event: no decision depends on it.
+    pub fn set_clock(&mut self, unix_ms: i64) {
+        self.clock_ms = unix_ms;
     }
 
     pub fn set_timing(&mut self, timing: Timing) {

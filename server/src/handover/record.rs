@@ -30,6 +30,9 @@ pub struct Handover {
     pub configs: String,
     /// Defaults that relayed sessions start from, opaque to this module.
     pub session: String,
+    /// What the giver's clock shows as it falls silent, Unix time in milliseconds: nothing that it
+    /// answered was later. 0 in a record of a version that did not tell.
+    pub clock_ms: i64,
 }
 
 /// A record of the stream that this module understands.
@@ -111,6 +114,7 @@ impl Handover {
             ("offset", &numbers.2),
             ("configs", &self.configs),
             ("session", &self.session),
+            ("clock", &self.clock_ms.to_string()),
         ])
     }
 
@@ -126,6 +130,10 @@ impl Handover {
             offset: fields.parsed("offset")?,
             configs: fields.get("configs")?,
             session: fields.get("session")?,
+            clock_ms: match fields.get("clock")?.as_str() {
+                "" => 0,
+                _ => fields.parsed("clock")?,
+            },
         })
     }
 }

@@ -1,12 +1,20 @@
 //! The clocks, read once per wake-up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::Now;
 
 /// How far a test has let the monotonic clock jump, in microseconds: one for all copies of it.
 static AHEAD_US: AtomicU64 = AtomicU64::new(0);
+
+/// How far a test has moved the wall clock of this process, in milliseconds.
+static WALL_MS: AtomicI64 = AtomicI64::new(0);
+
+/// Moves the wall clock so far from the machine's.
+pub fn set_wall_offset(ms: i64) {
+    WALL_MS.store(ms, Ordering::Relaxed);
+}
 
 /// Lets the monotonic clock jump forward.
 pub fn advance(by: Duration) {
@@ -30,6 +38,8 @@ impl Clock {
 
     pub fn now(self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono_us: self.mono_us(), unix_us: unix.as_micros() as i64 }
+        let moved_us = WALL_MS.load(Ordering::Relaxed).saturating_mul(1000);
+        let unix_us = (unix.as_micros() as i64).saturating_add(moved_us);
+        Now { mono_us: self.mono_us(), unix_us }
     }
 }

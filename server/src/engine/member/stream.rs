@@ -2,11 +2,11 @@
 //! happens on the stream that it must know.
 
 use crate::client::ClientId;
-use crate::handover::{Epoch, Event, Peer, Reply, Target};
+use crate::handover::{Epoch, Event, Peer, Record, Reply, Target};
 use crate::replication::{MemberLink, Replica};
 use crate::resp::CommandError;
 
-use super::super::Engine;
+use super::super::{Engine, hooks};
 
 /// How often the primary of a managed cluster lets its replicas hear from it, at least.
 pub const SIGN_OF_LIFE_MS: u64 = 1_000;
@@ -67,6 +67,11 @@ impl Engine {
 
     pub(super) fn append_record(&mut self, argument: &str) {
         self.append_to_stream(argument);
+        if let Ok(record) = Record::parse(argument.as_bytes()) {
+            self.raise_clock(&record);
+            // What was held may run in this very turn.
+            hooks::set_clock(self);
+        }
     }
 
     pub(super) fn answer_primary(&mut self, epoch: Epoch, accepted: bool) {

@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::command::{Command, Flags, lookup, subcommand};
+use crate::handover::Record;
 use crate::replication::Asks;
 use crate::resp::Args;
 
@@ -63,6 +64,11 @@ impl Engine {
             Asks::Record(_) if origin == Origin::Source => return Ok(()),
             Asks::Record(record) => {
                 self.migration_applied(record);
+                if !self.config.cluster_uid.is_empty()
+                    && let Ok(record) = Record::parse(record)
+                {
+                    self.raise_clock(&record);
+                }
                 return Ok(());
             }
             Asks::Change(args) => self.change(client, args, origin),

@@ -12,6 +12,7 @@ fn example() -> Handover {
         offset: u64::MAX,
         configs: "2:a,b".into(),
         session: "db=0&resp=2".into(),
+        clock_ms: 1_700_000_000_123,
     }
 }
 
@@ -27,6 +28,8 @@ fn a_handover_survives_its_own_text_and_is_one_word() {
 fn unknown_keys_are_ignored_and_another_version_is_refused() {
     let blob = example().encode();
     assert_eq!(Handover::decode(&format!("{blob}&later=thing")), Ok(example()));
+    let before = blob.replacen("&clock=1700000000123", "", 1);
+    assert_eq!(Handover::decode(&before), Ok(Handover { clock_ms: 0, ..example() }));
     let other = blob.replacen("v=1", "v=2", 1);
     assert_eq!(Handover::decode(&other), Err(RecordError::Version));
 }
@@ -39,6 +42,7 @@ fn damaged_records_name_what_is_wrong() {
         (blob.replacen("&offset=18446744073709551615", "", 1), RecordError::Field("offset")),
         (blob.replacen("&to-port=6379", "&to-port=65536", 1), RecordError::Field("to-port")),
         (blob.replacen("%20", "%+2", 1), RecordError::Encoding),
+        (blob.replacen("&clock=17", "&clock=x", 1), RecordError::Field("clock")),
         (format!("{blob}%2"), RecordError::Encoding),
         (blob.replacen("uid=u%26", "uid=%ff%26", 1), RecordError::Encoding),
     ] {
