@@ -1,11 +1,21 @@
 //! Reading redis.conf's syntax: one directive a line, quotes as in inline commands, `include`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError};
+use crate::glob;
 use crate::resp::split_quoted;
 
 const NESTING_MAX: usize = 8;
+
+/// Directives of older versions, which Valkey reads and forgets too.
+const FORGOTTEN: &[&str] = &[
+    "events-per-io-thread",
+    "list-max-ziplist-entries",
+    "list-max-ziplist-value",
+    "lua-replicate-commands",
+    "sanitize-dump-payload",
+];
 
 /// Reads a file into `config`; later lines win. Does I/O.
 pub fn load(config: &mut Config, path: &str) -> Result<(), ConfigError> {
@@ -28,7 +38,9 @@ fn load_nested(config: &mut Config, path: &str, depth: usize) -> Result<(), Conf
         match words.as_slice() {
             [] => {}
             [include, path] if include.eq_ignore_ascii_case("include") => {
-                load_nested(config, path, depth + 1).map_err(at_line)?;
+                for path in included(path) {
+                    load_nested(config, &path, depth + 1).map_err(at_line)?;
+                }
             }
             [name, values @ ..] => {
                 config.set_line(name, &values.join(" ")).map_err(at_line)?;
@@ -36,6 +48,40 @@ fn load_nested(config: &mut Config, path: &str, depth: usize) -> Result<(), Conf
         }
     }
     Ok(())
+}
+
+/// The files that a line `include` names, in order: all that match a pattern, which may be none; a
+/// plain name stays itself, whether it is there or not. Does I/O.
+fn included(path: &str) -> Vec<String> {
+    let is_pattern = |part: &str| part.contains(['*', '?', '[']);
+    if !is_pattern(path) {
+        return vec![path.to_owned()];
+    }
+    let mut found = vec![PathBuf::new()];
+    for part in Path::new(path) {
+        let part = part.to_string_lossy();
+        if !is_pattern(&part) {
+            for folder in &mut found {
+                folder.push(&*part);
+            }
+            continue;
+        }
+        let within = |folder: &PathBuf| {
+            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let names = std::fs::read_dir(here).into_iter().flatten().flatten();
+            let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            // As in a shell, a hidden file is meant only by who says its dot.
+            let meant = |name: &String| {
+                name.starts_with('.') == part.starts_with('.')
+                    && glob::matches(part.as_bytes(), name.as_bytes())
+            };
+            names.filter(meant).map(|name| folder.join(name)).collect::<Vec<_>>()
+        };
+        found = found.iter().flat_map(within).collect();
+    }
+    found.retain(|path| path.exists());
+    found.sort();
+    found.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// The words of a line; none for an empty line or a comment.
@@ -68,6 +114,9 @@ impl Config {
         }
         if name.eq_ignore_ascii_case("rename-command") {
             return self.rename(value);
+        }
+        if FORGOTTEN.iter().any(|old| name.eq_ignore_ascii_case(old)) {
+            return Ok(());
         }
         self.save_given |= name.eq_ignore_ascii_case("save");
         self.set(name, value)
@@ -226,6 +275,38 @@ mod tests {
         std::fs::write(&main, "port 1\nbad-one 2\n").unwrap();
         let error = Config::from_args(&args).unwrap_err().to_string();
         assert!(error.ends_with("main.conf:2: unknown directive 'bad-one'"), "{error}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// `include /etc/redis/pre.d/*.conf`, as Debian's redis.conf has it, was read as the name of one
+    /// file, and the server did not start; nor did it with directives that Valkey forgets.
+    #[test]
+    fn files_of_others_are_read() {
+        let dir = std::env::temp_dir().join(format!("redisha-include-{}", std::process::id()));
+        for (name, text) in [
+            ("pre.d/b.conf", "port 2"),
+            ("pre.d/a.conf", "port 1"),
+            ("pre.d/.c.conf", "port 3"),
+            ("pre.d/d.txt", "port 4"),
+        ] {
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let main = dir.join("main.conf");
+        let check = |line: &str, expect: Option<u16>| {
+            std::fs::write(&main, line.replace("DIR", &dir.display().to_string())).unwrap();
+            let mut config = Config::default();
+            let port = load(&mut config, &main.display().to_string()).ok().map(|()| config.port);
+            assert_eq!(port, expect, "{line}");
+        };
+        check("include DIR/pre.d/*.conf", Some(2));
+        check("include DIR/p*/a.con?", Some(1));
+        check("include DIR/pre.d/.*.conf", Some(3));
+        check("include DIR/none.d/*.conf", Some(6379));
+        check("include DIR/none.conf", None);
+        check("list-max-ziplist-entries 512\nLUA-replicate-commands yes", Some(6379));
+        check("gopher-enabled no", None);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -278,6 +278,9 @@ directives! {
     tls_ciphers: String, "tls-ciphers", "", live;
     tls_ciphersuites: String, "tls-ciphersuites", "", live;
     tls_prefer_server_ciphers: bool, "tls-prefer-server-ciphers", "no", live;
+    /// No cipher of TLS 1.2 and 1.3 that is offered here needs them.
+    tls_dh_params_file: String, "tls-dh-params-file", "", live;
+    tls_cluster: No, "tls-cluster", "no", fixed;
     tls_session_caching: bool, "tls-session-caching", "yes", live;
     tls_session_cache_size: Int<0, INT_MAX>, "tls-session-cache-size", "20480", live;
     tls_session_cache_timeout: Int<0, INT_MAX>, "tls-session-cache-timeout", "300", live;

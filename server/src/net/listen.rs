@@ -75,25 +75,19 @@ pub fn bind_all(config: &Config) -> Result<Vec<Bound>, ListenError> {
         if port == 0 && !any {
             continue;
         }
-        for word in &config.bind.0 {
-            let (name, optional) = match word.strip_prefix('-') {
-                Some(name) => (name, true),
-                None => (word.as_str(), false),
-            };
-            for (address, missing_is_fine) in addresses(name, port)? {
-                let listener = bind(address, config.tcp_backlog).and_then(|socket| {
-                    socket.set_nonblocking(true)?;
-                    Ok(TcpListener::from_std(socket.into()))
-                });
-                match listener {
-                    Ok(listener) => {
-                        let port = listener.local_addr().map_or(port, |address| address.port());
-                        let listener = Listener::Tcp(listener);
-                        bound.push(Bound { listener, port, readonly, tls });
-                    }
-                    Err(error) if (optional || missing_is_fine) && is_missing(&error) => {}
-                    Err(error) => return Err(refused(address, &error)),
+        for (address, may_be_missing) in wanted(config, port)? {
+            let listener = bind(address, config.tcp_backlog).and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                Ok(TcpListener::from_std(socket.into()))
+            });
+            match listener {
+                Ok(listener) => {
+                    let port = listener.local_addr().map_or(port, |address| address.port());
+                    let listener = Listener::Tcp(listener);
+                    bound.push(Bound { listener, port, readonly, tls });
                 }
+                Err(error) if may_be_missing && is_missing(&error) => {}
+                Err(error) => return Err(refused(address, &error)),
             }
         }
     }
@@ -153,6 +147,21 @@ fn is_missing(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
+/// Every address of `bind` once, and whether it may be missing: `* -::*`, the default of stock files,
+/// names that of IPv6 twice.
+fn wanted(config: &Config, port: u16) -> Result<Vec<(SocketAddr, bool)>, ListenError> {
+    let mut found: Vec<(SocketAddr, bool)> = Vec::new();
+    for word in &config.bind.0 {
+        let name = word.strip_prefix('-');
+        for (address, missing_is_fine) in addresses(name.unwrap_or(word), port)? {
+            if found.iter().all(|(other, _)| *other != address) {
+                found.push((address, name.is_some() || missing_is_fine));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Addresses of one word of `bind`, and whether each may be missing.
 fn addresses(name: &str, port: u16) -> Result<Vec<(SocketAddr, bool)>, ListenError> {
     match name {
@@ -180,13 +189,11 @@ pub fn bind_blocking(
     port: u16,
 ) -> Result<Vec<std::net::TcpListener>, ListenError> {
     let mut listeners = Vec::new();
-    for word in &config.bind.0 {
-        for (address, missing_is_fine) in addresses(word.trim_start_matches('-'), port)? {
-            match bind(address, 64) {
-                Ok(socket) => listeners.push(socket.into()),
-                Err(error) if missing_is_fine && is_missing(&error) => {}
-                Err(error) => return Err(refused(address, &error)),
-            }
+    for (address, may_be_missing) in wanted(config, port)? {
+        match bind(address, 64) {
+            Ok(socket) => listeners.push(socket.into()),
+            Err(error) if may_be_missing && is_missing(&error) => {}
+            Err(error) => return Err(refused(address, &error)),
         }
     }
     Ok(listeners)
@@ -206,4 +213,31 @@ fn bind(address: SocketAddr, backlog: u32) -> io::Result<socket2::Socket> {
     socket.bind(&address.into())?;
     socket.listen(backlog as i32)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `bind * -::*`, which every stock valkey.conf says, bound the address of IPv6 twice, and the
+    /// server did not start.
+    #[test]
+    fn an_address_is_bound_once_however_often_it_is_named() {
+        let check = |bind: &str, expect: &[(&str, bool)]| {
+            let mut config = Config::default();
+            config.set("bind", bind).unwrap();
+            let found = wanted(&config, 7).unwrap();
+            let found: Vec<_> = found.iter().map(|(a, fine)| (a.to_string(), *fine)).collect();
+            let expect: Vec<_> = expect.iter().map(|(a, fine)| ((*a).to_owned(), *fine)).collect();
+            assert_eq!(found, expect, "{bind}");
+        };
+        check("* -::*", &[("0.0.0.0:7", false), ("[::]:7", true)]);
+        check("127.0.0.1 -::1", &[("127.0.0.1:7", false), ("[::1]:7", true)]);
+        check("127.0.0.1 127.0.0.1", &[("127.0.0.1:7", false)]);
+        let mut config = Config::default();
+        config.set("bind", "* -::*").unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        config.set("port", &free.to_string()).unwrap();
+        assert!(!bind_all(&config).unwrap().is_empty());
+    }
 }
