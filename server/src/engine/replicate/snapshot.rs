@@ -1,20 +1,20 @@
 //! Snapshots: for full resyncs and for saves, one at a time, in bounded steps.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod parts;
+
+use std::sync::Arc;
 
 use crate::persistence::aof::{CommandWriter, Point};
 use crate::persistence::rdb::{Aux, Draft, Form, Sealer, Writer};
 use crate::replication::{Stage, Transfer};
 use crate::resp::CommandError;
-use crate::store::{SnapshotSink, ValueRef};
 
 use super::super::aof::Rewrite;
 use super::super::{Engine, hooks};
+use parts::{Encoder, SharedWriter};
 
 /// Bytes that one step hands to the writer, between two looks at the clock.
 const STEP_BYTES: usize = 16 * 1024;
-/// Bytes after which a part is full. The writers have room for as many, and a usual entry more.
-const PART_BYTES: usize = 48 * 1024;
 /// Old values that may be kept for a target which has no room, in bytes.
 const KEPT_MAX: usize = 128 * 1024 * 1024;
 /// What a turn gives to the snapshot after its answers were written: as long as all else took,
@@ -127,96 +127,6 @@ impl Save {
         for part in self.writer.lock().take() {
             self.target.write(part);
         }
-    }
-}
-
-/// The form of a snapshot.
-enum Encoder {
-    Rdb(Writer),
-    Commands(CommandWriter),
-}
-
-impl Encoder {
-    fn finish(&mut self) {
-        if let Self::Rdb(writer) = self {
-            writer.finish();
-        }
-    }
-
-    fn pending(&self) -> usize {
-        match self {
-            Self::Rdb(writer) => writer.pending(),
-            Self::Commands(writer) => writer.pending(),
-        }
-    }
-
-    fn take(&mut self) -> Draft {
-        match self {
-            Self::Rdb(writer) => writer.take(),
-            Self::Commands(writer) => writer.take().into(),
-        }
-    }
-}
-
-/// What was written and not handed over yet. In parts: while a target has no room it grows by every
-/// old value, and one buffer would be copied whole, between two commands, each time it is full.
-struct Parts {
-    encoder: Encoder,
-    full: Vec<Draft>,
-    full_bytes: usize,
-}
-
-impl Parts {
-    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
-        let before = self.encoder.pending();
-        match &mut self.encoder {
-            Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
-            Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
-        }
-        let after = self.encoder.pending();
-        if after >= PART_BYTES {
-            self.full.push(self.encoder.take());
-            self.full_bytes += after;
-        }
-        after - before
-    }
-
-    fn finish(&mut self) {
-        self.encoder.finish();
-    }
-
-    /// Bytes that wait.
-    fn pending(&self) -> usize {
-        self.full_bytes + self.encoder.pending()
-    }
-
-    fn take(&mut self) -> Vec<Draft> {
-        let mut parts = std::mem::take(&mut self.full);
-        self.full_bytes = 0;
-        if self.encoder.pending() > 0 {
-            parts.push(self.encoder.take());
-        }
-        parts
-    }
-}
-
-/// The writer as the keyspace's walk and the engine share it.
-#[derive(Clone)]
-pub struct SharedWriter(Arc<Mutex<Parts>>);
-
-impl SharedWriter {
-    fn new(encoder: Encoder) -> Self {
-        Self(Arc::new(Mutex::new(Parts { encoder, full: Vec::new(), full_bytes: 0 })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Parts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl SnapshotSink for SharedWriter {
-    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
-        self.lock().entry(db, key, value, expiry_ms)
     }
 }
 
@@ -605,28 +515,6 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::Bench;
-    use super::{Aux, Encoder, PART_BYTES, SharedWriter, Writer};
-    use crate::store::{SnapshotSink, StrRef, ValueRef};
-
-    /// All that waited lay in one buffer: each time that it was full, a command waited until tens of
-    /// megabytes had been copied to a larger one.
-    #[test]
-    fn what_waits_for_a_target_waits_in_parts() {
-        let value = [b'x'; 1000];
-        let mut writer = SharedWriter::new(Encoder::Rdb(Writer::new(&Aux::default())));
-        let head = writer.lock().pending();
-        let entries = (0..1000).map(|n: u32| {
-            let value = ValueRef::Str(StrRef::Bytes(&value));
-            writer.entry(0, &n.to_le_bytes(), value, None)
-        });
-        let written = head + entries.sum::<usize>();
-        assert_eq!(writer.lock().pending(), written);
-        let parts = writer.lock().take();
-        let lens: Vec<usize> = parts.iter().map(super::Draft::len).collect();
-        assert_eq!(lens.iter().sum::<usize>(), written);
-        assert!(lens.len() > 15 && lens.iter().all(|len| *len < PART_BYTES + 2000), "{lens:?}");
-        assert_eq!(writer.lock().pending(), 0);
-    }
 
     /// The receivers of a full resync were asked to be written to in every turn, after the turn's
     /// writing: the loop never slept while one of them took nothing.

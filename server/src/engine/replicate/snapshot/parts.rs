@@ -1,0 +1,127 @@
+//! What a snapshot has written and not handed over yet.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::persistence::aof::CommandWriter;
+use crate::persistence::rdb::{Draft, Writer};
+use crate::store::{SnapshotSink, ValueRef};
+
+/// Bytes after which a part is full. The writers have room for as many, and a usual entry more.
+const PART_BYTES: usize = 48 * 1024;
+
+/// The form of a snapshot.
+pub enum Encoder {
+    Rdb(Writer),
+    Commands(CommandWriter),
+}
+
+impl Encoder {
+    fn finish(&mut self) {
+        if let Self::Rdb(writer) = self {
+            writer.finish();
+        }
+    }
+
+    fn pending(&self) -> usize {
+        match self {
+            Self::Rdb(writer) => writer.pending(),
+            Self::Commands(writer) => writer.pending(),
+        }
+    }
+
+    fn take(&mut self) -> Draft {
+        match self {
+            Self::Rdb(writer) => writer.take(),
+            Self::Commands(writer) => writer.take().into(),
+        }
+    }
+}
+
+/// What was written and not handed over yet. In parts: while a target has no room it grows by every
+/// old value, and one buffer would be copied whole, between two commands, each time it is full.
+pub struct Parts {
+    encoder: Encoder,
+    full: Vec<Draft>,
+    full_bytes: usize,
+}
+
+impl Parts {
+    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
+        let before = self.encoder.pending();
+        match &mut self.encoder {
+            Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
+            Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
+        }
+        let after = self.encoder.pending();
+        if after >= PART_BYTES {
+            self.full.push(self.encoder.take());
+            self.full_bytes += after;
+        }
+        after - before
+    }
+
+    pub fn finish(&mut self) {
+        self.encoder.finish();
+    }
+
+    /// Bytes that wait.
+    pub fn pending(&self) -> usize {
+        self.full_bytes + self.encoder.pending()
+    }
+
+    pub fn take(&mut self) -> Vec<Draft> {
+        let mut parts = std::mem::take(&mut self.full);
+        self.full_bytes = 0;
+        if self.encoder.pending() > 0 {
+            parts.push(self.encoder.take());
+        }
+        parts
+    }
+}
+
+/// The writer as the keyspace's walk and the engine share it.
+#[derive(Clone)]
+pub struct SharedWriter(Arc<Mutex<Parts>>);
+
+impl SharedWriter {
+    pub fn new(encoder: Encoder) -> Self {
+        Self(Arc::new(Mutex::new(Parts { encoder, full: Vec::new(), full_bytes: 0 })))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SnapshotSink for SharedWriter {
+    fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
+        self.lock().entry(db, key, value, expiry_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Draft, Encoder, PART_BYTES, SharedWriter, Writer};
+    use crate::persistence::rdb::Aux;
+    use crate::store::{SnapshotSink, StrRef, ValueRef};
+
+    /// All that waited lay in one buffer: each time that it was full, a command waited until tens of
+    /// megabytes had been copied to a larger one.
+    #[test]
+    fn what_waits_for_a_target_waits_in_parts() {
+        let value = [b'x'; 1000];
+        let mut writer = SharedWriter::new(Encoder::Rdb(Writer::new(&Aux::default())));
+        let head = writer.lock().pending();
+        let entries = (0..1000).map(|n: u32| {
+            let value = ValueRef::Str(StrRef::Bytes(&value));
+            writer.entry(0, &n.to_le_bytes(), value, None)
+        });
+        let written = head + entries.sum::<usize>();
+        assert_eq!(writer.lock().pending(), written);
+        let parts = writer.lock().take();
+        let lens: Vec<usize> = parts.iter().map(Draft::len).collect();
+        assert_eq!(lens.iter().sum::<usize>(), written);
+        assert!(lens.len() > 15 && lens.iter().all(|len| *len < PART_BYTES + 2000), "{lens:?}");
+        assert_eq!(writer.lock().pending(), 0);
+    }
+}
