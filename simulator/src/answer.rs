@@ -242,7 +242,11 @@ pub fn is_data(rec: &Rec) -> bool {
 /// How the seed's cluster answers.
 pub fn rule(seed: u64, theme: Option<Theme>) -> (switchover::Durability, bool) {
     let durability = match seed % 3 {
+        _ if matches!(theme, Some(Theme::Blackout | Theme::Revived)) => {
+            switchover::Durability::Disk
+        }
         0 if theme.is_none() => switchover::Durability::Async,
+        1 if theme.is_none() && (seed / 3).is_multiple_of(2) => switchover::Durability::Disk,
         _ => switchover::Durability::Replicated,
     };
     // A plan that takes all replicas away leads nowhere unless the primary may go on.
@@ -257,7 +261,7 @@ impl World {
         // Nobody can tell what the former status would have.
         let anew = next.election.is_none() || filled_anew(next);
         let decided = next.election.as_ref().is_some_and(|election| election.winner.is_some());
-        let replicated = config.durability == switchover::Durability::Replicated;
+        let replicated = config.durability != switchover::Durability::Async;
         // Under `async` nobody is told of the loss of what a first primary may have answered.
         let alone = decided && next.config.members.len() == 1;
         let quiet = !replicated && alone && next.config.members != config.members;

@@ -189,6 +189,7 @@ impl World {
         self.parted.clear();
         self.deaf.clear();
         self.late_reads = 0;
+        self.nodes.iter_mut().for_each(|node| node.failing = false);
         for node in 0..NAMES.len() {
             self.go_on(node);
         }

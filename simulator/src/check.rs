@@ -29,6 +29,8 @@ pub struct Checks {
     /// What clients were shown.
     pub shown: crate::answer::Shown,
     pub data_lost: bool,
+    /// What each id has told: up to where it is durable, and the greatest term that it promised.
+    pub told: BTreeMap<String, (u64, u64)>,
     pub faults: u64,
     pub limbo: [Option<InLimbo>; 3],
     pause: [Option<InPause>; 3],
@@ -125,13 +127,12 @@ impl World {
     }
 
     /// Compares the member with what it was, before its effects are performed.
-    pub fn watch(&mut self, node: usize, before: &Before, effects: &[Effect], cause: &Cause) {
+    pub fn watch(&mut self, node: usize, before: &Before, cause: &Cause) {
         let Some(life) = &self.nodes[node].life else { return };
         let role = life.member.role().clone();
         let promised = life.member.promised();
         let pause_id = life.member.status(life.env(self.now)).pause_id;
         let left = life.member.status(life.env(self.now)).pause_left_ms;
-        self.note_decisions(node, effects, *cause == Cause::Takeover);
         if promised < before.promised {
             self.violated(&format!("{} forgets its promise {}", NAMES[node], before.promised));
         }
@@ -149,20 +150,19 @@ impl World {
         }
     }
 
-    fn note_decisions(&mut self, node: usize, effects: &[Effect], asked: bool) {
-        for effect in effects {
-            let (epoch, accepted) = match effect {
-                Effect::Answer { epoch, accepted } => (*epoch, *accepted),
-                Effect::Reply { reply: Reply::Outcome { outcome, epoch }, .. } if asked => {
-                    (*epoch, *outcome == Outcome::Accepted)
-                }
-                _ => continue,
-            };
-            let earlier = *self.checks.decided.entry(epoch).or_insert(accepted);
-            if earlier != accepted {
-                let name = NAMES[node];
-                self.violated(&format!("{name} answers the handover of {epoch} in both ways"));
+    /// An answer leaves the member. `asked`: what it replies to is the giver's record.
+    pub fn note_decision(&mut self, node: usize, effect: &Effect, asked: bool) {
+        let (epoch, accepted) = match effect {
+            Effect::Answer { epoch, accepted } => (*epoch, *accepted),
+            Effect::Reply { reply: Reply::Outcome { outcome, epoch }, .. } if asked => {
+                (*epoch, *outcome == Outcome::Accepted)
             }
+            _ => return,
+        };
+        let earlier = *self.checks.decided.entry(epoch).or_insert(accepted);
+        if earlier != accepted {
+            let name = NAMES[node];
+            self.violated(&format!("{name} answers the handover of {epoch} in both ways"));
         }
     }
 
@@ -336,7 +336,7 @@ impl World {
             return self.violated("a write was executed twice");
         }
         let acknowledged = self.checks.acknowledged.iter();
-        let replicated = self.rule.0 == switchover::Durability::Replicated;
+        let replicated = self.rule.0 != switchover::Durability::Async;
         let kept_for_ever = replicated && !self.checks.data_lost;
         let bound = |at: &Epoch| kept_for_ever || !replicated && at.term == epoch.term;
         let lost = acknowledged.filter(|(id, at)| bound(at) && !kept.contains(id));

@@ -59,6 +59,7 @@ impl World {
             | Thing::TakeoverAnswer { node, .. }
             | Thing::Connect { node, .. }
             | Thing::Tick { node, .. }
+            | Thing::Synced { node, .. }
             | Thing::Exit { node, .. }
             | Thing::Write { node, .. }
             | Thing::Read { node, .. }

@@ -2,7 +2,7 @@
 //!
 //! Takes a seed; returns what its checkers found. Both machines are the very code that the operator
 //! and the server run; the world gives them a network that delays, loses, repeats and parts,
-//! clocks, disks that forget, clients that write, people that pause, and crashes of the operator
+//! clocks, disks that forget or fail, clients that write, people that pause, and crashes of the operator
 //! and of any member between any two effects. No I/O, no real time: a seed is one course.
 //!
 //! | Room | What it holds |
@@ -14,6 +14,7 @@
 //! | `check` | the promises, watched from outside |
 //! | `answer` | clients where answers wait for members, and the one history they see |
 //! | `fault` | processes stopped, ways open in one direction, clocks, the status |
+//! | `disk` | disks that take their time, fail, and lose what they had not taken |
 //! | `misdeed` | planted bugs on the way between operators and members |
 //! | [`theme`] | fault plans that lead to narrow places |
 //! | [`model`] | every course of a small cluster, within bounds |
@@ -24,6 +25,7 @@ mod brain;
 mod chaos;
 mod check;
 mod convert;
+mod disk;
 mod fault;
 mod link;
 mod log;

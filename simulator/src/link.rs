@@ -39,6 +39,7 @@ pub struct Served {
     /// Records sent so far.
     sent: usize,
     pub acked: u64,
+    durable: u64,
     pub online: bool,
 }
 
@@ -59,7 +60,8 @@ pub enum Wire {
     },
     Refused,
     Stream(Vec<Entry>),
-    Ack(u64),
+    /// Applied, and found again after a restart, up to these offsets.
+    Ack(u64, u64),
     Answer {
         member: String,
         epoch: Epoch,
@@ -202,7 +204,7 @@ impl World {
             }
             Wire::Refused => self.link_lost(node, conn),
             Wire::Stream(entries) => self.stream_came(node, conn, entries),
-            Wire::Ack(offset) => self.ack_came(node, conn, offset),
+            Wire::Ack(offset, durable) => self.ack_came(node, conn, offset, durable),
             Wire::Answer { member, epoch, accepted } => {
                 let again =
                     Thing::TakeoverAnswer { node, boot, member: member.clone(), epoch, accepted };
@@ -237,7 +239,7 @@ impl World {
         let full = if partial.is_some() { None } else { Some(life.log.clone()) };
         let replid = life.replid;
         let host = NAMES[place].to_owned();
-        let served = Served { member, host, sent, acked: 0, online: false };
+        let served = Served { member, host, sent, acked: 0, durable: 0, online: false };
         let mine = life.log.hash_at(offset);
         life.served.insert(conn, served);
         if partial.is_some() {
@@ -294,6 +296,10 @@ impl World {
             // A primary of the past: nothing of it may be taken.
             return self.link_lost(node, conn);
         }
+        if full.is_some() {
+            self.drop_files(node);
+        }
+        let Some(life) = &mut self.nodes[node].life else { return };
         life.replid = replid;
         life.replid2 = None;
         let replaced = full.map(|log| {
@@ -307,6 +313,7 @@ impl World {
         self.event(node, Event::Linked { epoch }, &Cause::Other);
         if let Some(data_epoch) = replaced {
             self.event(node, Event::Replaced { data_epoch }, &Cause::Other);
+            self.sync_soon(node);
         }
         self.acknowledge(node, conn);
     }
@@ -319,7 +326,7 @@ impl World {
             let records = entries.iter().any(|entry| matches!(entry.rec, Rec::Note(_)));
             life.received.append(&mut entries);
             if !records {
-                return self.send(conn, false, Wire::Ack(end));
+                return self.send(conn, false, Wire::Ack(end, 0));
             }
             entries = std::mem::take(&mut life.received);
         }
@@ -353,33 +360,36 @@ impl World {
                 self.event(node, Event::Applied { record, start }, &Cause::Other);
             }
         }
+        self.sync_soon(node);
         self.acknowledge(node, conn);
     }
 
-    fn acknowledge(&mut self, node: usize, conn: u64) {
+    pub fn acknowledge(&mut self, node: usize, conn: u64) {
         if self.current(node, conn)
             && let Some(life) = &mut self.nodes[node].life
         {
-            let offset = life.log.offset();
+            let (offset, durable) = (life.log.offset(), self.told_durable(node));
+            let Some(life) = &mut self.nodes[node].life else { return };
             let at = life.local(self.now);
             life.member.granted(at);
-            self.send(conn, false, Wire::Ack(offset));
+            self.send(conn, false, Wire::Ack(offset, durable));
         }
     }
 
-    fn ack_came(&mut self, node: usize, conn: u64, offset: u64) {
+    fn ack_came(&mut self, node: usize, conn: u64, offset: u64, durable: u64) {
         let liar = self.mutant == Some(Mutant::PromoteWithoutT);
         let Some(life) = &mut self.nodes[node].life else { return };
         let written = life.log.offset();
         let Some(served) = life.served.get_mut(&conn) else { return };
         served.acked = if liar { written } else { offset };
+        served.durable = durable;
         let (member, host, acked) = (served.member.clone(), served.host.clone(), served.acked);
         let first = !std::mem::replace(&mut served.online, true);
         let event = if first {
             let target = Target { member, host, port: 1, hostname: String::new() };
-            Event::ReplicaUp { peer: Peer { target, acked, durable: 0 } }
+            Event::ReplicaUp { peer: Peer { target, acked, durable } }
         } else {
-            Event::Ack { member, offset: acked, durable: 0 }
+            Event::Ack { member, offset: acked, durable }
         };
         self.event(node, event, &Cause::Other);
     }

@@ -52,6 +52,12 @@ impl Log {
         self.entries.last().map_or(0, |entry| entry.end)
     }
 
+    /// The offset behind that many records.
+    pub fn end_of(&self, count: usize) -> u64 {
+        let last = count.min(self.entries.len()).checked_sub(1);
+        last.map_or(0, |last| self.entries[last].end)
+    }
+
     pub fn hash(&self) -> u64 {
         self.entries.last().map_or(0, |entry| entry.hash)
     }

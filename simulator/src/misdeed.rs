@@ -59,6 +59,13 @@ impl World {
                 let data_epoch = epoch_out(life.promise_before());
                 Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms, restarted })
             }
+            (
+                Some(Mutant::LeasesForgotten),
+                Ok(Reply::Sealed { member, data_epoch, offset, empty, restarted: true, .. }),
+            ) => {
+                let (lease_left_ms, restarted) = (0, true);
+                Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms, restarted })
+            }
             (Some(Mutant::AbortWithoutCas), Ok(Reply::Prepared)) => {
                 if let [old, next] = life.member.configs() {
                     let config = Config { v: next.v, ..old.clone() };

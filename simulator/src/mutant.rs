@@ -78,6 +78,18 @@ pub enum Mutant {
     StaleReadActedOn,
     /// A command acts on whoever has the address now.
     ReusedAddress,
+    /// What was received or written counts as durable.
+    KeepsByMemory,
+    /// The promise is not made durable before the seal is answered.
+    KeepsUnsealed,
+    /// An id outlives the files that it told of.
+    KeptAcrossDrop,
+    /// The disk's refusal is passed over.
+    FailedSyncIgnored,
+    /// A restarted target does not find that it had accepted.
+    AcceptanceForgotten,
+    /// A restarted member says that it gave no leases.
+    LeasesForgotten,
 }
 
 impl Mutant {
@@ -87,7 +99,7 @@ impl Mutant {
             Self::WinnerByPromise => Theme::HalfSealed,
             Self::OpenWithoutStart => Theme::Marooned,
             Self::KeepsUnequal => Theme::Chain,
-            Self::ReadsInLimbo => Theme::SlowAnswer,
+            Self::ReadsInLimbo | Self::RestartedTargetDeclines => Theme::SlowAnswer,
             Self::ReadsWithoutLease | Self::NoLeaseWait | Self::GrowthNotedLate => Theme::Isolated,
             Self::CachedClock => Theme::Stopped,
             Self::ConflictRetried | Self::StaleReadActedOn => Theme::Rivals,
@@ -98,11 +110,17 @@ impl Mutant {
             Self::AnyAnswerCounts => Theme::Declines,
             Self::ReusedAddress => Theme::Reused,
             Self::RestoredBelieved => Theme::Restored,
+            Self::KeepsByMemory
+            | Self::KeepsUnsealed
+            | Self::KeptAcrossDrop
+            | Self::FailedSyncIgnored
+            | Self::AcceptanceForgotten => Theme::Blackout,
+            Self::LeasesForgotten => Theme::Revived,
             _ => return None,
         })
     }
 
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 39] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -136,6 +154,12 @@ impl Mutant {
         Self::LoadingNodeSeals,
         Self::StaleReadActedOn,
         Self::ReusedAddress,
+        Self::KeepsByMemory,
+        Self::KeepsUnsealed,
+        Self::KeptAcrossDrop,
+        Self::FailedSyncIgnored,
+        Self::AcceptanceForgotten,
+        Self::LeasesForgotten,
     ];
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use server::handover::{
-    Effect, Env, Epoch, Event, Gate, Handover, Identity, Member, Outcome, Record, Request, Role,
-    Target, Timing, Verb,
+    Effect, Env, Epoch, Event, Gate, Handover, Identity, Kept, Member, Outcome, Record, Request,
+    Role, Target, Timing, Verb,
 };
 use switchover::{Event as Told, Link, Refusal, Replica, Tag};
 
@@ -34,6 +34,12 @@ pub struct Node {
     /// The next process is there at once.
     pub quick: bool,
     pub disk: Log,
+    /// What the id on this disk is bound by, if it outlives its process.
+    pub kept: Option<Kept>,
+    /// The replication id of what the disk holds.
+    pub disk_replid: u64,
+    /// The next thing given to the disk fails.
+    pub failing: bool,
 }
 
 /// A process.
@@ -62,6 +68,7 @@ pub struct Life {
     pub received: Vec<Entry>,
     promised_before: Epoch,
     tick_at: Option<u64>,
+    pub sync: crate::disk::Syncing,
 }
 
 /// Why a member is being told something, as far as a pause's end is concerned.
@@ -85,6 +92,9 @@ impl Node {
             woken_at: 0,
             quick: false,
             disk: Log::default(),
+            kept: None,
+            disk_replid: 0,
+            failing: false,
         }
     }
 }
@@ -133,6 +143,7 @@ impl World {
         let (boot, replid) = (self.number(), self.number());
         self.nodes[node].boots += 1;
         let name = NAMES[node];
+        let keeps = self.on_disk();
         let life = match self.mutant {
             Some(Mutant::RestartedIdCounted) => 1,
             _ => self.nodes[node].boots,
@@ -143,13 +154,21 @@ impl World {
             port: 1,
             hostname: String::new(),
         };
-        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps: false };
+        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps };
         let log = self.loaded(node);
+        let place = &self.nodes[node];
+        let kept = place.kept.clone().filter(|_| keeps);
+        let replid = if keeps && place.disk_replid > 0 { place.disk_replid } else { replid };
+        let env = Env {
+            now_us: self.now * place.rate / 1_000,
+            offset: log.offset(),
+            empty: log.is_empty(),
+        };
+        let member = Member::boot(identity, Timing::default(), log.data_epoch(), kept, env);
         self.note(|| format!("{name} boots with {} records", log.count()));
         self.nodes[node].life = Some(Life {
             boot,
-            member: Member::new(identity, Timing::default(), log.data_epoch()),
-            log,
+            member,
             replid,
             replid2: None,
             follow: None,
@@ -165,11 +184,16 @@ impl World {
             received: Vec::new(),
             promised_before: Epoch::ZERO,
             tick_at: None,
+            sync: crate::disk::Syncing::of(&log),
+            log,
         });
+        self.check_kept(node);
+        self.sync_soon(node);
     }
 
     /// Ends the process. `keep` records remain on disk for the next one.
     pub fn crash(&mut self, node: usize, keep: usize) {
+        let keep = self.found_again(node, keep);
         let Some(mut life) = self.nodes[node].life.take() else { return };
         self.note(|| format!("{} crashes, keeps {keep} records", NAMES[node]));
         self.checks.crashes += 1;
@@ -178,6 +202,7 @@ impl World {
         self.checks.forget(node);
         life.log.truncate(keep);
         self.nodes[node].disk = life.log;
+        self.nodes[node].disk_replid = life.replid;
         self.cut_of(node);
         for (_, (brain, tag)) in std::mem::take(&mut life.tokens) {
             self.lost(brain, tag, node);
@@ -244,18 +269,25 @@ impl World {
                 && life.member.last_outcome() == Outcome::Accepted;
             self.office_left(node, accepted);
         }
-        self.watch(node, &before, &effects, cause);
+        self.watch(node, &before, cause);
         self.tempt(node, &before);
-        self.perform(node, boot, effects);
+        self.perform(node, boot, effects, *cause == Cause::Takeover);
         self.plan_tick(node);
         self.settle(node);
     }
 
-    fn perform(&mut self, node: usize, boot: u64, effects: Vec<Effect>) {
+    fn perform(&mut self, node: usize, boot: u64, effects: Vec<Effect>, asked: bool) {
         for effect in effects {
             if self.struck(Victim::Member(node), 12) {
                 self.crash_somehow(node);
             }
+            if matches!(effect, Effect::Sync | Effect::Keep { .. }) {
+                if self.disk_fails(node) {
+                    return;
+                }
+                self.struck_at_record(node, &effect);
+            }
+            self.note_decision(node, &effect, asked);
             if self.nodes[node].life.as_ref().is_none_or(|life| life.boot != boot) {
                 return;
             }
@@ -270,6 +302,7 @@ impl World {
         if !matches!(effect, Effect::ResumeHeld | Effect::RefuseHeld | Effect::Redirect(_)) {
             self.note(|| format!("{}: {effect:?}", NAMES[node]));
         }
+        self.note_told(&effect);
         let Some(life) = &mut self.nodes[node].life else { return };
         match effect {
             Effect::Reply { token, reply } => {
@@ -278,6 +311,8 @@ impl World {
                     self.reply(node, brain, tag, result);
                 }
             }
+            Effect::Sync => self.sync_now(node),
+            Effect::Keep { kept } => self.keep(node, kept.map(|kept| *kept)),
             Effect::Append { argument } => self.append(node, Rec::Note(Rc::from(argument))),
             Effect::Answer { epoch, accepted } => self.answer_on_link(node, epoch, accepted),
             Effect::Takeover { to, blob } => {
@@ -323,7 +358,7 @@ impl World {
                     self.send(conn, false, Wire::Resigned { member });
                 }
             }
-            Effect::Sync | Effect::Keep { .. } | Effect::Redirect(_) | Effect::Notify(_) => {}
+            Effect::Redirect(_) | Effect::Notify(_) => {}
         }
     }
 
@@ -345,6 +380,7 @@ impl World {
             let hash = life.log.hash();
             self.checks.written.insert(hash, self.now);
         }
+        self.sync_soon(node);
         self.feed(node);
     }
 
@@ -502,7 +538,7 @@ impl World {
             return;
         };
         let effects = life.member.user_unpause();
-        self.perform(node, boot, effects);
+        self.perform(node, boot, effects, false);
         if self.mutant != Some(Mutant::UserUnpauses) {
             return;
         }

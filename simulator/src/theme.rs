@@ -38,12 +38,16 @@ pub enum Theme {
     Declines,
     /// Members restart as the decision reaches them, and every command comes twice.
     Reused,
+    /// Power is lost everywhere, again and again, and disks fail now and then.
+    Blackout,
+    /// The primary hears nobody, while its followers start anew within a lease.
+    Revived,
     /// The primary goes on alone; the status is restored from before that, and it is cut off.
     Restored,
 }
 
 impl Theme {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::HalfSealed,
         Self::Marooned,
         Self::Chain,
@@ -56,6 +60,8 @@ impl Theme {
         Self::Declines,
         Self::Reused,
         Self::Restored,
+        Self::Blackout,
+        Self::Revived,
     ];
 
     /// The plan of a seed's world, if it has one: every second world is left to chance.
@@ -115,6 +121,15 @@ impl Theme {
                 harms.push((stall + between(50, 400), Harm::Alone(a, 3_000)));
                 (harms, between(6_500, 8_000))
             }
+            Self::Blackout => Self::blackout([a, x, y], rng),
+            Self::Revived => {
+                let lasts = between(1_000, 2_000) / MS;
+                let end = between(0, 60);
+                let mut harms = vec![(0, Harm::Deaf(a, lasts))];
+                harms.extend([x, y].map(|node| (end, Harm::Quick(node))));
+                harms.push((end + between(15, 60), Harm::Claim));
+                (harms, lasts * MS + between(1_000, 2_000))
+            }
             Self::Reused => (vec![(0, Harm::Crash(a, true))], between(2_500, 5_000)),
             Self::Restored => {
                 let back = between(1_500, 3_000);
@@ -129,6 +144,39 @@ impl Theme {
                 (harms, between(9_000, 11_000))
             }
         }
+    }
+
+    fn blackout([a, x, y]: [usize; 3], rng: &mut Rng) -> (Vec<(u64, Harm)>, u64) {
+        let mut harms = Vec::new();
+        // First one of them falls back, or ends while the others go on.
+        if rng.chance(7_000) {
+            harms.push((600 * MS, Harm::Request));
+        }
+        match rng.below(7) {
+            0 => harms.push((0, Harm::Power(x))),
+            1 => harms.push((0, Harm::DiskFails(x))),
+            2 => harms.push((0, Harm::DiskFails(a))),
+            3 => harms.push((0, Harm::Claim)),
+            // The old primary comes back with what no other has.
+            4 | 5 => {
+                harms.extend([x, y].map(|to| (0, Harm::Part(a, to, 1_200))));
+                harms.push((100 * MS, Harm::Claim));
+            }
+            _ => {}
+        }
+        // Late enough for all of them to count again.
+        let dark = rng.between(800 * MS, 3_000 * MS);
+        // All at once, or but one, or those two whose word counted last.
+        let spared = rng.below(6) as usize;
+        for (place, node) in [a, x, y].into_iter().enumerate() {
+            if place != spared {
+                harms.push((dark + rng.below(3) * MS, Harm::Power(node)));
+            }
+        }
+        if rng.chance(1_000) {
+            harms.push((dark + 5 * MS, Harm::DiskLost(y)));
+        }
+        (harms, dark + rng.between(500 * MS, 3 * SEC))
     }
 
     fn cold_start([a, x, y]: [usize; 3], rng: &mut Rng) -> (Vec<(u64, Harm)>, u64) {
@@ -169,6 +217,14 @@ pub enum Harm {
     Crash(usize, bool),
     /// An operator that is in doubt claims a term; it may always do so.
     Claim,
+    /// The process ends and whatever was on its way to the disk is lost.
+    Power(usize),
+    /// As [`Harm::Power`], and the next process is there at once.
+    Quick(usize),
+    /// What is given to the disk next fails.
+    DiskFails(usize),
+    /// Nothing that the disk held is found again.
+    DiskLost(usize),
     /// A claim by an operator that seals this member and dies.
     SealOnly(usize),
     Operators,
@@ -224,6 +280,13 @@ impl World {
                 let count = life.map_or(0, |life| life.log.count());
                 self.crash(node, if keep { count } else { 0 });
             }
+            Harm::Power(node) => self.power_lost(node),
+            Harm::Quick(node) => {
+                self.power_lost(node);
+                self.after(10 * MS, Thing::Boot { node });
+            }
+            Harm::DiskFails(node) => self.nodes[node].failing = true,
+            Harm::DiskLost(node) => self.disk_lost(node),
             Harm::Claim => drop(self.claim()),
             Harm::SealOnly(node) => self.seal_only(node),
             Harm::Operators => {
@@ -277,7 +340,7 @@ impl World {
     /// Whether clients of this member only read: an answer that waits for a commit is not stale.
     pub fn only_read(&self, node: usize) -> bool {
         let gone = self.nodes[node].stopped.is_some() || self.deaf_until(node, BRAIN).is_some();
-        matches!(self.theme, Some(Theme::Isolated | Theme::Stopped)) && gone
+        matches!(self.theme, Some(Theme::Isolated | Theme::Stopped | Theme::Revived)) && gone
     }
 
     /// A member has begun to give its epoch away to `target`.
@@ -286,6 +349,12 @@ impl World {
             Some(Theme::SlowAnswer) => {
                 let lasts = self.rng.between(200 * MS, 1_500 * MS);
                 self.deafen_for(target, node, lasts);
+                if self.rng.chance(2_000) {
+                    // It accepts, and another one is there before anybody hears of it.
+                    self.nodes[target].quick = true;
+                    let wait = self.rng.between(2 * MS, 20 * MS);
+                    self.after(wait, Thing::Crash { node: target });
+                }
             }
             Some(Theme::Declines) if self.rng.chance(6_000) => {
                 let name = NAMES[target];

@@ -141,6 +141,13 @@ pub enum Thing {
     Crash {
         node: usize,
     },
+    /// The disk has taken everything up to that many records.
+    Synced {
+        node: usize,
+        boot: u64,
+        turn: u64,
+        count: usize,
+    },
     Part {
         a: usize,
         b: usize,
@@ -402,6 +409,7 @@ impl World {
             Thing::UserUnpause { node, boot } => self.user_unpause(node, boot),
             Thing::NewBrain => self.new_brain(),
             Thing::Loaded { node } => self.loading_ends(node),
+            Thing::Synced { node, boot, turn, count } => self.synced(node, boot, turn, count),
             Thing::Crash { node } if self.chaos => self.crash_somehow(node),
             Thing::Crash { .. } => {}
             Thing::Part { a, b } => self.part(a, b),
