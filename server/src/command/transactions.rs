@@ -180,6 +180,46 @@ mod tests {
         assert_eq!(bench.ask(client, "EXEC"), "*1 +PONG");
     }
 
+    /// SWAPDB broke every WATCH of its databases, of keys that are in neither and of those that were
+    /// gone before as well.
+    #[test]
+    fn swapdb_breaks_the_watches_of_what_it_changes() {
+        let check = |before: &[&str], between: &[&str], reply: &str| {
+            let mut bench = Bench::new(&[("enable-debug-command", "yes")]);
+            let (client, other) = (bench.client(), bench.client());
+            bench.ask(other, "DEBUG SET-ACTIVE-EXPIRE 0");
+            let run = |bench: &mut Bench, commands: &[&str]| {
+                for command in commands {
+                    match *command {
+                        "later" => bench.pass_ms(50),
+                        _ => drop(bench.ask(other, command)),
+                    }
+                }
+            };
+            run(&mut bench, before);
+            bench.ask(client, "WATCH k");
+            run(&mut bench, between);
+            bench.ask(client, "MULTI");
+            bench.ask(client, "PING");
+            assert_eq!(bench.ask(client, "EXEC"), reply, "{before:?} {between:?}");
+        };
+        let (kept, broken) = ("*1 +PONG", "*-1");
+        check(&[], &["SWAPDB 0 1"], kept);
+        check(&["SET other v"], &["SWAPDB 0 1"], kept);
+        check(&["SET k v"], &["SWAPDB 1 2"], kept);
+        check(&["SET k v"], &["SWAPDB 0 0"], kept);
+        check(&["SET k v"], &["SWAPDB 0 1"], broken);
+        check(&["SELECT 1", "SET k v"], &["SWAPDB 1 0"], broken);
+        check(&["SET k v", "SELECT 1", "SET k v"], &["SWAPDB 0 1"], broken);
+        check(&["SET k v PX 10"], &["later", "SWAPDB 0 1"], broken);
+        check(&["SET k v PX 10", "later"], &["SWAPDB 0 1"], kept);
+        check(&["SET k v PX 10", "SELECT 1", "SET k v PX 10", "later"], &["SWAPDB 0 1"], kept);
+        check(&["SET k v PX 10", "later", "SELECT 1", "SET k v"], &["SWAPDB 0 1"], broken);
+        check(&["SELECT 1", "SET k v PX 10", "later"], &["SWAPDB 0 1"], kept);
+        check(&["SELECT 1", "SET k v PX 10"], &["later", "SWAPDB 0 1"], kept);
+        check(&["SELECT 1", "SET k v PX 10", "later"], &["SWAPDB 0 1", "SWAPDB 0 1"], kept);
+    }
+
     /// A replica that had lost its primary answered plain commands though it was told not to, and
     /// transactions that had been queued before.
     #[test]

@@ -218,15 +218,32 @@ impl Engine {
         }
     }
 
-    /// Breaks every WATCH of a database (SWAPDB), or of all.
-    pub fn touch_all(&mut self, client: &mut Client, db: Option<usize>) {
+    /// Breaks every WATCH of a key that is in either of two databases, which are about to be
+    /// swapped: what is in neither stays absent. A key whose time has come is removed from both, so
+    /// that it counts as a change for who watched it while it lived, and for nobody else.
+    pub fn touch_swapped(&mut self, client: &mut Client, a: usize, b: usize) {
         if self.tracking.is_on() {
             self.tracking.changed(None, None);
         }
-        for ((watched_db, _), watchers) in &self.watched.keys {
-            if db.is_some_and(|db| db as u32 != *watched_db) {
+        for ((watched_db, key), watchers) in &self.watched.keys {
+            if ![a, b].contains(&(*watched_db as usize)) {
                 continue;
             }
+            let in_a = self.keyspace.db_mut(a).contains(key);
+            let in_b = self.keyspace.db_mut(b).contains(key);
+            if in_a || in_b {
+                break_watches(&mut self.clients, Some(&mut *client), watchers);
+            }
+        }
+        hooks::drain_expired(self, Some(client));
+    }
+
+    /// Breaks every WATCH: the data are replaced.
+    pub fn touch_all(&mut self, client: &mut Client) {
+        if self.tracking.is_on() {
+            self.tracking.changed(None, None);
+        }
+        for watchers in self.watched.keys.values() {
             break_watches(&mut self.clients, Some(&mut *client), watchers);
         }
     }

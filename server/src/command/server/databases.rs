@@ -54,11 +54,10 @@ pub fn swapdb(cx: &mut Context<'_>) -> Handled {
     let (a, b) = (number(1, "first")?, number(2, "second")?);
     let (a, b) = (index(a)?, index(b)?);
     if a != b {
+        cx.engine.touch_swapped(cx.client, a, b);
         cx.engine.keyspace.swap(a, b);
+        cx.engine.blocking.signal_all();
     }
-    cx.engine.touch_all(cx.client, Some(a));
-    cx.engine.touch_all(cx.client, Some(b));
-    cx.engine.blocking.signal_all();
     cx.dirty(1);
     cx.client.reply().ok();
     Ok(())

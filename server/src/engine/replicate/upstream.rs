@@ -197,7 +197,7 @@ impl Engine {
         self.aof_data_replaced();
         self.replication_changed();
         self.close_replicas();
-        self.touch_all(client, None);
+        self.touch_all(client);
         self.acknowledge();
         self.take_carried_scripts(&scripts);
         self.data_replaced(epoch.as_deref());
@@ -214,7 +214,7 @@ impl Engine {
         self.aof_data_replaced();
         self.replication_changed();
         self.close_replicas();
-        self.touch_all(client, None);
+        self.touch_all(client);
         // Nobody who holds what was there before stands level with the new data.
         self.append_to_stream("redisha:history");
         self.rooms.commit.data_end = self.stream_offset();
