@@ -328,9 +328,7 @@ fn waitaof(cx: &mut Context<'_>) -> Handled {
             .into());
     }
     if local == 1 && !cx.engine.aof_is_on() {
-        return Err(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.".into()
-        );
+        return Err(errors::NO_LOCAL_FILES.into());
     }
     wait_for(cx, Need::Durable { local: local == 1, replicas }, timeout_ms)
 }

@@ -160,6 +160,7 @@ impl Engine {
         {
             hooks::log(self, &format!("the AOF was not written to its end: {why}"));
         }
+        self.refuse_local_waits();
     }
 
     pub fn aof_is_on(&self) -> bool {

@@ -43,6 +43,8 @@ pub const READ_ONLY: &str = "READONLY You can't write against a read only replic
 pub const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 pub const MASTER_DOWN: &str =
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+pub const NO_LOCAL_FILES: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
 pub const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 pub const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist \
      to disk. Commands that may modify the data set are disabled, because this instance is \

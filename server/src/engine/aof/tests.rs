@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::testing::Bench;
 use super::State;
+use crate::resp::errors;
 
 /// A folder that is removed at the end of its test.
 struct Folder(PathBuf);
@@ -36,6 +37,24 @@ fn bench_in(name: &str) -> (Folder, Bench) {
     engine.rooms.aof.find = Some(crate::disk::find_manifest);
     engine.rooms.replication.saves.open = Some(crate::disk::open);
     (Folder(path), bench)
+}
+
+/// A client in `WAITAOF 1 0 0` waited for ever once `appendonly` was turned off.
+#[test]
+fn who_waits_for_the_disk_hears_that_nothing_is_written_any_more() {
+    let (_folder, mut bench) = bench_in("refused");
+    let (client, other, far) = (bench.client(), bench.client(), bench.client());
+    assert_eq!(bench.ask(other, "CONFIG SET appendonly yes"), "+OK");
+    // No files of the first rewrite are named yet, so that the disk cannot hold what is written.
+    assert_eq!(bench.engine.aof_durable_offset(), None);
+    assert_eq!(bench.ask(client, "SET k v"), "+OK");
+    assert_eq!(bench.ask(client, "WAITAOF 1 0 0"), "");
+    assert_eq!(bench.ask(far, "WAITAOF 0 1 0"), "");
+    assert_eq!(bench.ask(other, "CONFIG SET appendonly no"), "+OK");
+    assert_eq!(bench.out(client), format!("-{}", errors::NO_LOCAL_FILES));
+    assert_eq!(bench.ask(client, "PING"), "+PONG");
+    assert_eq!(bench.out(far), "", "other disks are waited for as before");
+    assert_eq!(bench.engine.waiting_for_copies(), 1);
 }
 
 /// The first rewrite counted as the data's place as soon as its manifest was handed to the disk:

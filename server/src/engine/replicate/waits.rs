@@ -1,6 +1,7 @@
 //! WAIT and WAITAOF: clients that wait until replicas have, or disks hold, what was written.
 
 use crate::client::ClientId;
+use crate::resp::errors;
 
 use super::super::Engine;
 
@@ -100,6 +101,15 @@ impl Engine {
     /// Answers all who wait with what has been reached.
     pub(super) fn end_waits(&mut self) {
         self.settle_waits(|_, _, _| true);
+    }
+
+    /// `appendonly` was turned off: who waits for this node's disk would wait for ever.
+    pub(in super::super) fn refuse_local_waits(&mut self) {
+        let local = |wait: &mut Wait| matches!(wait.need, Need::Durable { local: true, .. });
+        let refused: Vec<Wait> = self.rooms.replication.waits.extract_if(.., local).collect();
+        for wait in refused {
+            self.answer(wait.client, |client| client.reply().error(&errors::NO_LOCAL_FILES.into()));
+        }
     }
 
     fn settle_waits(&mut self, over: impl Fn(&Wait, Reached, u64) -> bool) {
