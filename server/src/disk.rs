@@ -4,6 +4,7 @@
 //! one by a rename, so that whatever happens there is a whole file under the name: the old or the new.
 
 pub mod aof;
+pub mod identity;
 pub mod oom_score;
 mod save;
 

@@ -156,8 +156,13 @@ pub fn cluster(followers: usize, directives: &[&str]) -> Result<(Member, Vec<Mem
 
 /// Three members of a config with W 2; the first is the primary. `rule` is the durability.
 pub fn three(rule: &str) -> Result<[Member; 3]> {
-    let [mut a, mut b, mut c] =
-        [Member::start("a", &[])?, Member::start("b", &[])?, Member::start("c", &[])?];
+    three_with(rule, &[])
+}
+
+/// As [`three`], each with these directives.
+pub fn three_with(rule: &str, directives: &[&str]) -> Result<[Member; 3]> {
+    let start = |name: &str| Member::start(name, directives);
+    let [mut a, mut b, mut c] = [start("a")?, start("b")?, start("c")?];
     a.expect("BOOTSTRAP", &format!("TERM 1 CONFIG 1/1/1/{rule}/block/{}", a.id), "OK")?;
     for follower in [&mut b, &mut c] {
         follower.follow("1.0", &a)?;

@@ -248,6 +248,7 @@ fn status(cx: &mut Context<'_>) -> Handled {
     let more = [
         ("replid", engine.stream_id()),
         ("link", engine.stream_link().to_owned()),
+        ("durable", engine.member().durable().to_string()),
         ("silence-ms", engine.stream_silence_ms().to_string()),
         ("relayed", engine.relayed_clients().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),

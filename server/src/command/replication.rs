@@ -161,8 +161,10 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
     // What comes beside the stream has no answer.
     if args.is(1, "ack") {
         if let Some(acked) = offset(2) {
-            let durable = if args.len() > 4 && args.is(3, "fack") { offset(4) } else { None };
-            engine.replica_acknowledges(client.id, acked, durable);
+            let pair = |at: usize, word: &str| {
+                if args.len() > at + 1 && args.is(at, word) { offset(at + 1) } else { None }
+            };
+            engine.replica_acknowledges(client.id, acked, (pair(3, "fack"), pair(5, "kept")));
         }
         return Ok(());
     }

@@ -256,6 +256,8 @@ directives! {
     /// Present: the node is managed and boots fenced.
     cluster_uid: String, "cluster-uid", "", fixed;
     member_name: String, "member-name", "", fixed;
+    /// A managed server keeps its member id over restarts, with its append-only files.
+    keep_member_id: bool, "keep-member-id", "no", live;
     internal_secret_file: String, "internal-secret-file", "", fixed;
     /// The bound on waiting for the outcome of a handing over, in milliseconds.
     takeover_timeout_ms: u64, "takeover-timeout", "10000", live;

@@ -326,7 +326,9 @@ impl Writer {
         let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         file.set_len(keep)?;
         file.seek(SeekFrom::Start(keep))?;
-        file.sync_all()?;
+        if let Err(error) = file.sync_all() {
+            self.end_process(&error);
+        }
         sync_folder(&self.place.dir)?;
         if let Some(manifest) = manifest {
             write_manifest(&self.place, manifest)?;
@@ -349,19 +351,29 @@ impl Writer {
     }
 
     /// Makes durable what was written. A failed sync may have lost pages that later ones do not
-    /// write again, so it is never taken for done: the process ends, and loads what is there.
+    /// write again, so it is never taken for done: the process ends, and loads what is there, under
+    /// another member id.
     fn sync(&mut self) {
         self.synced_at = Instant::now();
         if std::mem::take(&mut self.dirty)
             && let Some(file) = &self.file
         {
             if let Err(error) = file.sync_data() {
-                eprintln!("the append-only file could not be made durable: {error}");
-                std::process::abort();
+                self.end_process(&error);
             }
             note_longest(&self.shared.slowest[1], self.synced_at);
         }
         self.shared.advance_synced();
+    }
+}
+
+impl Writer {
+    /// A sync has failed.
+    fn end_process(&self, error: &io::Error) -> ! {
+        eprintln!("the append-only file could not be made durable: {error}");
+        self.shared.set_error(Some(super::reason(error)));
+        super::identity::distrust(&self.place.dir);
+        std::process::abort()
     }
 }
 
@@ -380,7 +392,7 @@ fn write_manifest(place: &Place, text: &str) -> io::Result<()> {
     sync_folder(&place.dir)
 }
 
-fn sync_folder(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

@@ -21,6 +21,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::handover::Event;
 use crate::persistence::aof::{Entry, Manifest, Point, frame_head, point_line, timestamp_line};
 use crate::replication::ReplId;
 use crate::resp::{CommandError, encode_command};
@@ -33,6 +34,10 @@ pub use rewrite::{FindAof, Rewrite};
 
 /// Bytes that may wait for a disk that is slower than the commands, before these wait for it.
 const QUEUE_MAX: usize = 256 * 1024 * 1024;
+
+/// What a seal's answer waits for the disk at most. A member whose disk takes longer is of no use to
+/// an election.
+const SYNC_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The disk's side. Calls are queued and done in order, each again and again until it works.
 pub trait AofDisk: Send {
@@ -94,11 +99,15 @@ pub struct Room {
     stamped_s: i64,
     /// The durable offset as it was last told.
     told: u64,
+    /// The files of the start may not be on the disk as they are read: others are to take their place.
+    distrusted: bool,
     /// Why the disk cannot write now, as it was at the end of the last turn.
     failure: Option<String>,
     loading: Option<Box<Loading>>,
     /// What was loaded, and how much of its last file stays, until writing goes on there.
     loaded: Option<(Manifest, u64)>,
+    /// What was loaded said credibly where in which history it stands.
+    believed: bool,
     /// Bytes of the files that were loaded: all but the last one, and all.
     loaded_bytes: (u64, u64),
     rewrites: rewrite::Rewrites,
@@ -107,9 +116,10 @@ pub struct Room {
 impl Engine {
     /// Directives have changed, or the data are loaded: goes on, or off.
     pub(super) fn aof_configured(&mut self) {
+        let policy = self.aof_policy();
         let aof = &mut self.rooms.aof;
         if let Some(disk) = &mut aof.disk {
-            disk.set_policy(self.config.appendfsync);
+            disk.set_policy(policy);
         }
         if aof.open.is_none() || aof.loading.is_some() {
             return;
@@ -143,7 +153,7 @@ impl Engine {
         let open = self.rooms.aof.open.ok_or("no disk is attached")?;
         let (dir, prefix) = (&self.config.appenddirname, &self.config.appendfilename);
         let mut disk = open(dir, prefix, self.wake.clone())?;
-        disk.set_policy(self.config.appendfsync);
+        disk.set_policy(self.aof_policy());
         self.rooms.aof.disk = Some(disk);
         Ok(())
     }
@@ -165,6 +175,12 @@ impl Engine {
 
     pub fn aof_is_on(&self) -> bool {
         self.rooms.aof.state != State::Off
+    }
+
+    /// When the disk's thread makes durable what it wrote. A member that keeps its id says to others
+    /// what its disk holds, and answers may wait for that word.
+    fn aof_policy(&self) -> Fsync {
+        if self.keeps_id() { Fsync::Always } else { self.config.appendfsync }
     }
 
     /// Whether replies must wait for the disk.
@@ -217,8 +233,14 @@ impl Engine {
     /// More has become durable: whoever waits for that hears of it.
     fn aof_tell_durable(&mut self) {
         let Some(durable) = self.aof_durable_offset() else { return };
-        if std::mem::replace(&mut self.rooms.aof.told, durable) == durable {
+        let news = std::mem::replace(&mut self.rooms.aof.told, durable) != durable;
+        let member = self.member();
+        let unkept = member.identity().keeps && !member.is_kept();
+        if !news && !unkept {
             return;
+        }
+        if self.is_managed() {
+            self.member_event(Event::Durable { offset: durable });
         }
         self.answer_waits();
         if self.rooms.replication.state.link.is_some() {
@@ -323,6 +345,30 @@ impl Engine {
             self.rewrite_to_end()?;
         }
         self.aof_settle()
+    }
+
+    /// Whether a start would find what is there now, by what the files said of themselves.
+    pub(super) fn aof_is_believed(&self) -> bool {
+        self.rooms.aof.loaded.is_some() && self.rooms.aof.believed
+    }
+
+    /// The loaded files are to be replaced by others as soon as possible.
+    pub(super) fn aof_distrust(&mut self) {
+        self.rooms.aof.distrusted = true;
+    }
+
+    pub(super) fn aof_is_distrusted(&self) -> bool {
+        self.rooms.aof.distrusted
+    }
+
+    /// Makes the log durable as far as it goes, before it returns.
+    pub(super) fn aof_sync(&mut self) -> Result<(), String> {
+        if self.rooms.aof.state != State::On {
+            return Err("no files hold its log now".into());
+        }
+        self.aof_hand_over();
+        let disk = self.rooms.aof.disk.as_mut().ok_or("no disk is attached")?;
+        disk.wait(Some(SYNC_PATIENCE))
     }
 
     /// Waits until the files hold all that was executed.

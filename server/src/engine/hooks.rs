@@ -405,6 +405,7 @@ pub fn random_bytes(count: usize) -> Vec<u8> {
 /// Directives have changed by CONFIG SET; also called once at the start.
 pub fn config_changed(engine: &mut Engine) {
     engine.replication_configured();
+    engine.member_configured();
     engine.aof_configured();
     engine.redirect_changed();
     stream_changed(engine);

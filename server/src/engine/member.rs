@@ -3,6 +3,7 @@
 
 mod boot;
 mod drain;
+mod keep;
 mod route;
 mod stream;
 
@@ -21,6 +22,7 @@ use super::pause::{Reason, Scope};
 use super::{Engine, hooks};
 
 pub use boot::INTERNAL_USER;
+pub use keep::{Found, KeepRecord};
 pub use route::Routes;
 pub use stream::{LEASE_PING_MS, SIGN_OF_LIFE_MS};
 
@@ -41,6 +43,7 @@ pub struct Room {
     pub(super) routes: Routes,
     secret: Option<Vec<u8>>,
     ending: drain::Ending,
+    keeper: keep::Keeper,
 }
 
 impl Default for Room {
@@ -54,6 +57,7 @@ impl Default for Room {
             routes: Routes::default(),
             secret: None,
             ending: drain::Ending::default(),
+            keeper: keep::Keeper::default(),
         }
     }
 }
@@ -120,15 +124,34 @@ impl Engine {
         member.set_clock(self.now.unix_ms());
         let before = member.role().name();
         let effects = member.handle(env, event);
-        let mut answer = None;
-        for effect in effects {
-            match effect {
-                Effect::Reply { token, reply } if Some(token) == running => answer = Some(reply),
-                other => self.perform(other),
-            }
-        }
+        let answer = self.perform_all(effects, running);
         self.office_changed(before);
         self.after_event();
+        answer
+    }
+
+    /// Performs effects in their order. The reply to the running request, if it is one of them.
+    fn perform_all(&mut self, effects: Vec<Effect>, running: Option<u64>) -> Option<Reply> {
+        let mut answer = None;
+        for effect in effects {
+            let done = match effect {
+                Effect::Reply { token, reply } if Some(token) == running => {
+                    answer = Some(reply);
+                    Ok(())
+                }
+                Effect::Sync => self.aof_sync(),
+                Effect::Keep { kept } => self.keep_record(kept.as_deref()),
+                other => {
+                    self.perform(other);
+                    Ok(())
+                }
+            };
+            if let Err(why) = done {
+                // What was to follow is not true of this id, which is another one now.
+                self.id_is_lost(&why);
+                return running.map(|_| Reply::WrongMember);
+            }
+        }
         answer
     }
 
@@ -139,8 +162,7 @@ impl Engine {
                     self.answer(client, |client| write_reply(client, &reply));
                 }
             }
-            // No id outlives this server's process, so nothing is to be made durable for one.
-            Effect::Sync | Effect::Keep { .. } => {}
+            Effect::Sync | Effect::Keep { .. } => unreachable!("they may fail: see the caller"),
             Effect::Append { argument } => self.append_record(&argument),
             Effect::Answer { epoch, accepted } => self.answer_primary(epoch, accepted),
             Effect::Resign => self.resign_to_primary(),
@@ -232,9 +254,8 @@ impl Engine {
     /// `CLIENT UNPAUSE`: ends what users paused and nothing else.
     pub fn user_unpause(&mut self) {
         self.pause.end(Reason::User);
-        for effect in self.rooms.member.member.user_unpause() {
-            self.perform(effect);
-        }
+        let effects = self.rooms.member.member.user_unpause();
+        self.perform_all(effects, None);
         hooks::stream_changed(self);
     }
 

@@ -239,8 +239,9 @@ impl Engine {
 
     /// Once per turn.
     pub(super) fn replication_turn(&mut self) {
-        self.flush_up();
+        // What has become durable is acknowledged in this turn.
         self.aof_turn();
+        self.flush_up();
         self.begin_resync();
         self.flush_replicas();
         self.rooms.replication.state.trim();

@@ -99,6 +99,22 @@ impl Member {
         if self.kept { self.commit.durable } else { 0 }
     }
 
+    /// Whether a restart would find this id again.
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Whether the id is to be kept from now on, with files that there are. The effects come before
+    /// the files are left.
+    pub fn set_keeps(&mut self, keeps: bool) -> Vec<Effect> {
+        let mut out = Vec::new();
+        self.identity.keeps = keeps;
+        if !keeps {
+            self.forget_kept(&mut out);
+        }
+        out
+    }
+
     /// Makes durable what this id is bound by, before whatever follows.
     pub(super) fn keep(&self, env: Env, out: &mut Vec<Effect>) {
         if !self.kept {

@@ -276,6 +276,17 @@ impl Replication {
         news
     }
 
+    /// Takes up to where a member says that it would be itself again after a restart; true if it
+    /// brought news.
+    pub fn acknowledge_kept(&mut self, client: ClientId, offset: u64) -> bool {
+        let Some(replica) = self.replicas.get_mut(client) else { return false };
+        let news = offset > replica.kept && offset <= self.backlog.end();
+        if news {
+            replica.kept = offset;
+        }
+        news
+    }
+
     /// Drops what neither the configured size nor a connected replica asks for. A replica that is
     /// too slow for the hard limit loses its place, and [`Self::fill`] says so.
     pub fn trim(&mut self) {

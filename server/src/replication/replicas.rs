@@ -56,6 +56,8 @@ pub struct Replica {
     pub acked_at_ms: u64,
     /// Offset up to which its disk holds the stream, as it said.
     pub durable: u64,
+    /// Offset up to which it would find the stream after a restart and be the same member, as it said.
+    pub kept: u64,
     /// Since when more than the soft limit has been waiting for it.
     pub behind_since_ms: Option<u64>,
     /// When it last took a part of its snapshot.
@@ -80,6 +82,7 @@ impl Replica {
             acked: 0,
             acked_at_ms: now_ms,
             durable: 0,
+            kept: 0,
             behind_since_ms: None,
             took_at_ms: now_ms,
         }

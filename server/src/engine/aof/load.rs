@@ -344,6 +344,7 @@ impl Engine {
         if data_only {
             return;
         }
+        self.rooms.aof.believed = tracker.point().is_some();
         if let Some(point) = tracker.point() {
             let Point { history, offset, db, epoch } = point.clone();
             self.rooms.replication.loaded_epoch = epoch;
@@ -362,6 +363,10 @@ impl Engine {
             return Ok(());
         }
         let loaded = self.rooms.aof.loaded.take();
+        if loaded.is_some() && self.rooms.aof.distrusted {
+            self.aof_on();
+            return Ok(());
+        }
         self.aof_attach()?;
         let Some((mut manifest, keep)) = loaded else {
             self.rooms.aof.state = super::State::Waiting;
@@ -390,6 +395,11 @@ impl Engine {
             self.aof_begin_file(&first, 0, true);
         }
         self.aof_note_sizes();
+        if self.member().is_kept() {
+            // A killed process leaves more than it had made durable, and this one answers for it.
+            let disk = self.rooms.aof.disk.as_mut().expect("it was just opened");
+            disk.wait(Some(START_PATIENCE))?;
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Who this member is, from the directives, and what its readiness says.
 
-use crate::handover::{Epoch, Identity, Role, Target, Timing};
+use crate::handover::{Epoch, Identity, Member, Role, Target, Timing};
 
 use super::super::{Engine, hooks};
 
@@ -9,24 +9,32 @@ pub const INTERNAL_USER: &str = "redisha";
 /// Random bytes in a member id.
 const ID_BYTES: usize = 16;
 
+/// An id that nobody has had.
+pub(super) fn fresh_id() -> String {
+    hooks::random_hex(ID_BYTES)
+}
+
 impl Engine {
-    /// Makes this node the member that its directives say: fenced, under an id that nobody has
-    /// had, when `cluster-uid` is set. `data_epoch` is what the loaded data says about itself.
+    /// Makes this node the member that its directives say: fenced, when `cluster-uid` is set, under
+    /// the id that was kept with its files or one that nobody has had. `data_epoch` is what the
+    /// loaded data says about itself.
     pub fn boot_member(&mut self, data_epoch: Epoch) {
         let config = &self.config;
         if config.cluster_uid.is_empty() {
-            return;
+            return self.settle_record();
         }
         let here = Target {
-            member: hooks::random_hex(ID_BYTES),
+            member: fresh_id(),
             host: config.replica_announce_ip.clone(),
             port: config.announced_port(),
             hostname: config.announce_hostname.clone(),
         };
         let uid = Some(config.cluster_uid.clone());
-        let identity = Identity { uid, name: config.member_name.clone(), here, keeps: false };
-        let timing = self.member_timing();
-        self.set_member(identity, timing, data_epoch);
+        let keeps = self.keeps_id();
+        let identity = Identity { uid, name: config.member_name.clone(), here, keeps };
+        let (timing, kept, env) = (self.member_timing(), self.found_record(), self.member_env());
+        self.rooms.member.member = Member::boot(identity, timing, data_epoch, kept, env);
+        self.settle_record();
     }
 
     pub(super) fn member_timing(&self) -> Timing {

@@ -145,7 +145,7 @@ impl Engine {
             port: replica.port,
             hostname: String::new(),
         };
-        let (acked, durable) = (replica.acked, replica.durable);
+        let (acked, durable) = (replica.acked, replica.kept);
         self.member_event(Event::ReplicaUp { peer: Peer { target, acked, durable } });
     }
 
@@ -153,7 +153,7 @@ impl Engine {
     pub fn replica_has_acked(&mut self, client: ClientId) {
         let Some(replica) = self.replication().replicas.get(client) else { return };
         if let Some(member) = &replica.member {
-            let (offset, durable) = (replica.acked, replica.durable);
+            let (offset, durable) = (replica.acked, replica.kept);
             let event = Event::Ack { member: member.member.clone(), offset, durable };
             self.member_event(event);
         }

@@ -87,11 +87,17 @@ impl Engine {
         Ok(())
     }
 
-    /// `REPLCONF ACK offset [FACK durable]`.
-    pub fn replica_acknowledges(&mut self, client: ClientId, offset: u64, durable: Option<u64>) {
+    /// `REPLCONF ACK offset [FACK durable [KEPT offset]]`.
+    pub fn replica_acknowledges(
+        &mut self,
+        client: ClientId,
+        offset: u64,
+        (durable, kept): (Option<u64>, Option<u64>),
+    ) {
         let now_ms = self.now.mono_ms();
         let state = &mut self.rooms.replication.state;
-        let flushed = durable.is_some_and(|durable| state.acknowledge_durable(client, durable));
+        let mut flushed = durable.is_some_and(|durable| state.acknowledge_durable(client, durable));
+        flushed |= kept.is_some_and(|kept| state.acknowledge_kept(client, kept));
         let loading = state.replicas.get(client).is_some_and(|r| r.stage == Stage::Loading);
         let news = state.acknowledge(client, offset, now_ms);
         if loading {

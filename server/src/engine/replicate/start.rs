@@ -21,6 +21,8 @@ impl Engine {
         saves.last_unix_s = self.now.unix_us / 1_000_000;
         self.rooms.aof.open = Some(disk::aof::open);
         self.rooms.aof.find = Some(disk::find_manifest);
+        let found = disk::identity::read(&self.config.appenddirname);
+        self.keeper_attached(disk::identity::keep, found);
         if self.config.appendonly {
             let (dir, prefix) = (&self.config.appenddirname, &self.config.appendfilename);
             if let Some((manifest, sources)) = disk::find_aof(FOLDER, dir, prefix)? {

@@ -1,6 +1,7 @@
 //! Following a primary.
 
 use crate::client::{Client, ClientId, Closing};
+use crate::handover::Event;
 use crate::replication::{Action, Asks, Link, LinkConfig, Loaded, ReplId, Unit};
 use crate::resp::encode_command;
 use crate::store::Keyspace;
@@ -184,6 +185,7 @@ impl Engine {
 
     /// A full resync is complete: its data replace the present ones.
     fn take_data(&mut self, client: &mut Client, loaded: Loaded) {
+        self.member_event(Event::Replacing);
         self.abort_job("the data are replaced by a full resync");
         let Loaded { keyspace, id, offset, stream_db, epoch, acl, migration, scripts } = loaded;
         self.replace_keyspace(keyspace);
@@ -206,6 +208,7 @@ impl Engine {
     /// Replaces this primary's data by other data, to which no stream leads: its replicas take them
     /// by a full resync.
     pub(in super::super) fn begin_history(&mut self, client: &mut Client, keyspace: Keyspace) {
+        self.member_event(Event::Replacing);
         self.abort_job("the data are replaced by another server's");
         self.replace_keyspace(keyspace);
         self.events_begin();
@@ -220,18 +223,21 @@ impl Engine {
         self.rooms.commit.data_end = self.stream_offset();
     }
 
-    /// Tells the primary how much of the stream has been applied.
+    /// Tells the primary how much of the stream has been applied, how much of it the disk holds, and
+    /// under which part of that this member would be itself again after a restart.
     pub(in super::super) fn acknowledge(&mut self) {
         let offset = self.rooms.replication.state.offset().to_string();
         self.rooms.commit.acked = true;
-        match self.aof_durable_offset().map(|durable| durable.to_string()) {
-            None => self.tell_primary(&[b"REPLCONF", b"ACK", offset.as_bytes()]),
-            Some(durable) => {
-                let words: [&[u8]; 5] =
-                    [b"REPLCONF", b"ACK", offset.as_bytes(), b"FACK", durable.as_bytes()];
-                self.tell_primary(&words);
+        let durable = self.aof_durable_offset().map(|durable| durable.to_string());
+        let kept = self.member().durable().to_string();
+        let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", offset.as_bytes()];
+        if let Some(durable) = &durable {
+            words.extend([b"FACK".as_slice(), durable.as_bytes()]);
+            if self.member().is_kept() {
+                words.extend([b"KEPT".as_slice(), kept.as_bytes()]);
             }
         }
+        self.tell_primary(&words);
     }
 
     fn apply_stream(&mut self, client: &mut Client, bytes: &[u8]) {

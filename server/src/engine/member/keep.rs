@@ -1,0 +1,99 @@
+//! The id that outlives the process: what of it is on the disk, beside the append-only files.
+//!
+//! The record is written and erased at once, in the order of the member's effects, since answers rest
+//! on it; that happens at seals and changes of office and never for a write.
+
+use crate::handover::{Event, Kept};
+
+use super::super::{Engine, hooks};
+
+/// Makes a record durable in a folder, in the place of the last one; none: no record is found again.
+/// Erasing works, or ends the process.
+pub type KeepRecord = fn(&str, Option<&Kept>) -> Result<(), String>;
+
+/// What a start finds where the record is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Found {
+    #[default]
+    Nothing,
+    Kept(Box<Kept>),
+    /// Something that is no record; why, in one line.
+    Damaged(String),
+    /// The disk failed to make the files durable: what is read from them may not be on it.
+    Distrusted,
+}
+
+/// The disk's side of it.
+#[derive(Default)]
+pub(super) struct Keeper {
+    record: Option<KeepRecord>,
+    found: Found,
+}
+
+impl Engine {
+    /// There is a disk, and `found` on it.
+    pub(in super::super) fn keeper_attached(&mut self, record: KeepRecord, found: Found) {
+        self.rooms.member.keeper = Keeper { record: Some(record), found };
+    }
+
+    /// Whether this member's id is to outlive the process. Then its append-only files are made
+    /// durable as soon as anything is written to them.
+    pub(in super::super) fn keeps_id(&self) -> bool {
+        let config = &self.config;
+        let asked = config.keep_member_id && config.appendonly && !config.cluster_uid.is_empty();
+        asked && self.rooms.member.keeper.record.is_some()
+    }
+
+    /// Directives have changed, and the files are still as they were.
+    pub(in super::super) fn member_configured(&mut self) {
+        let keeps = self.keeps_id();
+        if self.is_managed() && self.member().identity().keeps != keeps {
+            let effects = self.rooms.member.member.set_keeps(keeps);
+            self.perform_all(effects, None);
+        }
+    }
+
+    /// The record that was found, if the loaded data are those that it speaks of.
+    pub(super) fn found_record(&self) -> Option<Kept> {
+        match &self.rooms.member.keeper.found {
+            Found::Kept(kept) if self.aof_is_believed() => Some((**kept).clone()),
+            _ => None,
+        }
+    }
+
+    /// The member has its id. A record of another one is void, whatever is in it.
+    pub(super) fn settle_record(&mut self) {
+        let found = std::mem::take(&mut self.rooms.member.keeper.found);
+        let said = match found {
+            Found::Nothing => return,
+            Found::Kept(_) if self.member().is_kept() => return,
+            Found::Distrusted => {
+                // It stays until other files hold the data.
+                self.aof_distrust();
+                "the disk failed to make it durable before; its files are written anew".to_owned()
+            }
+            Found::Kept(_) => "its files do not hold all that it spoke for".to_owned(),
+            Found::Damaged(why) => why,
+        };
+        hooks::log(self, &format!("this member has a new id: {said}"));
+        if !self.aof_is_distrusted()
+            && let Err(why) = self.keep_record(None)
+        {
+            hooks::log(self, &format!("the record of the old id: {why}"));
+        }
+    }
+
+    pub(super) fn keep_record(&mut self, kept: Option<&Kept>) -> Result<(), String> {
+        match self.rooms.member.keeper.record {
+            Some(record) => record(&self.config.appenddirname, kept),
+            None => Ok(()),
+        }
+    }
+
+    /// The disk did not take what an answer was to rest on.
+    pub(super) fn id_is_lost(&mut self, why: &str) {
+        hooks::log(self, &format!("this member is fenced and has a new id: {why}"));
+        let renewed = super::boot::fresh_id();
+        self.member_event(Event::SyncFailed { renewed });
+    }
+}
