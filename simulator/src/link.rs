@@ -387,7 +387,7 @@ impl World {
         let first = !std::mem::replace(&mut served.online, true);
         let event = if first {
             let target = Target { member, host, port: 1, hostname: String::new() };
-            Event::ReplicaUp { peer: Peer { target, acked, durable } }
+            Event::ReplicaUp { peer: Peer { target, acked, durable, level: 0 } }
         } else {
             Event::Ack { member, offset: acked, durable }
         };

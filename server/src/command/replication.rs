@@ -203,7 +203,7 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
                 b"psync2" => Some(Introduced::Psync2),
                 b"redisha-relay" => Some(Introduced::Relays),
                 b"redisha-scripts" => Some(Introduced::Scripts),
-                _ => None,
+                other => level_of(other).map(Introduced::Level),
             }
         } else if args.is(at, "version") {
             None
@@ -218,6 +218,12 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
     }
     client.reply().ok();
     Ok(())
+}
+
+/// The level in the ability `redisha-level-<n>`: servers of other kinds, and those of before there
+/// were levels, skip an ability that they do not know.
+fn level_of(ability: &[u8]) -> Option<u32> {
+    std::str::from_utf8(ability.strip_prefix(b"redisha-level-")?).ok()?.parse().ok()
 }
 
 /// `REPLCONF redisha-member <uid> <own id> <target id> <t.h>`: answered with this member's epoch.

@@ -15,6 +15,7 @@ use crate::handover::{
     Effect, Env, Epoch, Event, Identity, Member, Outcome, PauseKind, Record, Reply, Request, Role,
     Timing,
 };
+use crate::replication::STREAM_LEVEL;
 use crate::resp::CommandError;
 
 use super::effects::Timer;
@@ -65,7 +66,9 @@ impl Default for Room {
 impl Engine {
     /// Makes this node the member that its configuration says, before anything is served.
     pub fn set_member(&mut self, identity: Identity, timing: Timing, data_epoch: Epoch) {
-        self.rooms.member.member = Member::new(identity, timing, data_epoch);
+        let mut member = Member::new(identity, timing, data_epoch);
+        member.set_level(STREAM_LEVEL);
+        self.rooms.member.member = member;
     }
 
     pub fn member(&self) -> &Member {

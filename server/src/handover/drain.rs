@@ -1,7 +1,7 @@
 //! A member whose process was asked to end: a primary waits for the operator's switch and then
 //! hands over by itself; whoever serves nobody any more closes its connections.
 
-use super::event::{Effect, Env, Notice, Reply};
+use super::event::{Effect, Env, Notice, Peer, Reply};
 use super::member::{Member, Role};
 use super::status::Outcome;
 
@@ -58,7 +58,8 @@ impl Member {
 
     /// Begins a switch toward the most advanced replica, without the operator.
     fn pause_alone(&mut self, env: Env, id: String, out: &mut Vec<Effect>) {
-        let peers = self.peers.values().filter(|peer| self.counts(&peer.target.member));
+        let fits = |peer: &&Peer| self.counts(&peer.target.member) && peer.level >= self.level;
+        let peers = self.peers.values().filter(fits);
         let best = peers.max_by_key(|peer| peer.acked);
         let Some(to) = best.map(|peer| peer.target.member.clone()) else { return };
         let timeout_us = self.timing.own_pause_us;

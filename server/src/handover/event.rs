@@ -36,6 +36,8 @@ pub struct Peer {
     pub acked: u64,
     /// Up to which offset it would find the stream in its files; 0 if it keeps none.
     pub durable: u64,
+    /// The greatest level of a stream that it takes.
+    pub level: u32,
 }
 
 /// A request of the operator (or of a giver, for `Takeover`), addressed to one member id.

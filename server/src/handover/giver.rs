@@ -102,6 +102,11 @@ impl Member {
         if !self.counts(&to) {
             return Reply::NotReady(format!("{to} is no member of the config"));
         }
+        if peer.level < self.level {
+            let (theirs, own) = (peer.level, self.level);
+            let why = format!("{to} takes streams up to level {theirs}, and this one's is {own}");
+            return Reply::NotReady(why);
+        }
         let target = peer.target.clone();
         self.pause = Some(Pause {
             id: id.clone(),

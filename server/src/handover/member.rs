@@ -126,6 +126,8 @@ pub struct Member {
     pub(super) session: String,
     /// The clock that keys expire by, Unix time in milliseconds; sent along with a handover.
     pub(super) clock_ms: i64,
+    /// The level of the stream that this member writes: who takes only lower ones cannot take over.
+    pub(super) level: u32,
 }
 
 impl Member {
@@ -154,6 +156,7 @@ impl Member {
             restarted: false,
             session: String::new(),
             clock_ms: 0,
+            level: 0,
         }
     }
 
@@ -349,6 +352,11 @@ impl Member {
     /// Sets what relayed sessions start from, opaque text that goes with every handover.
     pub fn set_session_defaults(&mut self, text: String) {
         self.session = text;
+    }
+
+    /// The level of the stream that this server writes.
+    pub fn set_level(&mut self, level: u32) {
+        self.level = level;
     }
 
     /// The clock that keys expire by, before an event: no decision depends on it.

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 
+use super::STREAM_LEVEL;
 use super::history::ReplId;
 use super::loader::Loader;
 use crate::persistence::load::Template;
@@ -212,8 +213,9 @@ impl Link {
             let ip = self.config.announce_ip.as_bytes();
             say(Greeting::Optional, &[b"REPLCONF", b"ip-address", ip]);
         }
-        let abilities = [b"eof".as_slice(), b"psync2", b"redisha-scripts", b"redisha-relay"];
-        let words = abilities.iter().flat_map(|ability| [b"capa".as_slice(), ability]);
+        let level = format!("redisha-level-{STREAM_LEVEL}");
+        let abilities = ["eof", "psync2", "redisha-scripts", "redisha-relay", &level];
+        let words = abilities.iter().flat_map(|ability| [b"capa".as_slice(), ability.as_bytes()]);
         let words: Vec<&[u8]> = std::iter::once(b"REPLCONF".as_slice()).chain(words).collect();
         say(Greeting::Optional, &words);
         if let Some([uid, own, target, epoch]) = &self.config.member {

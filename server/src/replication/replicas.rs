@@ -43,6 +43,8 @@ pub struct Replica {
     pub rdb_only: bool,
     /// It is a server of ours: it opens sessions for clients of another.
     pub relays: bool,
+    /// The greatest level of a stream that it takes, if it is one; see `STREAM_LEVEL`.
+    pub level: u32,
     /// It said SYNC, which is answered by the snapshot alone.
     pub bare: bool,
     /// Where others reach it: what it announced, or the address of its connection.
@@ -74,6 +76,7 @@ impl Replica {
             scripts: false,
             rdb_only: false,
             relays: false,
+            level: 0,
             bare: false,
             host: String::new(),
             port: 0,

@@ -326,7 +326,7 @@ impl State {
         self.edit(place, |node| node.member.granted(now));
         let target = self.nodes[place].member.identity().here.clone();
         let acked = self.acked(place, leader);
-        self.event(leader, Event::ReplicaUp { peer: Peer { target, acked, durable: 0 } });
+        self.event(leader, Event::ReplicaUp { peer: Peer { target, acked, durable: 0, level: 0 } });
         self.acknowledge(place);
     }
 

@@ -145,8 +145,8 @@ impl Engine {
             port: replica.port,
             hostname: String::new(),
         };
-        let (acked, durable) = (replica.acked, replica.kept);
-        self.member_event(Event::ReplicaUp { peer: Peer { target, acked, durable } });
+        let Replica { acked, kept: durable, level, .. } = *replica;
+        self.member_event(Event::ReplicaUp { peer: Peer { target, acked, durable, level } });
     }
 
     /// A replica has acknowledged more of the stream.

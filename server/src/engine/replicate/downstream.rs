@@ -20,6 +20,8 @@ pub enum Introduced {
     RdbOnly(bool),
     /// Clients can be relayed to it.
     Relays,
+    /// The greatest level of a stream that it takes.
+    Level(u32),
     Member(MemberLink),
 }
 
@@ -36,6 +38,7 @@ impl Engine {
             Introduced::Eof => replica.eof = true,
             Introduced::Psync2 => replica.psync2 = true,
             Introduced::Relays => replica.relays = true,
+            Introduced::Level(level) => replica.level = level,
             Introduced::Scripts => replica.scripts = true,
             Introduced::RdbOnly(only) => replica.rdb_only = only,
             Introduced::Member(member) => replica.member = Some(member),

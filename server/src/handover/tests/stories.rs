@@ -1,7 +1,7 @@
 use super::world::{
     Node, UID, epoch, follow, handed_over, handover, pair, pause, promote, reply_to, target,
 };
-use crate::handover::{Effect, Epoch, Event, Gate, Outcome, PauseKind, Reply, Role, Verb};
+use crate::handover::{Effect, Epoch, Event, Gate, Outcome, PauseKind, Peer, Reply, Role, Verb};
 
 fn outcome(outcome: Outcome, at: &str) -> Reply {
     Reply::Outcome { outcome, epoch: epoch(at) }
@@ -327,4 +327,24 @@ fn a_primary_serves_members_of_its_own_epoch_or_lower_only() {
     assert_eq!(a.member.may_serve(UID, "old-a", epoch("1.0")), Err(Reply::WrongMember));
     assert_eq!(a.member.may_serve("uid-2", "a", epoch("1.0")), Err(Reply::WrongMember));
     assert!(matches!(b.member.may_serve(UID, "bb", epoch("1.0")), Err(Reply::NotReady(_))));
+}
+
+/// A primary that was asked to end gave its epoch to the replica that held most, even to one of an
+/// older version that could not take the stream; only the operator compared levels.
+#[test]
+fn nobody_takes_over_who_cannot_take_the_stream() {
+    let drains = |own: u32, theirs: u32| {
+        let (mut a, b) = pair();
+        a.member.set_level(own);
+        let peer = Peer { target: target("bb"), acked: b.offset, durable: 0, level: theirs };
+        a.event(Event::ReplicaUp { peer });
+        let asked = a.ask(pause("x", "bb"));
+        let refused = matches!(&asked, Some(Reply::NotReady(why)) if why.contains("level"));
+        a.ask(Verb::Unpause { id: "x".into() });
+        a.event(Event::Drain { alone_at_us: 0 });
+        (refused, a.member.role().name())
+    };
+    assert_eq!(drains(2, 1), (true, "primary"));
+    assert_eq!(drains(2, 2), (false, "limbo"));
+    assert_eq!(drains(1, 2), (false, "limbo"), "who takes more takes this, too");
 }

@@ -102,7 +102,9 @@ impl Node {
     }
 
     pub fn replica_up(&mut self, id: &str, acked: u64) {
-        self.event(Event::ReplicaUp { peer: Peer { target: target(id), acked, durable: 0 } });
+        self.event(Event::ReplicaUp {
+            peer: Peer { target: target(id), acked, durable: 0, level: 0 },
+        });
     }
 
     pub fn is_primary(&self) -> bool {
