@@ -146,6 +146,12 @@ fn last_values(target: &Target) -> Result<Vec<u64>> {
     Ok(values.iter().map(|value| value.parse().unwrap_or(0)).collect())
 }
 
+/// The bar of a kind of fault, in milliseconds.
+fn bar_ms(name: &str) -> Option<f64> {
+    let fault = FAULTS.iter().find(|fault| fault.name == name)?;
+    fault.bar.map(|bar| bar.as_secs_f64() * 1e3)
+}
+
 /// An order of the faults that a seed repeats.
 struct Order(u64);
 
@@ -167,6 +173,8 @@ impl Found {
     }
 
     fn to_json(&self) -> Value {
+        // Told, and no failure of this program: beside other work a machine is late at will.
+        let mut late = false;
         let faults: BTreeMap<_, _> = self
             .recovery_ms
             .iter()
@@ -175,11 +183,15 @@ impl Found {
                 times.sort_by(f64::total_cmp);
                 let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
                 let recovery = json!({"p50": at(0.5), "p99": at(0.99), "max": at(1.0)});
-                (*name, json!({"count": times.len(), "recovery_ms": recovery}))
+                let bar = bar_ms(name);
+                late |= bar.is_some_and(|bar| at(0.99) > bar);
+                let count = times.len();
+                (*name, json!({"count": count, "recovery_ms": recovery, "bar_ms": bar}))
             })
             .collect();
         json!({
             "faults": faults,
+            "late": late,
             "operations": self.verdict.operations + self.objects.operations,
             "lost": self.verdict.lost,
             "dual_ack": self.verdict.dual_ack,

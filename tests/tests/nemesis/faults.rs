@@ -20,8 +20,15 @@ pub struct Fault {
     pub what: &'static str,
     /// How long it lasts.
     pub hold: Duration,
+    /// How long the probe may go without an answer, at the 99th percentile, where a bar is set.
+    pub bar: Option<Duration>,
     pub inject: fn(&World) -> Result<Heal>,
 }
+
+/// Until a primary whose process has ended has a successor that answers.
+const KILLED: Duration = Duration::from_secs(1);
+/// The same for one that is only silent.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// Every kind of fault.
 pub const FAULTS: &[Fault] = &[
@@ -29,60 +36,70 @@ pub const FAULTS: &[Fault] = &[
         name: "kill-primary",
         what: "the primary's process is killed",
         hold: Duration::from_secs(2),
+        bar: Some(KILLED),
         inject: kill_primary,
     },
     Fault {
         name: "kill-replica",
         what: "a replica's process is killed",
         hold: Duration::from_secs(2),
+        bar: None,
         inject: kill_replica,
     },
     Fault {
         name: "stop-primary",
         what: "the primary's process is stopped, and goes on much later",
         hold: Duration::from_secs(15),
+        bar: Some(SILENT),
         inject: stop_primary,
     },
     Fault {
         name: "force-delete-primary",
         what: "the primary's pod is deleted by force",
         hold: Duration::from_secs(2),
+        bar: Some(KILLED),
         inject: force_delete_primary,
     },
     Fault {
         name: "partition-primary",
         what: "the cable of the primary's node is cut",
         hold: Duration::from_secs(15),
+        bar: Some(SILENT),
         inject: partition_primary,
     },
     Fault {
         name: "mute-primary",
         what: "nothing that leaves the primary's node arrives",
         hold: Duration::from_secs(15),
+        bar: Some(SILENT),
         inject: mute_primary,
     },
     Fault {
         name: "disk-full",
         what: "the disk of the primary's node takes nothing more",
         hold: Duration::from_secs(5),
+        bar: None,
         inject: fill_disk,
     },
     Fault {
         name: "stop-api-server",
         what: "the API server does not answer",
         hold: Duration::from_secs(15),
+        bar: None,
         inject: stop_api_server,
     },
     Fault {
         name: "kill-operator",
         what: "the acting operator is killed while the primary is asked to move",
         hold: Duration::from_secs(2),
+        bar: None,
         inject: kill_operator,
     },
     Fault {
         name: "switchover",
         what: "the primary is asked to move",
         hold: Duration::from_secs(2),
+        bar: None,
         inject: switchover,
     },
 ];
