@@ -10,7 +10,6 @@
 //! executed, and the commands of a transaction count together, when EXEC has been.
 
 mod backlog;
-mod foreign;
 mod history;
 mod link;
 mod loader;
@@ -21,7 +20,6 @@ mod replicas;
 mod stream;
 
 pub use backlog::Backlog;
-pub use foreign::translate;
 pub use history::{History, ReplId};
 pub use link::{Action, Link, LinkConfig, LinkState, Loaded};
 pub use payload::Transfer;

@@ -442,5 +442,12 @@ fn fields_keep_their_times_in_a_base_of_commands() -> Result<()> {
     if let Some(program) = stock("REDISHA_VALKEY") {
         check(&on_copy(&server.directory, &program, "fields-stock")?, "Valkey")?;
     }
-    check(&server.again("fields-again", &directives)?, "ours")
+    let server = server.again("fields-again", &directives)?;
+    check(&server, "ours")?;
+    // What is written since the base keeps the times just as well.
+    for line in ["HSETEX mixed KEEPTTL FIELDS 2 a 1 b 2", "HSETEX timed KEEPTTL FIELDS 1 x 1"] {
+        ok(&mut server.client()?, line)?;
+    }
+    check(&server, "written")?;
+    check(&server.again("fields-since", &directives)?, "written and loaded")
 }

@@ -1,9 +1,9 @@
 //! What one command of a stream asks of the node that reads it: the one reader for a replica, for
 //! files, and for a primary that takes another server's data. Pure.
 
-use super::{RECORD_PREFIX, translate};
+use super::RECORD_PREFIX;
+use crate::resp::Args;
 use crate::resp::num::parse_i64;
-use crate::resp::{Args, OwnedArgs};
 use crate::script::replicated::RECORD as SCRIPT;
 
 /// See the module.
@@ -19,9 +19,8 @@ pub enum Asks<'a> {
     Script(&'a [u8]),
     /// A record of members.
     Record(&'a [u8]),
-    /// To change data; in this server's words, if the stream has others.
+    /// To change data.
     Change(Args<'a>),
-    Translated(OwnedArgs),
 }
 
 impl<'a> Asks<'a> {
@@ -43,7 +42,7 @@ impl<'a> Asks<'a> {
             let db = args.get(1).and_then(parse_i64);
             return Self::Select(db.and_then(|db| usize::try_from(db).ok()));
         }
-        translate(args).map_or(Self::Change(args), Self::Translated)
+        Self::Change(args)
     }
 }
 
@@ -66,7 +65,6 @@ mod tests {
             ("PING redisha:script:return", "Script"),
             ("PING redisha:start:1.0:a", "Record"),
             ("SET a 1", "Change"),
-            ("HSETEX h KEEPTTL FIELDS 1 sum 4", "Translated"),
         ] {
             let args = OwnedArgs::from_parts(line.split(' ').map(str::as_bytes));
             let got = format!("{:?}", Asks::of(args.args()));
