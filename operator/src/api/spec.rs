@@ -44,6 +44,10 @@ use super::RedisHAStatus;
         .message("spec.storage: cannot be added or removed later; create another RedisHA and move the data"),
     validation = Rule::new("self.replicas != 2 || self.whenReplicaLost != 'block'")
         .message("spec.whenReplicaLost: 'block' is not for two pods, of which the crash of one would stop the other for good; take three"),
+    validation = Rule::new("self.durability != 'disk' || has(self.storage)")
+        .message("spec.durability: 'disk' needs a volume for each pod, and without spec.storage data live in an emptyDir that goes with its pod; take 'replicated', or create another RedisHA with spec.storage"),
+    validation = Rule::new("self.durability != 'disk' || !has(self.config) || !('appendonly' in self.config) || self.config['appendonly'] == 'yes'")
+        .message("spec.config.appendonly: 'disk' keeps what is answered in append-only files; leave 'appendonly' out, or set it to 'yes'"),
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RedisHASpec {
@@ -67,7 +71,7 @@ pub struct RedisHASpec {
     #[x_kube(
         validation = Rule::new("self.all(k, k.matches('^[a-z][a-z0-9-]*$'))")
             .message("spec.config: a directive's name holds lower-case letters, digits and '-'"),
-        validation = Rule::new("self.all(k, !(k in ['port', 'tls-port', 'bind', 'unixsocket', 'dir', 'include', 'daemonize', 'pidfile', 'supervised', 'protected-mode', 'replicaof', 'slaveof', 'requirepass', 'masterauth', 'masteruser', 'primaryauth', 'primaryuser', 'replica-announce-ip', 'replica-announce-port', 'announce-hostname', 'cluster-uid', 'cluster-enabled', 'member-name', 'internal-secret-file', 'health-port', 'readonly-port', 'shutdown-timeout', 'takeover-timeout']))")
+        validation = Rule::new("self.all(k, !(k in ['port', 'tls-port', 'bind', 'unixsocket', 'dir', 'include', 'daemonize', 'pidfile', 'supervised', 'protected-mode', 'replicaof', 'slaveof', 'requirepass', 'masterauth', 'masteruser', 'primaryauth', 'primaryuser', 'replica-announce-ip', 'replica-announce-port', 'announce-hostname', 'cluster-uid', 'cluster-enabled', 'member-name', 'internal-secret-file', 'keep-member-id', 'health-port', 'readonly-port', 'shutdown-timeout', 'takeover-timeout']))")
             .message("spec.config: ports, bind, dir, replication, passwords and identity are the operator's to set; leave them out"),
         validation = Rule::new("self.all(k, !self[k].contains('\\n') && !self[k].contains('\\r'))")
             .message("spec.config: a value is one line")
@@ -89,13 +93,12 @@ pub struct RedisHASpec {
 
     /// When a write is answered, and so what a crash of the primary can lose: with `replicated` when
     /// more than half of the pods hold it in memory (both of two, two of three, three of five), and
-    /// no crash of one loses anything; with `async` at once, while more than half of them follow, and
-    /// a crash can lose the last moments before it. One pod alone (`replicas: 1`) answers at once,
-    /// and its crash loses what its volume does not have. A planned switch loses nothing in any case.
-    /// It can be changed while clients are served.
+    /// no crash of one loses anything; with `disk` when more than half of the pods have it on disk, and
+    /// the loss of all power loses nothing either (needs `spec.storage`); with `async` at once, while
+    /// more than half of them follow, and a crash can lose the last moments before it. One pod alone
+    /// (`replicas: 1`) answers at once, but for `disk`, and its crash loses what its volume does not
+    /// have. A planned switch loses nothing in any case. It can be changed while clients are served.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self in ['async', 'replicated']")
-        .message("spec.durability: this version offers 'async' and 'replicated'; leave the field out or set it to one of them"))]
     pub durability: Durability,
 
     /// What a primary does when only half of the pods or fewer are left: `degrade` goes on with
@@ -187,7 +190,7 @@ pub enum Durability {
     Replicated,
     /// At once, while most members follow: a crash can lose the last moments before it.
     Async,
-    /// When W members have it on disk.
+    /// When more than half of the members have it on disk: the crash of all loses nothing.
     Disk,
 }
 

@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::validate::Plan;
 use crate::api::Names;
 
+pub use config_map::KEEPS_IDS;
 pub use stateful_set::asked_hash;
 
 /// Everything that belongs to one `RedisHA`. `apply` takes it apart without `..`, so a resource
@@ -75,7 +76,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::controller::validate::fixture;
+    use crate::controller::validate::{Decided, fixture, validate};
 
     /// One spec as a user writes it → one resource, compared at the paths that matter.
     fn check(spec: &Value, resource: impl Fn(&Bundle) -> Value, expect: &[(&str, Value)]) {
@@ -249,6 +250,24 @@ mod tests {
     }
 
     #[test]
+    fn who_promises_the_disk_keeps_ids_and_files() {
+        let lines = |spec: Value, on_disk: bool| {
+            let redisha = fixture::redisha(&spec);
+            let decided = Decided { on_disk, ..fixture::decided(&redisha) };
+            let bundle = build(&validate(&redisha, decided).unwrap());
+            let text = bundle.config.data.unwrap()["redisha.conf"].clone();
+            let ours = |line: &&str| line.starts_with("appendonly") || line.starts_with("keep-");
+            text.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let disk = json!({"durability": "disk", "storage": {"size": "1Gi"}});
+        let replicated = json!({"durability": "replicated", "storage": {"size": "1Gi"}});
+        assert_eq!(lines(disk, false), ["appendonly yes", "keep-member-id yes"]);
+        assert_eq!(lines(replicated.clone(), false), [""; 0]);
+        // What is still published is still kept.
+        assert_eq!(lines(replicated, true), ["appendonly yes", "keep-member-id yes"]);
+    }
+
+    #[test]
     fn passwords_are_in_secrets_only() {
         let bundle = build(&fixture::plan(&json!({})));
         let auth = bundle.auth.unwrap().string_data.unwrap();
@@ -278,6 +297,8 @@ mod tests {
         assert_eq!(hash(json!({"disruption": {"primaryFloor": true}})), base);
         assert_ne!(hash(json!({"image": "other:1"})), base);
         assert_eq!(hash(json!({"config": {"maxmemory": "1gb"}})), base, "told, not rolled out");
+        let disk = json!({"durability": "disk", "storage": {"size": "1Gi"}});
+        assert_eq!(hash(disk), base, "told, not rolled out");
         assert_ne!(hash(json!({"config": {"databases": "32"}})), base);
         assert_ne!(hash(json!({"resources": {"limits": {"memory": "1Gi"}}})), base);
         assert_ne!(hash(json!({"terminationGracePeriodSeconds": 61})), base);

@@ -34,6 +34,7 @@ struct Inner {
     aborted: Option<(u32, Instant)>,
     held: Option<Held>,
     handle: Option<Handle>,
+    has_files: bool,
 }
 
 /// A move that cannot start now, as people read it.
@@ -76,6 +77,16 @@ impl Cluster {
     /// The hash that an up-to-date pod carries; `None` before the first plan.
     pub fn asked(&self) -> Option<String> {
         self.lock().asked.clone()
+    }
+
+    /// Every pod has append-only files, and keeps its member's id with them.
+    pub fn set_has_files(&self, has_files: bool) {
+        self.lock().has_files = has_files;
+    }
+
+    /// See [`Self::set_has_files`]; false before anybody was asked.
+    pub fn has_files(&self) -> bool {
+        self.lock().has_files
     }
 
     /// Keeps an observation, and wakes the loop when it changes what people are shown.

@@ -103,11 +103,7 @@ fn view(
     View {
         settings: Settings {
             pause_timeout_ms: pause.map_or(defaults.pause_timeout_ms, |p| p.as_millis() as u64),
-            durability: match redisha.spec.durability {
-                Durability::Async => switchover::Durability::Async,
-                // `disk` is refused before; taken for `async` it would promise less than was asked.
-                Durability::Replicated | Durability::Disk => switchover::Durability::Replicated,
-            },
+            durability: promise(redisha, arbiter, cluster.has_files()),
             degrade: redisha.spec.when_replica_lost == WhenReplicaLost::Degrade,
             poll_ms: LOOK_MS,
             ..defaults
@@ -115,6 +111,26 @@ fn view(
         members: members.collect(),
         request: trigger::request(facts, arbiter),
     }
+}
+
+/// What the members' config shall promise. A primary that obeys `disk` answers when most members have
+/// a write in their files, so one that serves already is told to only when all of them have such.
+fn promise(redisha: &RedisHA, arbiter: &Arbiter, has_files: bool) -> switchover::Durability {
+    use switchover::Durability::{Async, Disk, Replicated};
+    match redisha.spec.durability {
+        Durability::Async => Async,
+        Durability::Replicated => Replicated,
+        Durability::Disk => {
+            let serves = arbiter.initialised && arbiter.config.durability != Disk;
+            if serves && !has_files { Replicated } else { Disk }
+        }
+    }
+}
+
+/// Whether the published config promises the disk.
+pub fn promises_disk(redisha: &RedisHA) -> bool {
+    let arbiter = redisha.status.as_ref().and_then(|status| status.arbiter.as_ref());
+    arbiter.is_some_and(|arbiter| arbiter.config.durability == switchover::Durability::Disk)
 }
 
 /// The Event that tells a notice, if people want to know.
@@ -229,6 +245,25 @@ mod tests {
         check(json!({"durability": "replicated", "whenReplicaLost": "block"}), (Replicated, false));
         let spec = json!({"switchover": {"pauseTimeout": "700ms"}});
         assert_eq!(view_of(&spec, &facts(&[0], 1)).settings.pause_timeout_ms, 700);
+    }
+
+    /// A primary that obeyed `disk` before its replicas had append-only files would answer nobody until
+    /// they have; one that was never less must not answer on less.
+    #[test]
+    fn a_primary_that_serves_promises_the_disk_once_all_members_have_files() {
+        use switchover::Durability::{Async, Disk, Replicated};
+        let redisha = fixture::redisha(&json!({"durability": "disk", "storage": {"size": "1Gi"}}));
+        let check = |initialised, durability, has_files, expect| {
+            let config = switchover::Config { durability, ..switchover::Config::default() };
+            let arbiter = Arbiter { initialised, config, ..Arbiter::new("uid-1") };
+            let made = promise(&redisha, &arbiter, has_files);
+            assert_eq!(made, expect, "{initialised} {durability:?} {has_files}");
+        };
+        check(false, Async, false, Disk);
+        check(true, Replicated, false, Replicated);
+        check(true, Async, false, Replicated);
+        check(true, Replicated, true, Disk);
+        check(true, Disk, false, Disk);
     }
 
     /// "Every member is empty" is concluded from this list: an ordinal that is missing from it

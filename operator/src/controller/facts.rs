@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
-use switchover::{Label, Observation};
+use switchover::{Durability as Promise, Label, Observation};
 
 use super::cluster::in_sync;
 use crate::api::{
-    ASKED_ANNOTATION, EVICTION_ANNOTATION, Names, ROLE_LABEL, ROLE_PRIMARY, ROLE_REPLICA, RedisHA,
+    ASKED_ANNOTATION, Durability, EVICTION_ANNOTATION, Names, ROLE_LABEL, ROLE_PRIMARY, ROLE_REPLICA, RedisHA,
     SWITCHOVER_ANNOTATION,
 };
 use crate::trigger::{Eviction, Facts, PodFacts};
@@ -60,16 +60,23 @@ fn pod_facts(names: &Names, pod: &Pod, sources: &Sources<'_>) -> Option<PodFacts
     let ordinal = names.ordinal(&name)?;
     let status = pod.status.as_ref();
     let annotation = |key: &str| meta.annotations.as_ref().and_then(|a| a.get(key));
-    let synced = sources.observation.is_some_and(|observation| {
+    let said = sources.observation.and_then(|observation| {
         let seen = observation.members.iter().find(|seen| seen.name == name);
-        seen.and_then(|seen| seen.status.as_ref()).is_some_and(|s| in_sync(observation, s))
+        seen.and_then(|seen| seen.status.as_ref()).map(|status| (observation, status))
     });
+    let synced = said.is_some_and(|(observation, status)| in_sync(observation, status));
+    // It counts in an election only where answers promise the disk; a new process has a new id.
+    let outlived = sources.redisha.spec.durability != Durability::Disk
+        && said.is_some_and(|(observation, status)| {
+            status.restarted && observation.arbiter.config.durability != Promise::Disk
+        });
+    let asked = annotation(ASKED_ANNOTATION).filter(|_| !outlived);
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
     Some(PodFacts {
         ordinal,
         uid: meta.uid.clone().unwrap_or_default(),
         ip: status.and_then(|s| s.pod_ip.clone()).filter(|ip| !ip.is_empty()),
-        asked: annotation(ASKED_ANNOTATION).cloned().unwrap_or_default(),
+        asked: asked.cloned().unwrap_or_default(),
         label: role_label(pod),
         ready: condition(pod, "Ready"),
         synced,
@@ -110,6 +117,8 @@ pub fn leaving(node: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    use switchover::{Arbiter, Config, Seen, Settings, Status};
 
     use super::*;
     use crate::controller::validate::fixture;
@@ -177,5 +186,42 @@ mod tests {
             eviction: None,
         };
         assert_eq!(facts.pods[1], expect);
+    }
+
+    /// After a change from `disk` to `replicated` no election counted the members that had been
+    /// restarted before: with two of them, the loss of the third was the loss of service.
+    #[test]
+    fn an_id_that_no_election_counts_is_out_of_date() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "cache-0", "annotations": {"redisha.dev/asked": "abc"}},
+        }))
+        .unwrap();
+        let asked = |durability: &str, published: Promise, restarted: bool| {
+            let redisha = fixture::redisha(&json!({"durability": durability}));
+            let config = Config { durability: published, ..Config::default() };
+            let status = Status { restarted, ..Status::default() };
+            let name = "cache-0".to_owned();
+            let observation = Observation {
+                arbiter: Arbiter { config, ..Arbiter::new("uid-1") },
+                settings: Settings::default(),
+                members: vec![Seen { name, status: Some(status), ..Seen::default() }],
+                request: None,
+            };
+            let sources = Sources {
+                redisha: &redisha,
+                asked: "abc".to_owned(),
+                pods: vec![Arc::new(pod.clone())],
+                node: &|_| None,
+                observation: Some(&observation),
+                aborted: None,
+                now: Timestamp::UNIX_EPOCH,
+            };
+            gather(&sources).pods[0].asked.clone()
+        };
+        assert_eq!(asked("replicated", Promise::Replicated, true), "");
+        assert_eq!(asked("replicated", Promise::Replicated, false), "abc");
+        assert_eq!(asked("replicated", Promise::Disk, true), "abc", "it is still counted");
+        assert_eq!(asked("disk", Promise::Replicated, true), "abc", "it will be counted");
+        assert_eq!(asked("disk", Promise::Disk, true), "abc");
     }
 }

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::build::KEEPS_IDS;
 use super::validate::Plan;
 use crate::api::REDIS_PORT;
-use crate::executor::client::{CallError, Client, Lane};
-use crate::trigger::PodFacts;
+use crate::executor::client::{CallError, Client, Lane, text};
+use crate::trigger::{Facts, PodFacts};
 
 /// Name, and the server's default, to which a directive returns when it is taken out of the
 /// specification. Any other directive is rolled out.
@@ -56,36 +57,72 @@ impl Told {
     /// that refuses a value is the error, as a sentence.
     pub async fn tell(&mut self, plan: &Plan, pods: &[PodFacts]) -> Result<(), String> {
         self.0.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
-        let wanted = wanted(&plan.config, &plan.password);
+        let wanted = wanted(&plan.config, &plan.password, plan.keeps_ids);
         let secret = &plan.internal_password;
         for pod in pods.iter().filter(|pod| !pod.terminating) {
             let Some(ip) = &pod.ip else { continue };
-            let news = news(self.0.get(&pod.uid), &wanted);
+            let news = news(self.0.get(&pod.uid), &wanted, &plan.config);
             if news.is_empty() || tell_one(ip, secret, &pod.name, &news).await? {
                 self.0.insert(pod.uid.clone(), wanted.clone());
             }
         }
         Ok(())
     }
+
+    /// Whether every pod that there should be keeps its member's id, and has append-only files from
+    /// which it would start.
+    pub async fn have_files(&self, plan: &Plan, facts: &Facts) -> bool {
+        let (keep, yes) = KEEPS_IDS[1];
+        let keeps = |pod: &&PodFacts| {
+            let told = self.0.get(&pod.uid).and_then(|told| told.get(keep));
+            pod.ordinal < facts.wanted && !pod.terminating && told.is_some_and(|told| told == yes)
+        };
+        let keepers: Vec<_> = facts.pods.iter().filter(keeps).collect();
+        if keepers.len() as i32 != facts.wanted {
+            return false;
+        }
+        for pod in keepers {
+            let Some(ip) = &pod.ip else { return false };
+            let client = Client::new(ip, REDIS_PORT, &plan.internal_password);
+            let words = ["INFO", "persistence"].map(str::to_owned);
+            let answer = client.call(Lane::Act, &words, DEADLINE).await.ok();
+            if !answer.and_then(|answer| text(&answer)).is_some_and(|text| tells_of_files(&text)) {
+                return false;
+            }
+        }
+        true
+    }
 }
 
-fn wanted(config: &Config, password: &str) -> Config {
+/// Whether `INFO persistence` tells of append-only files that a start would find.
+fn tells_of_files(info: &str) -> bool {
+    let says = |wanted: &str| info.lines().any(|line| line.trim_end() == wanted);
+    says("aof_enabled:1") && says("aof_pending_rewrite:0") && says("aof_last_write_status:ok")
+}
+
+fn wanted(config: &Config, password: &str, keeps_ids: bool) -> Config {
     let live = config.iter().filter(|(name, _)| is_live(name));
-    let live = live.map(|(name, value)| (name.clone(), value.clone()));
-    live.chain([(PASSWORD.to_owned(), password.to_owned())]).collect()
+    let live = live.map(|(name, value)| (name.as_str(), value.as_str()));
+    let kept = KEEPS_IDS.into_iter().filter(|_| keeps_ids);
+    let all = live.chain(kept).chain([(PASSWORD, password)]);
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// What a pod must be told. One that was told nothing has read its file, which may have been older
-/// than the specification.
-fn news(told: Option<&Config>, wanted: &Config) -> Vec<(String, String)> {
+/// than the specification. `config` is the user's.
+fn news(told: Option<&Config>, wanted: &Config, config: &Config) -> Vec<(String, String)> {
     let none = Config::new();
     let told = told.unwrap_or(&none);
     let changed = wanted.iter().filter(|(name, value)| told.get(*name) != Some(value));
-    let dropped = LIVE
-        .iter()
-        .filter(|(name, _)| told.contains_key(*name) && !wanted.contains_key(*name))
-        .map(|(name, default)| ((*name).to_owned(), (*default).to_owned()));
-    changed.map(|(name, value)| (name.clone(), value.clone())).chain(dropped).collect()
+    let changed = changed.map(|(name, value)| (name.as_str(), value.as_str()));
+    // An id is kept no more before the files that it is kept with are given up.
+    let files = config.get(KEEPS_IDS[0].0).map_or("no", String::as_str);
+    let dropped = [(KEEPS_IDS[1].0, "no"), (KEEPS_IDS[0].0, files)]
+        .into_iter()
+        .chain(LIVE)
+        .filter(|(name, _)| told.contains_key(*name) && !wanted.contains_key(*name));
+    let all = changed.chain(dropped);
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// True when the pod has taken everything; false when it cannot be reached now.
@@ -102,9 +139,13 @@ async fn tell_one(
         match client.call(Lane::Act, &words, DEADLINE).await {
             Ok(_) => tracing::info!(pod, name, value = shown, "directive set"),
             Err(CallError::Refused { code, message, .. }) => {
-                return Err(format!(
-                    "spec.config.{name}: {pod} refuses `{shown}`: {code} {message}"
-                ));
+                let ours = KEEPS_IDS.iter().any(|(ours, _)| ours == name);
+                let what = if ours {
+                    format!("spec.durability: {pod} refuses `{name} {shown}`")
+                } else {
+                    format!("spec.config.{name}: {pod} refuses `{shown}`")
+                };
+                return Err(format!("{what}: {code} {message}"));
             }
             Err(error) => {
                 tracing::debug!(pod, %error, "not told yet");
@@ -125,9 +166,10 @@ mod tests {
 
     fn check(told: Option<&[(&str, &str)]>, asked: &[(&str, &str)], expect: &[(&str, &str)]) {
         let told = told.map(config);
-        let mut wanted = wanted(&config(asked), "word");
+        let asked = config(asked);
+        let mut wanted = wanted(&asked, "word", false);
         wanted.remove(PASSWORD);
-        let made = news(told.as_ref(), &wanted);
+        let made = news(told.as_ref(), &wanted, &asked);
         let expect: Vec<_> =
             expect.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         assert_eq!(made, expect);
@@ -151,11 +193,39 @@ mod tests {
     /// A changed password of `NAME-auth` reached nobody who was already running.
     #[test]
     fn a_changed_password_is_told() {
-        let (none, old) = (config(&[]), wanted(&config(&[]), "old"));
+        let none = config(&[]);
+        let (old, new) = (wanted(&none, "old", false), wanted(&none, "new", false));
         let expect = vec![(PASSWORD.to_owned(), "new".to_owned())];
-        assert_eq!(news(Some(&old), &wanted(&none, "new")), expect);
-        assert_eq!(news(None, &wanted(&none, "new")), expect);
-        assert_eq!(news(Some(&old), &old), []);
+        assert_eq!(news(Some(&old), &new, &none), expect);
+        assert_eq!(news(None, &new, &none), expect);
+        assert_eq!(news(Some(&old), &old, &none), []);
+    }
+
+    /// An id that is kept without its files would come back without what it promised.
+    #[test]
+    fn ids_are_kept_after_files_are_there_and_given_up_before() {
+        let asked = config(&[]);
+        let mut keeping = wanted(&asked, "word", true);
+        keeping.remove(PASSWORD);
+        let told = |told: Option<&Config>, wanted: &Config, asked: &Config| {
+            let news = news(told, wanted, asked);
+            let lines = news.iter().map(|(name, value)| format!("{name} {value}"));
+            lines.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(told(None, &keeping, &asked), "appendonly yes, keep-member-id yes");
+        let none = Config::new();
+        assert_eq!(told(Some(&keeping), &none, &asked), "keep-member-id no, appendonly no");
+        let asked = config(&[("appendonly", "yes")]);
+        assert_eq!(told(Some(&keeping), &none, &asked), "keep-member-id no, appendonly yes");
+    }
+
+    #[test]
+    fn files_count_once_a_start_would_find_them() {
+        let info = "# Persistence\r\naof_enabled:1\r\naof_last_write_status:ok\r\n";
+        assert!(!tells_of_files(info));
+        assert!(!tells_of_files(&format!("{info}aof_pending_rewrite:1\r\n")));
+        assert!(tells_of_files(&format!("{info}aof_pending_rewrite:0\r\n")));
+        assert!(!tells_of_files("aof_enabled:0\r\n"));
     }
 
     #[test]

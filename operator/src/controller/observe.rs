@@ -14,6 +14,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::context::Context;
+use super::directory::promises_disk;
 use super::validate::Decided;
 use crate::api::{INTERNAL_KEY, Names, PASSWORD_KEY, RedisHA};
 use crate::trigger;
@@ -68,6 +69,7 @@ pub async fn observe(
         internal_password: internal.value,
         cluster_domain: context.options.cluster_domain.clone(),
         let_go: context.holds_too_long(names, &redisha),
+        on_disk: promises_disk(&redisha),
     };
     Ok(Observed { object: redisha, decided, set })
 }

@@ -20,14 +20,16 @@ use super::apply::{ApplyError, apply};
 use super::build::{Bundle, asked_hash, build};
 use super::cluster::Cluster;
 use super::context::Context;
-use super::directory::PodDirectory;
+use super::directory::{PodDirectory, promises_disk};
 use super::live::Told;
 use super::migrate;
 use super::observe::{ObserveError, Observed, observe};
 use super::status::{self, Inputs, Problem};
 use super::store::StatusStore;
 use super::validate::{Invalid, Plan, validate};
-use crate::api::{ASKED_ANNOTATION, EVICTION_ANNOTATION, Migration, MigrationPhase, RedisHA};
+use crate::api::{
+    ASKED_ANNOTATION, Durability, EVICTION_ANNOTATION, Migration, MigrationPhase, RedisHA,
+};
 use crate::executor::Executor;
 use crate::trigger::{self, Facts, Rollout};
 
@@ -71,6 +73,8 @@ struct Worked {
     refused: Option<String>,
     /// How far another server's data are taken over.
     migration: Option<Migration>,
+    /// The config shall promise the disk and does not yet.
+    awaits_files: bool,
 }
 
 /// One `RedisHA`'s loop.
@@ -141,10 +145,11 @@ impl Loop {
         let object = Arc::new(object);
         self.cluster.set_object(Arc::clone(&object));
         match Box::pin(self.work(object)).await {
-            Ok(Worked { rollout, refused, migration }) => {
+            Ok(Worked { rollout, refused, migration, awaits_files }) => {
                 let moving_in =
                     migration.as_ref().is_some_and(|m| m.phase != MigrationPhase::CutOver);
-                let busy = rollout != Rollout::Done || refused.is_some() || moving_in;
+                let busy =
+                    rollout != Rollout::Done || refused.is_some() || moving_in || awaits_files;
                 self.tell(&rollout, migration, refused.map(Problem::Failed)).await?;
                 Ok(Pass::Done { busy })
             }
@@ -176,10 +181,15 @@ impl Loop {
         self.start_executor(&plan.internal_password);
         let Some(facts) = self.context.facts(&self.cluster, &object) else {
             let migration = object.status.as_ref().and_then(|status| status.migration.clone());
-            return Ok(Worked { rollout: Rollout::Done, refused: None, migration });
+            let rollout = Rollout::Done;
+            return Ok(Worked { rollout, refused: None, migration, awaits_files: false });
         };
         self.forget_old_evictions(&facts).await;
         let told = self.told.tell(&plan, &facts.pods).await;
+        let awaits_files =
+            object.spec.durability == Durability::Disk && !promises_disk(&object);
+        let has_files = awaits_files && self.told.have_files(&plan, &facts).await;
+        self.cluster.set_has_files(has_files);
         let migration = self.migrate(&plan, &object, &facts).await;
         let rollout = self.rollout(&object, &facts);
         if let Rollout::Replace { name, uid } = &rollout
@@ -187,7 +197,7 @@ impl Loop {
         {
             self.replace(name, uid).await?;
         }
-        Ok(Worked { rollout, refused: told.err(), migration })
+        Ok(Worked { rollout, refused: told.err(), migration, awaits_files })
     }
 
     /// Takes over another server's data, one step.

@@ -6,10 +6,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use switchover::{Arbiter, Observation};
+use switchover::{Arbiter, Durability as Promise, Observation};
 
 use super::cluster::Held;
-use crate::api::{Migration, Phase, RedisHA, RedisHAStatus};
+use crate::api::{Durability, Migration, Phase, RedisHA, RedisHAStatus};
 use crate::trigger::{Facts, Rollout};
 
 /// What a status is made of.
@@ -201,6 +201,13 @@ fn progressing(inputs: &Inputs<'_>, arbiter: Option<&Arbiter>) -> Verdict {
             return yes("RollingUpdate", message);
         }
     }
+    if inputs.redisha.spec.durability == Durability::Disk
+        && arbiter.is_some_and(|arbiter| arbiter.config.durability != Promise::Disk)
+    {
+        let message = "until every pod has its data in append-only files, writes are answered as \
+                       `replicated` says";
+        return yes("WritingFiles", message.to_owned());
+    }
     let pods = inputs.facts.map_or(0, |facts| facts.pods.len() as i32);
     if pods != inputs.redisha.spec.replicas {
         let message = format!("{pods} pods exist and {} are wanted", inputs.redisha.spec.replicas);
@@ -229,9 +236,13 @@ fn degraded(inputs: &Inputs<'_>, arbiter: Option<&Arbiter>) -> Verdict {
     if let Some(only) = arbiter.and_then(alone)
         && !missing.is_empty()
     {
-        let message =
-            format!("{only} answers writes that it alone holds, in memory: {}", missing.join(", "));
-        return yes("LoneCopyVolatile", message);
+        let (reason, place) = match arbiter.map(|arbiter| arbiter.config.durability) {
+            Some(Promise::Disk) => ("LoneCopy", "on its disk"),
+            _ => ("LoneCopyVolatile", "in memory"),
+        };
+        let missing = missing.join(", ");
+        let message = format!("{only} answers writes that it alone holds, {place}: {missing}");
+        return yes(reason, message);
     }
     if !missing.is_empty() {
         return yes("NotAllInSync", missing.join(", "));

@@ -40,9 +40,12 @@ pub struct Decided {
     pub cluster_domain: String,
     /// An eviction has been held for as long as the specification allows: no budget may hold it.
     pub let_go: bool,
+    /// The published config still promises the disk.
+    pub on_disk: bool,
 }
 
-/// Everything that the builders need.
+/// Everything that the builders need. What is decided is independent of each other: bools, no state.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub names: Names,
@@ -62,6 +65,9 @@ pub struct Plan {
     pub internal_password: String,
     pub cluster_domain: String,
     pub let_go: bool,
+    /// Pods keep append-only files, and their members' ids with them: before a config promises the
+    /// disk, and for as long as one does.
+    pub keeps_ids: bool,
 }
 
 /// Checks and completes.
@@ -78,8 +84,17 @@ pub fn validate(redisha: &RedisHA, decided: Decided) -> Result<Plan, Invalid> {
         return invalid("spec.terminationGracePeriodSeconds", "must be at least 10");
     }
     if spec.durability == Durability::Disk {
-        // Taken for less it would promise what it does not keep.
-        return invalid("spec.durability", "this version offers `async` and `replicated`");
+        if spec.storage.is_none() {
+            let problem = "`disk` needs a volume for each pod, and without spec.storage data live in \
+                           an emptyDir that goes with its pod; take `replicated`, or create another \
+                           RedisHA with spec.storage";
+            return invalid("spec.durability", problem);
+        }
+        if spec.config.get("appendonly").is_some_and(|value| value.trim() != "yes") {
+            let problem = "`disk` keeps what is answered in append-only files; leave it out, or set \
+                           it to `yes`";
+            return invalid("spec.config.appendonly", problem);
+        }
     }
     if decided.image.trim().is_empty() {
         return invalid("spec.image", "is empty");
@@ -120,6 +135,7 @@ pub fn validate(redisha: &RedisHA, decided: Decided) -> Result<Plan, Invalid> {
         internal_password: decided.internal_password,
         cluster_domain: decided.cluster_domain,
         let_go: decided.let_go,
+        keeps_ids: spec.durability == Durability::Disk || decided.on_disk,
     })
 }
 
@@ -172,6 +188,7 @@ pub mod fixture {
             internal_password: "internal-word".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             let_go: false,
+            on_disk: false,
         }
     }
 
@@ -204,7 +221,16 @@ mod tests {
         check(&json!({"image": " "}), "spec.image: is empty");
         check(
             &json!({"durability": "disk"}),
-            "spec.durability: this version offers `async` and `replicated`",
+            "spec.durability: `disk` needs a volume for each pod, and without spec.storage data live \
+             in an emptyDir that goes with its pod; take `replicated`, or create another RedisHA \
+             with spec.storage",
+        );
+        check(
+            &json!({
+                "durability": "disk", "storage": {"size": "1Gi"}, "config": {"appendonly": "no"},
+            }),
+            "spec.config.appendonly: `disk` keeps what is answered in append-only files; leave it \
+             out, or set it to `yes`",
         );
         check(
             &json!({"config": {"a b": "c"}}),

@@ -15,6 +15,9 @@ pub const AUTH_DIR: &str = "/etc/redisha/auth";
 /// Where pods keep data.
 pub const DATA_DIR: &str = "/data";
 
+/// How a member's id outlives its process: with append-only files that hold all that it said it had.
+pub const KEEPS_IDS: [(&str, &str); 2] = [("appendonly", "yes"), ("keep-member-id", "yes")];
+
 /// The `ConfigMap` of one `RedisHA`.
 pub fn config(plan: &Plan) -> ConfigMap {
     ConfigMap {
@@ -41,6 +44,11 @@ fn text(plan: &Plan) -> String {
     line("shutdown-timeout", &(plan.grace_seconds - 5).to_string());
     for (name, value) in &plan.config {
         line(name, argument(value));
+    }
+    if plan.keeps_ids {
+        for (name, value) in KEEPS_IDS {
+            line(name, value);
+        }
     }
     line("include", &format!("{AUTH_DIR}/{AUTH_CONF_KEY}"));
     text

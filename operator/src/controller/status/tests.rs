@@ -24,6 +24,7 @@ fn observation(arbiter: &Arbiter) -> Observation {
 
 /// Everything about a calm `RedisHA`, to be disturbed by a test.
 struct World {
+    spec: Value,
     arbiter: Arbiter,
     facts: Facts,
     rollout: Rollout,
@@ -35,6 +36,7 @@ struct World {
 
 fn calm() -> World {
     World {
+        spec: json!({}),
         arbiter: Arbiter { primary: Some(member("cache-0")), ..Arbiter::new("uid-1") },
         facts: trigger::fixture::calm("cache"),
         rollout: Rollout::Done,
@@ -46,7 +48,7 @@ fn calm() -> World {
 }
 
 fn status_after(world: &World, before: &RedisHAStatus) -> (Option<Value>, RedisHAStatus) {
-    let mut redisha = fixture::redisha(&json!({}));
+    let mut redisha = fixture::redisha(&world.spec);
     let mut status = before.clone();
     status.arbiter = Some(world.arbiter.clone());
     redisha.status = Some(status);
@@ -182,6 +184,28 @@ fn each_trouble_has_a_sentence_that_a_person_understands() {
         },
         "Progressing",
         "Switching: Progressing=True Switchover: moving the primary from cache-0 to cache-1",
+    );
+}
+
+#[test]
+fn what_the_disk_has_to_do_with_it_is_told() {
+    check(
+        |w| {
+            w.facts.pods[1].synced = false;
+            w.facts.pods[2].synced = false;
+            let (members, durability) = (vec![member("cache-0")], Promise::Disk);
+            w.arbiter.config =
+                Config { members, w: 1, durability, degrade: true, ..Config::default() };
+        },
+        "Degraded",
+        "Degraded: Degraded=True LoneCopy: cache-0 answers writes that it alone holds, on its \
+         disk: cache-1 (not in sync), cache-2 (not in sync)",
+    );
+    check(
+        |w| w.spec = json!({"durability": "disk", "storage": {"size": "1Gi"}}),
+        "Progressing",
+        "Running: Progressing=True WritingFiles: until every pod has its data in append-only \
+         files, writes are answered as `replicated` says",
     );
 }
 
