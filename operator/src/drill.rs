@@ -22,6 +22,7 @@ use switchover::Outcome;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::api::Durability;
 use crate::local::control::sentence;
 use crate::local::layout::random_hex;
 use crate::local::world::{Options, World};
@@ -50,6 +51,9 @@ pub struct Args {
     /// Print one JSON object as the last line.
     #[arg(long)]
     json: bool,
+    /// What an answer of the own environment promises.
+    #[arg(long, value_enum, default_value = "replicated", conflicts_with = "name")]
+    durability: Durability,
     /// A `RedisHA` in a cluster to drill, instead of an environment of its own.
     #[arg(long)]
     name: Option<String>,
@@ -109,6 +113,7 @@ async fn place(
         port: 0,
         program: crate::local::server_program(args.server.clone())?,
         executor: true,
+        durability: args.durability,
         tell: Box::new(|line| tracing::info!("{line}")),
     };
     Ok(Place::Local(Box::new(World::start(options, interrupted).await?)))

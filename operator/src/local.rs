@@ -23,6 +23,8 @@ use layout::Layout;
 use process::Recipe;
 use world::{Options, World};
 
+use crate::api::Durability;
+
 /// Redis's own port.
 const DEFAULT_PORT: u16 = 6379;
 
@@ -38,6 +40,9 @@ pub struct Args {
     /// The server program; without it the one beside this program.
     #[arg(long, env = "REDISHA_SERVER_BIN")]
     server: Option<PathBuf>,
+    /// When a write is answered: when two servers hold it, at once, or when two have it on disk.
+    #[arg(long, value_enum, default_value = "replicated", global = true)]
+    durability: Durability,
     /// For tests: leave the switching to `redisha local execute`.
     #[arg(long, hide = true)]
     no_executor: bool,
@@ -82,7 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Action::Kill { name } => println!("Killed {}.", control::kill(&layout, name.as_deref())?),
-        Action::Execute => execute(&layout).await?,
+        Action::Execute => execute(&layout, args.durability).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,6 +101,7 @@ async fn serve(args: Args, root: PathBuf) -> anyhow::Result<ExitCode> {
         port: args.port,
         program: server_program(args.server)?,
         executor: !args.no_executor,
+        durability: args.durability,
         tell: to_stderr(),
     };
     let world = World::start(options, &mut end).await?;
@@ -106,12 +112,13 @@ async fn serve(args: Args, root: PathBuf) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn execute(layout: &Layout) -> anyhow::Result<()> {
+async fn execute(layout: &Layout, durability: Durability) -> anyhow::Result<()> {
     let recipe = Recipe {
         program: PathBuf::new(),
         uid: layout.uid()?,
         secret: layout.secret()?,
         layout: layout.clone(),
+        durability,
         directives: Vec::new(),
     };
     let executing = world::execute(&recipe, to_stderr())?;

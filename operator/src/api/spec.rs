@@ -182,7 +182,9 @@ pub enum SourceAfter {
 }
 
 /// When a write is answered. A planned switch loses nothing in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// When more than half of the members hold it in memory: the crash of one loses nothing.
@@ -192,6 +194,16 @@ pub enum Durability {
     Async,
     /// When more than half of the members have it on disk: the crash of all loses nothing.
     Disk,
+}
+
+impl From<Durability> for switchover::Durability {
+    fn from(asked: Durability) -> Self {
+        match asked {
+            Durability::Replicated => Self::Replicated,
+            Durability::Async => Self::Async,
+            Durability::Disk => Self::Disk,
+        }
+    }
 }
 
 /// What a primary does that has lost too many replicas.

@@ -116,15 +116,13 @@ fn view(
 /// What the members' config shall promise. A primary that obeys `disk` answers when most members have
 /// a write in their files, so one that serves already is told to only when all of them have such.
 fn promise(redisha: &RedisHA, arbiter: &Arbiter, has_files: bool) -> switchover::Durability {
-    use switchover::Durability::{Async, Disk, Replicated};
-    match redisha.spec.durability {
-        Durability::Async => Async,
-        Durability::Replicated => Replicated,
-        Durability::Disk => {
-            let serves = arbiter.initialised && arbiter.config.durability != Disk;
-            if serves && !has_files { Replicated } else { Disk }
-        }
+    let asked = redisha.spec.durability;
+    let serves_on_less =
+        arbiter.initialised && arbiter.config.durability != switchover::Durability::Disk;
+    if asked == Durability::Disk && serves_on_less && !has_files {
+        return switchover::Durability::Replicated;
     }
+    asked.into()
 }
 
 /// Whether the published config promises the disk.

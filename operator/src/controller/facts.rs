@@ -11,8 +11,8 @@ use switchover::{Durability as Promise, Label, Observation};
 
 use super::cluster::in_sync;
 use crate::api::{
-    ASKED_ANNOTATION, Durability, EVICTION_ANNOTATION, Names, ROLE_LABEL, ROLE_PRIMARY, ROLE_REPLICA, RedisHA,
-    SWITCHOVER_ANNOTATION,
+    ASKED_ANNOTATION, Durability, EVICTION_ANNOTATION, Names, ROLE_LABEL, ROLE_PRIMARY,
+    ROLE_REPLICA, RedisHA, SWITCHOVER_ANNOTATION,
 };
 use crate::trigger::{Eviction, Facts, PodFacts};
 

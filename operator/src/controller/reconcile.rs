@@ -186,8 +186,7 @@ impl Loop {
         };
         self.forget_old_evictions(&facts).await;
         let told = self.told.tell(&plan, &facts.pods).await;
-        let awaits_files =
-            object.spec.durability == Durability::Disk && !promises_disk(&object);
+        let awaits_files = object.spec.durability == Durability::Disk && !promises_disk(&object);
         let has_files = awaits_files && self.told.have_files(&plan, &facts).await;
         self.cluster.set_has_files(has_files);
         let migration = self.migrate(&plan, &object, &facts).await;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use switchover::{Arbiter, Label, Notice, Reason, Request, Seen, Settings};
 
 use super::layout::{Layout, replace};
+use crate::api::Durability;
 use crate::executor::{Directory, View, WorldError};
 
 /// Where clients are led, and the label of each server.
@@ -72,12 +73,12 @@ pub struct Files {
 }
 
 impl Files {
-    pub fn new(layout: &Layout, tell: Tell) -> Self {
+    pub fn new(layout: &Layout, durability: Durability, tell: Tell) -> Self {
         // Nobody waits for a pod here: look more often, and act sooner, than in a cluster.
         let settings = Settings {
             failover_after_ms: 1_000,
             poll_ms: 200,
-            durability: switchover::Durability::Replicated,
+            durability: durability.into(),
             ..Settings::default()
         };
         Self { layout: layout.clone(), settings, tell }

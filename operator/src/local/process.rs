@@ -11,6 +11,8 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use super::layout::Layout;
+use crate::api::Durability;
+use crate::controller::build::KEEPS_IDS;
 use crate::executor::client::Client;
 use crate::executor::status_of;
 
@@ -21,6 +23,8 @@ pub struct Recipe {
     pub layout: Layout,
     pub uid: String,
     pub secret: String,
+    /// What an answer promises.
+    pub durability: Durability,
     /// Further directives, as pairs of name and value.
     pub directives: Vec<(String, String)>,
 }
@@ -70,6 +74,9 @@ impl Recipe {
         directive("internal-secret-file", &secret);
         directive("replica-announce-ip", Path::new("127.0.0.1"));
         directive("replica-announce-port", Path::new(&port));
+        for (name, value) in KEEPS_IDS.iter().filter(|_| self.durability == Durability::Disk) {
+            directive(name, Path::new(value));
+        }
         for (name, value) in &self.directives {
             directive(name, Path::new(value));
         }

@@ -19,6 +19,7 @@ use super::fleet::{Fleet, FleetError};
 use super::front;
 use super::layout::{Held, Layout, LayoutError};
 use super::process::Recipe;
+use crate::api::Durability;
 use crate::executor::{Executor, Handle, status_of};
 
 /// A first primary must be there by then, with its replicas in sync.
@@ -36,6 +37,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Whether this process also runs the executor.
     pub executor: bool,
+    /// What an answer promises.
+    pub durability: Durability,
     /// Where news for people go.
     pub tell: Tell,
 }
@@ -88,6 +91,7 @@ impl World {
             uid: layout.uid()?,
             secret: layout.secret()?,
             layout: layout.clone(),
+            durability: options.durability,
             // Clients that move are led to the front door, as those that come.
             directives: vec![("announce-endpoint".to_owned(), format!("127.0.0.1:{port}"))],
         };
@@ -202,7 +206,8 @@ pub struct Executing {
 /// so that the steps of a pause never queue behind the front door's or a drill's connections.
 pub fn execute(recipe: &Recipe, tell: Tell) -> io::Result<Executing> {
     let store = FileArbiter::new(&recipe.layout, &recipe.uid);
-    let executor = Executor::new(store, Files::new(&recipe.layout, tell), &recipe.secret);
+    let directory = Files::new(&recipe.layout, recipe.durability, tell);
+    let executor = Executor::new(store, directory, &recipe.secret);
     let handle = executor.handle();
     let watch = watch_requests(recipe.layout.clone(), handle.clone());
     let (end, ended) = oneshot::channel();
