@@ -1,7 +1,8 @@
 //! `redisha local` as a person uses it, and the executor ended at every step of a switch.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use redis::Commands;
@@ -44,6 +45,55 @@ fn a_switch_is_not_noticed_and_a_crash_loses_nothing_that_was_replicated() {
     assert_eq!(pids.len(), 3);
     assert!(local.interrupt().success());
     assert!(pids.into_iter().all(|pid| !alive(pid)), "Ctrl-C left a server");
+}
+
+/// All power is lost at once, twice: what was answered is there again, and nobody is anybody else.
+/// Under `replicated` the ids, and the word of those who hold the last writes, would be gone with them.
+#[test]
+fn all_servers_killed_at_once_lose_nothing_that_the_disk_was_promised() {
+    let local = Local::start(&["--durability", "disk"]);
+    eventually("all are members", Duration::from_secs(30), || members(&local).len() == 3);
+    let ids = members(&local);
+    let mut answered = 0_u64;
+    for _ in 0..2 {
+        let mut connection = local.connect().unwrap();
+        let writer = std::thread::spawn(move || {
+            // Until the server that it is connected to is gone.
+            let mut increased = || connection.incr::<_, _, u64>("counter", 1);
+            std::iter::from_fn(|| increased().ok()).last()
+        });
+        eventually("writes are answered", Duration::from_secs(30), || {
+            let value =
+                local.connect().and_then(|mut fresh| fresh.get::<_, Option<u64>>("counter"));
+            value.is_ok_and(|value| value.is_some_and(|value| value >= answered + 500))
+        });
+        let pids = local.server_pids();
+        assert_eq!(pids.len(), 3);
+        let pids = pids.iter().map(u32::to_string);
+        assert!(Command::new("kill").arg("-KILL").args(pids).status().unwrap().success());
+        answered = writer.join().unwrap().expect("some were answered");
+        let mut value = None;
+        eventually("there is a primary again", Duration::from_mins(1), || {
+            value = local.connect().and_then(|mut fresh| fresh.get::<_, u64>("counter")).ok();
+            value.is_some()
+        });
+        // The last one may have been done without an answer.
+        let value = value.unwrap();
+        assert!((answered..=answered + 1).contains(&value), "{answered} answered, {value} there");
+        answered = value;
+        eventually("all are members under their ids", Duration::from_secs(30), || {
+            members(&local) == ids
+        });
+    }
+}
+
+/// The ids of the members whose word counts.
+fn members(local: &Local) -> BTreeSet<String> {
+    let text =
+        std::fs::read_to_string(local.root.join("arbiter.json")).expect("the status is there");
+    let arbiter: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let members = arbiter["config"]["members"].as_array().cloned().unwrap_or_default();
+    members.iter().filter_map(|one| one["member"].as_str().map(str::to_owned)).collect()
 }
 
 /// Each refusal is one line that names a way out, with the exit code of what could not run.
