@@ -258,8 +258,14 @@ fn a_torn_tail_is_cut_with_a_message_and_corruption_is_refused() -> Result<()> {
     ok(&mut client, "SET k 4")?;
     client.call(&["SHUTDOWN"]).ok();
     ensure!(server.ended().success(), "{}", server.log());
-    let mut bytes = fs::read(&last)?;
-    let at = bytes.windows(4).position(|w| w == b"*3\r\n").context("a command")?;
+    let good = fs::read(&last)?;
+    let at = good.windows(4).position(|w| w == b"*3\r\n").context("a command")?;
+    // A length that reaches beyond the file is no torn tail: its frame is whole.
+    let length = at + good[at..].windows(4).position(|w| w == b"$1\r\n").context("a length")?;
+    fs::write(&last, [&good[..length], b"$9999999", &good[length + 2..]].concat())?;
+    let said = must_not_start(&on)?;
+    ensure!(said.contains(&format!("offset {at}")) && said.contains("frame"), "{said}");
+    let mut bytes = good;
     bytes[at] = b'?';
     fs::write(&last, &bytes)?;
     let said = must_not_start(&on)?;

@@ -16,7 +16,9 @@
 //!
 //! **Torn tails.** Commands count as whole units: what remains of a command, or of a transaction
 //! without its EXEC, at the end of the last file is cut off. Anything else that cannot be read is
-//! corruption, and is refused with its offset.
+//! corruption, and is refused with its offset. So is what only looks like a torn tail, because a
+//! length or an EXEC is damaged: a frame ends with a whole unit, so if all of it is there, nothing
+//! of it can be missing.
 
 mod base;
 mod manifest;
@@ -83,7 +85,7 @@ pub fn read(bytes: &[u8]) -> Result<Summary, AofError> {
         }
     }
     summary.valid_bytes = reader.valid();
-    summary.torn = reader.is_torn();
+    summary.torn = reader.ended(tracker.left())?;
     summary.point = tracker.point().cloned();
     Ok(summary)
 }

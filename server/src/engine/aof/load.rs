@@ -316,7 +316,8 @@ impl Engine {
             }
         };
         loading.keep = reader.valid();
-        if !reader.is_torn() {
+        let torn = reader.ended(loading.tracker.left());
+        if !torn.map_err(|source| DiskError::Aof { path: path(), source })? {
             return Ok(());
         }
         let offset = reader.valid();

@@ -84,6 +84,11 @@ impl Tracker {
         self.at.as_ref()
     }
 
+    /// Bytes of the present frame that are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// An RDB file was loaded; it says itself where it stands.
     pub fn loaded(&mut self, data: &Data) {
         self.left = 0;

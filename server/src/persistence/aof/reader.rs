@@ -81,9 +81,16 @@ impl Reader {
         self.at + (self.buf.len() - self.used) as u64
     }
 
-    /// Whether something incomplete has been fed; at the end of a file, that it is torn.
-    pub fn is_torn(&self) -> bool {
-        self.open.is_some() || self.used < self.buf.len()
+    /// The file has ended, with so many bytes of its last frame still to come: whether it is torn.
+    /// No unit crosses the end of a frame, so an incomplete one in a frame that is all there is
+    /// corruption, behind which there may be any number of good commands.
+    pub fn ended(&self, left: u64) -> Result<bool, AofError> {
+        let torn = self.open.is_some() || self.used < self.buf.len();
+        if torn && left > 0 && self.end() - self.valid >= left {
+            let why = "the frame is whole, its commands are not";
+            return Err(AofError::Format { offset: self.valid, why });
+        }
+        Ok(torn)
     }
 
     /// Gives the next part; false if more must be fed first. An error is final.

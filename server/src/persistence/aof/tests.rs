@@ -111,6 +111,38 @@ fn every_cut_of_a_file_ends_behind_its_last_whole_unit() {
     }
 }
 
+/// A damaged length or EXEC made all behind it look like a torn tail, which was cut off: commands that
+/// were answered, with one line in the log.
+#[test]
+fn no_damaged_length_is_taken_for_a_torn_tail() {
+    let (file, ends) = sample();
+    let mut lengths = 0;
+    for at in ends[2]..file.len() - 1 {
+        if !file[at - 1..].starts_with(b"$") && !file[at - 1..].starts_with(b"*") {
+            continue;
+        }
+        lengths += 1;
+        let others = (b'0'..=b'9').filter(|digit| *digit != file[at]).map(|digit| vec![digit]);
+        let longer =
+            ["10", "200", "50000000", "900000000"].map(|digits| digits.as_bytes().to_vec());
+        for digits in others.chain(longer) {
+            let bad = [&file[..at], &digits, &file[at + 1..]].concat();
+            let torn = read(&bad).is_ok_and(|summary| summary.torn);
+            assert!(!torn, "{} at {at}", digits.escape_ascii());
+        }
+    }
+    assert!(lengths > 20, "{lengths}");
+    let exec = file.windows(4).position(|word| word == b"EXEC").expect("it is there");
+    let mut bad = file.clone();
+    bad[exec] = b'F';
+    let begin = ends[ends.len() - 3] as u64;
+    let error = read(&bad).expect_err("the transaction has no end");
+    assert!(matches!(error, AofError::Format { offset, .. } if offset == begin), "{error}");
+    // Without frames nobody can tell.
+    let stock = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\nv\r\n";
+    assert!(read(stock).expect("valid").torn);
+}
+
 #[test]
 fn corruption_is_refused_with_its_offset() {
     let (file, ends) = sample();
