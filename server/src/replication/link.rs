@@ -214,10 +214,14 @@ impl Link {
             say(Greeting::Optional, &[b"REPLCONF", b"ip-address", ip]);
         }
         let level = format!("redisha-level-{STREAM_LEVEL}");
-        let abilities = ["eof", "psync2", "redisha-scripts", "redisha-relay", &level];
-        let words = abilities.iter().flat_map(|ability| [b"capa".as_slice(), ability.as_bytes()]);
-        let words: Vec<&[u8]> = std::iter::once(b"REPLCONF".as_slice()).chain(words).collect();
-        say(Greeting::Optional, &words);
+        // Who has no password yet may say ten words at once, here as in Valkey.
+        for abilities in
+            [["eof", "psync2", "redisha-scripts", "redisha-relay"].as_slice(), &[&level]]
+        {
+            let words = abilities.iter().flat_map(|one| [b"capa".as_slice(), one.as_bytes()]);
+            let words: Vec<&[u8]> = std::iter::once(b"REPLCONF".as_slice()).chain(words).collect();
+            say(Greeting::Optional, &words);
+        }
         if let Some([uid, own, target, epoch]) = &self.config.member {
             let words: Vec<&[u8]> = vec![
                 b"REPLCONF",
