@@ -36,6 +36,8 @@ pub struct PodFacts {
     pub name: String,
     pub ordinal: i32,
     pub uid: String,
+    /// How often its container was started again.
+    pub restarts: i32,
     /// Its address once it has one.
     pub ip: Option<String>,
     /// The hash that it was made with.

@@ -16,7 +16,7 @@
 //!    [`Role::Fenced`].
 //! 3. A target answers one thing for ever: what it accepted it never declines, and what it declined
 //!    it never accepts, since declining promises the epoch. A restarted target has another id and
-//!    answers neither.
+//!    answers neither, or comes back with what it answered (see [`Kept`]).
 //! 4. A target accepts only a log that is exactly the giver's: same data epoch, same offset `T`.
 //! 5. Promises only grow, and a command for a lower epoch changes nothing.
 //!

@@ -47,7 +47,7 @@ fn a_switch_is_not_noticed_and_a_crash_loses_nothing_that_was_replicated() {
     assert!(pids.into_iter().all(|pid| !alive(pid)), "Ctrl-C left a server");
 }
 
-/// All power is lost at once, twice: what was answered is there again, and nobody is anybody else.
+/// All servers are killed at once, twice: what was answered is there again.
 /// Under `replicated` the ids, and the word of those who hold the last writes, would be gone with them.
 #[test]
 fn all_servers_killed_at_once_lose_nothing_that_the_disk_was_promised() {
@@ -65,7 +65,7 @@ fn all_servers_killed_at_once_lose_nothing_that_the_disk_was_promised() {
         eventually("writes are answered", Duration::from_secs(30), || {
             let value =
                 local.connect().and_then(|mut fresh| fresh.get::<_, Option<u64>>("counter"));
-            value.is_ok_and(|value| value.is_some_and(|value| value >= answered + 500))
+            value.is_ok_and(|value| value.is_some_and(|value| value >= answered + 100))
         });
         let pids = local.server_pids();
         assert_eq!(pids.len(), 3);
@@ -81,9 +81,10 @@ fn all_servers_killed_at_once_lose_nothing_that_the_disk_was_promised() {
         let value = value.unwrap();
         assert!((answered..=answered + 1).contains(&value), "{answered} answered, {value} there");
         answered = value;
-        eventually("all are members under their ids", Duration::from_secs(30), || {
-            members(&local) == ids
+        eventually("two follow the third", Duration::from_secs(30), || {
+            local.run(&["status"]).matches("follower  ").count() == 2
         });
+        assert_eq!(members(&local), ids, "who came back under another id would be a new member");
     }
 }
 

@@ -176,3 +176,27 @@ fn an_id_comes_back_with_its_files_only() -> Result<()> {
     }
     Ok(())
 }
+
+/// Directives that were told to a running pod reach its mounted configuration minutes later. A container that
+/// was started again in between kept no files by its directives, loaded none, and its record was erased:
+/// all that had been answered was gone, with whole files beside it.
+#[test]
+fn a_start_by_older_directives_finds_what_was_answered() -> Result<()> {
+    let [mut member, _b, _c] = three_with("disk", &KEPT)?;
+    wait::until("the id is kept", PATIENCE, || Ok((durable(&member)? > 0).then_some(())))?;
+    let id = member.id.clone();
+    let mut client = member.server.client()?;
+    for n in 1..=50 {
+        ensure!(client.call(&["INCR", "counted"])?.int()? == n);
+    }
+    let said = durable(&member)?;
+    for (directives, as_before) in [(&[][..], false), (&[], false), (&KEPT, true)] {
+        member.server.signal("KILL");
+        member.server.ended();
+        member = member.again("a", directives)?;
+        let holds: u64 = member.status("offset")?.parse()?;
+        ensure!(holds >= said, "of {said} it holds {holds}: {}", member.server.log());
+        ensure!((member.id == id) == as_before, "{}: {}", member.id, member.server.log());
+    }
+    Ok(())
+}

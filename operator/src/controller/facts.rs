@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 use switchover::{Durability as Promise, Label, Observation};
 
@@ -75,6 +75,7 @@ fn pod_facts(names: &Names, pod: &Pod, sources: &Sources<'_>) -> Option<PodFacts
     Some(PodFacts {
         ordinal,
         uid: meta.uid.clone().unwrap_or_default(),
+        restarts: status.and_then(restarts).unwrap_or_default(),
         ip: status.and_then(|s| s.pod_ip.clone()).filter(|ip| !ip.is_empty()),
         asked: asked.cloned().unwrap_or_default(),
         label: role_label(pod),
@@ -85,6 +86,11 @@ fn pod_facts(names: &Names, pod: &Pod, sources: &Sources<'_>) -> Option<PodFacts
         eviction: annotation(EVICTION_ANNOTATION).and_then(|text| Eviction::from_annotation(text)),
         name,
     })
+}
+
+/// A pod has one container.
+fn restarts(status: &PodStatus) -> Option<i32> {
+    Some(status.container_statuses.as_ref()?.first()?.restart_count)
 }
 
 /// The role that a pod's label says.
@@ -155,6 +161,10 @@ mod tests {
                     "status": {
                         "podIP": "10.0.0.7",
                         "conditions": [{"type": "Ready", "status": "True"}],
+                        "containerStatuses": [{
+                            "name": "redisha", "restartCount": 2,
+                            "image": "", "imageID": "", "ready": true,
+                        }],
                     },
                 }))
                 .unwrap(),
@@ -176,6 +186,7 @@ mod tests {
             name: "cache-2".to_owned(),
             ordinal: 2,
             uid: "uid-cache-2".to_owned(),
+            restarts: 2,
             ip: Some("10.0.0.7".to_owned()),
             asked: "abc".to_owned(),
             label: Label::Primary,

@@ -48,22 +48,30 @@ pub fn is_live(name: &str) -> bool {
     LIVE.iter().any(|(live, _)| *live == name)
 }
 
-/// What each pod has been told, by the pod's UID.
+/// What each process has been told. A container that was started again has read its file, which is
+/// mounted minutes after it was changed.
 #[derive(Debug, Default)]
-pub struct Told(HashMap<String, Config>);
+pub struct Told(HashMap<Process, Config>);
+
+/// A pod's UID, and how often its container was started again.
+type Process = (String, i32);
+
+fn process(pod: &PodFacts) -> Process {
+    (pod.uid.clone(), pod.restarts)
+}
 
 impl Told {
     /// Tells every pod that does not know yet. A pod that cannot be reached is told next time; one
     /// that refuses a value is the error, as a sentence.
     pub async fn tell(&mut self, plan: &Plan, pods: &[PodFacts]) -> Result<(), String> {
-        self.0.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
+        self.0.retain(|told, _| pods.iter().any(|pod| process(pod) == *told));
         let wanted = wanted(&plan.config, &plan.password, plan.keeps_ids);
         let secret = &plan.internal_password;
         for pod in pods.iter().filter(|pod| !pod.terminating) {
             let Some(ip) = &pod.ip else { continue };
-            let news = news(self.0.get(&pod.uid), &wanted, &plan.config);
+            let news = news(self.0.get(&process(pod)), &wanted, &plan.config);
             if news.is_empty() || tell_one(ip, secret, &pod.name, &news).await? {
-                self.0.insert(pod.uid.clone(), wanted.clone());
+                self.0.insert(process(pod), wanted.clone());
             }
         }
         Ok(())
@@ -74,7 +82,7 @@ impl Told {
     pub async fn have_files(&self, plan: &Plan, facts: &Facts) -> bool {
         let (keep, yes) = KEEPS_IDS[1];
         let keeps = |pod: &&PodFacts| {
-            let told = self.0.get(&pod.uid).and_then(|told| told.get(keep));
+            let told = self.0.get(&process(pod)).and_then(|told| told.get(keep));
             pod.ordinal < facts.wanted && !pod.terminating && told.is_some_and(|told| told == yes)
         };
         let keepers: Vec<_> = facts.pods.iter().filter(keeps).collect();

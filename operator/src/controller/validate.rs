@@ -44,7 +44,7 @@ pub struct Decided {
     pub on_disk: bool,
 }
 
-/// Everything that the builders need. What is decided is independent of each other: bools, no state.
+/// Everything that the builders need. Its bools are independent of each other; together they are no state.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {

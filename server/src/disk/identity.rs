@@ -22,7 +22,7 @@ const NAME: &str = "redisha-member";
 const DISTRUSTED: &[u8] = b"distrusted\n";
 /// The rest after a failure.
 const RETRY: Duration = Duration::from_millis(100);
-/// So often it is tried to erase a record.
+/// So often it is tried to change a record.
 const ATTEMPTS: u32 = 50;
 
 static WRITING: Mutex<()> = Mutex::new(());
@@ -84,12 +84,20 @@ pub fn keep(dir: &str, kept: Option<&Kept>) -> Result<(), String> {
 }
 
 /// If there is a record, the next start is to know that the files may not be on the disk as they are
-/// read. Returns when that is durable; no record is written any more.
+/// read. Returns when that is durable; no record is written any more. On a disk that takes nothing
+/// for some seconds the record is only erased: a primary that waited for its disk would stay one
+/// that answers nobody.
 pub fn distrust(dir: &Path) {
     // Held until the process has ended.
     std::mem::forget(alone());
-    while dir.join(NAME).exists() && replace(dir, DISTRUSTED).is_err() {
+    for _ in 0..ATTEMPTS {
+        if !dir.join(NAME).exists() || replace(dir, DISTRUSTED).is_ok() {
+            return;
+        }
         std::thread::sleep(RETRY);
+    }
+    if let Err(error) = erase(dir) {
+        eprintln!("{} can not be erased: {error}", dir.join(NAME).display());
     }
 }
 

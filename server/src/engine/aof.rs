@@ -133,6 +133,9 @@ impl Engine {
 
     /// Begins with a rewrite of the present data.
     fn aof_on(&mut self) {
+        if !self.rooms.aof.distrusted {
+            self.forget_stale_record();
+        }
         self.rooms.aof.state = State::Waiting;
         if let Err(why) =
             self.aof_read_manifest().map_err(|e| e.to_string()).and_then(|()| self.aof_attach())

@@ -15,7 +15,6 @@ use crate::handover::{
     Effect, Env, Epoch, Event, Identity, Member, Outcome, PauseKind, Record, Reply, Request, Role,
     Timing,
 };
-use crate::replication::STREAM_LEVEL;
 use crate::resp::CommandError;
 
 use super::effects::Timer;
@@ -64,13 +63,6 @@ impl Default for Room {
 }
 
 impl Engine {
-    /// Makes this node the member that its configuration says, before anything is served.
-    pub fn set_member(&mut self, identity: Identity, timing: Timing, data_epoch: Epoch) {
-        let mut member = Member::new(identity, timing, data_epoch);
-        member.set_level(STREAM_LEVEL);
-        self.rooms.member.member = member;
-    }
-
     pub fn member(&self) -> &Member {
         &self.rooms.member.member
     }

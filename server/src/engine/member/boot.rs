@@ -1,6 +1,7 @@
 //! Who this member is, from the directives, and what its readiness says.
 
 use crate::handover::{Epoch, Identity, Member, Role, Target, Timing};
+use crate::replication::STREAM_LEVEL;
 
 use super::super::{Engine, hooks};
 
@@ -33,7 +34,9 @@ impl Engine {
         let keeps = self.keeps_id();
         let identity = Identity { uid, name: config.member_name.clone(), here, keeps };
         let (timing, kept, env) = (self.member_timing(), self.found_record(), self.member_env());
-        self.rooms.member.member = Member::boot(identity, timing, data_epoch, kept, env);
+        let mut member = Member::boot(identity, timing, data_epoch, kept, env);
+        member.set_level(STREAM_LEVEL);
+        self.rooms.member.member = member;
         self.settle_record();
     }
 

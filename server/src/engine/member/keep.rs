@@ -23,6 +23,13 @@ pub enum Found {
     Distrusted,
 }
 
+impl Found {
+    /// Whether it is a record of a member of this cluster.
+    pub fn is_of(&self, uid: &str) -> bool {
+        matches!(self, Self::Kept(kept) if !uid.is_empty() && kept.uid == uid)
+    }
+}
+
 /// The disk's side of it.
 #[derive(Default)]
 pub(super) struct Keeper {
@@ -67,16 +74,31 @@ impl Engine {
         let said = match found {
             Found::Nothing => return,
             Found::Kept(_) if self.member().is_kept() => return,
+            found if !self.config.appendonly && found.is_of(&self.config.cluster_uid) => {
+                // Its files stay what they are, and so does what it says of them.
+                hooks::log(self, "this member has a new id: its directives keep no files");
+                return;
+            }
             Found::Distrusted => {
                 // It stays until other files hold the data.
                 self.aof_distrust();
                 "the disk failed to make it durable before; its files are written anew".to_owned()
             }
-            Found::Kept(_) => "its files do not hold all that it spoke for".to_owned(),
+            Found::Kept(_) => {
+                "its record is of other files or another cluster, or ids are kept no more"
+                    .to_owned()
+            }
             Found::Damaged(why) => why,
         };
         hooks::log(self, &format!("this member has a new id: {said}"));
-        if !self.aof_is_distrusted()
+        if !self.aof_is_distrusted() {
+            self.forget_stale_record();
+        }
+    }
+
+    /// The files are about to be replaced: a record that still speaks for them is none any more.
+    pub(in super::super) fn forget_stale_record(&mut self) {
+        if !self.member().is_kept()
             && let Err(why) = self.keep_record(None)
         {
             hooks::log(self, &format!("the record of the old id: {why}"));

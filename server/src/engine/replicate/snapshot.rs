@@ -330,6 +330,10 @@ impl Engine {
                 saves.last_error = None;
                 saves.count += 1;
                 self.outbox.changes = self.outbox.changes.saturating_sub(save.changes);
+                if !self.config.appendonly {
+                    // A start finds newer data here than in files that a record speaks for.
+                    self.forget_stale_record();
+                }
             }
             Err(why) => {
                 let text = format!("saving failed: {why}");

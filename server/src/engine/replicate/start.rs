@@ -13,7 +13,8 @@ impl Engine {
     ///
     /// With `appendonly` the append-only files are loaded. If there are none yet, the RDB file is:
     /// stock servers begin empty then, and lose what was saved when the directive was changed
-    /// between two runs.
+    /// between two runs. Append-only files that a member's record speaks for are loaded in any case:
+    /// a configuration that is mounted may be minutes older than what the last process was told.
     pub(in super::super) fn start_from_disk(&mut self) -> Result<bool, DiskError> {
         disk::prepare(FOLDER)?;
         let saves = &mut self.rooms.replication.saves;
@@ -22,11 +23,13 @@ impl Engine {
         self.rooms.aof.open = Some(disk::aof::open);
         self.rooms.aof.find = Some(disk::find_manifest);
         let found = disk::identity::read(&self.config.appenddirname);
+        let spoken_for = found.is_of(&self.config.cluster_uid);
         self.keeper_attached(disk::identity::keep, found);
-        if self.config.appendonly {
+        if self.config.appendonly || spoken_for {
             let (dir, prefix) = (&self.config.appenddirname, &self.config.appendfilename);
             if let Some((manifest, sources)) = disk::find_aof(FOLDER, dir, prefix)? {
-                return self.load_begin(sources, Some(manifest));
+                let goes_on = self.config.appendonly;
+                return self.load_begin(sources, goes_on.then_some(manifest));
             }
         }
         match disk::find(FOLDER, &self.config.dbfilename)? {
