@@ -37,7 +37,9 @@ const QUEUE_MAX: usize = 256 * 1024 * 1024;
 
 /// What a seal's answer waits for the disk at most. A member whose disk takes longer is of no use to
 /// an election.
-const SYNC_PATIENCE: Duration = Duration::from_secs(20);
+const SYNC_PATIENCE: Duration = Duration::from_millis(1500);
+/// As that, while the disk refuses: it is tried again in this time.
+const FAILING_PATIENCE: Duration = Duration::from_millis(300);
 
 /// The disk's side. Calls are queued and done in order, each again and again until it works.
 pub trait AofDisk: Send {
@@ -239,10 +241,12 @@ impl Engine {
         let news = std::mem::replace(&mut self.rooms.aof.told, durable) != durable;
         let member = self.member();
         let unkept = member.identity().keeps && !member.is_kept();
-        if !news && !unkept {
+        // Not every turn, where the disk does not take the id; what is durable waits for that.
+        let rests = unkept && self.keeper_rests();
+        if !news && (!unkept || rests) {
             return;
         }
-        if self.is_managed() {
+        if self.is_managed() && !rests {
             self.member_event(Event::Durable { offset: durable });
         }
         self.answer_waits();
@@ -371,7 +375,7 @@ impl Engine {
         }
         self.aof_hand_over();
         let disk = self.rooms.aof.disk.as_mut().ok_or("no disk is attached")?;
-        disk.wait(Some(SYNC_PATIENCE))
+        disk.wait(Some(if disk.is_failing() { FAILING_PATIENCE } else { SYNC_PATIENCE }))
     }
 
     /// Waits until the files hold all that was executed.

@@ -6,6 +6,8 @@ mod drain;
 mod keep;
 mod route;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -128,7 +130,8 @@ impl Engine {
     /// Performs effects in their order. The reply to the running request, if it is one of them.
     fn perform_all(&mut self, effects: Vec<Effect>, running: Option<u64>) -> Option<Reply> {
         let mut answer = None;
-        for effect in effects {
+        let mut effects = effects.into_iter();
+        while let Some(effect) = effects.next() {
             let done = match effect {
                 Effect::Reply { token, reply } if Some(token) == running => {
                     answer = Some(reply);
@@ -142,9 +145,7 @@ impl Engine {
                 }
             };
             if let Err(why) = done {
-                // What was to follow is not true of this id, which is another one now.
-                self.id_is_lost(&why);
-                return running.map(|_| Reply::WrongMember);
+                return self.not_kept(&why, effects, running);
             }
         }
         answer

@@ -24,8 +24,8 @@ impl Member {
             Role::Fenced if !env.empty => Reply::NotReady("this member has data".into()),
             Role::Fenced if epoch <= self.owned => self.not_again(epoch),
             Role::Fenced => {
-                self.commit.begin(config.into_iter().collect(), env, Opening::Level);
-                self.own(env, epoch, out);
+                let configs = config.into_iter().collect();
+                self.own(env, epoch, (configs, Opening::Level), out);
                 self.become_primary(epoch, out);
                 Reply::Ok
             }
@@ -50,7 +50,8 @@ impl Member {
             self.promised = epoch;
             self.fence(env, out);
         }
-        // What the answer tells is what a decision rests on, so a restart must find it again.
+        // What the answer tells is what a decision rests on, so a restart must find it again. While
+        // the disk cannot take it there is no answer, and the same term may be asked for again.
         if self.kept {
             out.push(Effect::Sync);
             self.keep(env, out);
@@ -74,8 +75,7 @@ impl Member {
             Role::Fenced if self.promised == epoch => {
                 let wait_us = told.1.saturating_mul(1000);
                 let configs = told.0.into_iter().collect();
-                self.commit.begin(configs, env, Opening::Elected { wait_us });
-                self.own(env, epoch, out);
+                self.own(env, epoch, (configs, Opening::Elected { wait_us }), out);
                 self.become_primary(epoch, out);
                 Reply::Ok
             }

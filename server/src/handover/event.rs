@@ -126,6 +126,10 @@ pub enum Event {
     /// The disk did not take what it was given: nothing that it holds is trusted. `renewed` is the id
     /// under which the member goes on.
     SyncFailed { renewed: String },
+    /// The disk is full or slow: an [`Effect::Sync`] or [`Effect::Keep`] could not be performed, what
+    /// was on the disk before still is, and nothing that was to follow has been performed. `renewed` is
+    /// an id to go on under where the old one is not to be saved.
+    NotKept { renewed: String },
     /// The link to a member replica is gone.
     ReplicaGone { member: String },
     /// A target's answer to a handover, over whatever route.
@@ -145,8 +149,8 @@ pub enum Event {
 pub enum Effect {
     /// Answer the request of that token; nothing happens if its connection is gone.
     Reply { token: u64, reply: Reply },
-    /// Make the own log durable as far as it goes. If that fails nothing after it may be performed,
-    /// and [`Event::SyncFailed`] is to follow; so too for [`Effect::Keep`].
+    /// Make the own log durable as far as it goes. If that does not work nothing after it may be
+    /// performed, and [`Event::NotKept`] is to follow at once; so too for [`Effect::Keep`].
     Sync,
     /// Make this record durable in the place of the last one; none: no record may be found again.
     Keep { kept: Option<Box<Kept>> },

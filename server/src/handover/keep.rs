@@ -6,15 +6,22 @@
 //! before an answer leaves, and is erased before data go. An id whose record was erased dies with the
 //! process, as every id does under the other modes; nothing is asked of the disk for it.
 //!
+//! **A disk that is full or slow is no evidence of loss.** The last record is still there, and true of
+//! the data. So what was to be answered is not, the id stays, and a promise stays in memory at least as
+//! high as it was raised; who asked may ask again. Only what was taken over and could not be recorded
+//! ends the id.
+//!
 //! What a follower promises by following needs no record: before any of that epoch's offsets counts,
 //! its start record is in the log.
 
 use std::collections::BTreeSet;
 
+use super::commit::{Commit, Opening};
+use super::config::Config;
 use super::epoch::Epoch;
 use super::event::{Effect, Env, Reply};
 use super::fields::{self, Fields};
-use super::member::{Identity, Member, Timing};
+use super::member::{Identity, Member, Role, Timing};
 use super::record::RecordError;
 
 /// The record of one id.
@@ -63,6 +70,28 @@ impl Kept {
             offset: fields.parsed("offset")?,
         })
     }
+}
+
+/// What becomes of a member if the disk does not take its record.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Unwritten {
+    /// It has answered nothing, and stays what it is.
+    #[default]
+    Unanswered,
+    /// It has not taken the office, of which nobody has heard.
+    NoOffice(Box<Before>),
+    /// The id is not kept yet, and what is durable here counts for nothing, as before.
+    NotYet(Box<Commit>),
+    /// It took an epoch over, and cannot be asked again.
+    NoId,
+}
+
+/// What taking an office has changed, but for the promise.
+#[derive(Clone, Debug)]
+pub(super) struct Before {
+    commit: Commit,
+    owned: Epoch,
+    data_epoch: Epoch,
 }
 
 impl Member {
@@ -116,7 +145,8 @@ impl Member {
     }
 
     /// Makes durable what this id is bound by, before whatever follows.
-    pub(super) fn keep(&self, env: Env, out: &mut Vec<Effect>) {
+    pub(super) fn keep(&mut self, env: Env, out: &mut Vec<Effect>) {
+        self.unwritten = Unwritten::Unanswered;
         if !self.kept {
             return;
         }
@@ -131,9 +161,18 @@ impl Member {
         out.push(Effect::Keep { kept: Some(Box::new(kept)) });
     }
 
+    /// As [`Member::keep`], for the answer to who gives an epoch away.
+    pub(super) fn keep_answer(&mut self, env: Env, accepted: bool, out: &mut Vec<Effect>) {
+        self.keep(env, out);
+        if accepted {
+            self.unwritten = Unwritten::NoId;
+        }
+    }
+
     /// This id dies with the process from here on.
     pub(super) fn forget_kept(&mut self, out: &mut Vec<Effect>) {
         self.commit.durable = 0;
+        self.unwritten = Unwritten::Unanswered;
         if std::mem::take(&mut self.kept) {
             out.push(Effect::Keep { kept: None });
         }
@@ -144,12 +183,41 @@ impl Member {
         if !self.identity.keeps || self.has_resigned {
             return;
         }
+        let before = (!self.kept).then(|| Box::new(self.commit.clone()));
         self.commit.durable = self.commit.durable.max(offset.min(env.offset));
-        if !std::mem::replace(&mut self.kept, true) {
+        if let Some(before) = before {
+            self.kept = true;
             self.keep(env, out);
+            self.unwritten = Unwritten::NotYet(before);
+            self.count_commit(env.offset, None);
+            // A switch goes on with the next word: this one may have to be taken back.
+            return;
         }
         self.count_commit(env.offset, None);
         self.maybe_level(env, out);
+    }
+
+    /// The disk did not take the log or the record, and nothing has followed from them.
+    pub(super) fn not_kept(&mut self, env: Env, renewed: String, out: &mut Vec<Effect>) {
+        match std::mem::take(&mut self.unwritten) {
+            Unwritten::Unanswered => {}
+            Unwritten::NoOffice(before) => {
+                let Before { commit, owned, data_epoch } = *before;
+                (self.commit, self.owned, self.data_epoch) = (commit, owned, data_epoch);
+                self.role = Role::Fenced;
+            }
+            Unwritten::NotYet(before) => {
+                self.commit = *before;
+                // If it is there in spite of all it would not know of what is promised from now on.
+                self.forget_kept(out);
+                return;
+            }
+            Unwritten::NoId => return self.sync_failed(env, renewed, out),
+        }
+        if self.role == Role::Fenced {
+            // What was to be done for this may be among what was not.
+            self.fence(env, out);
+        }
     }
 
     /// What was said to be durable may not be: this id ends, and with it whatever it held.
@@ -166,9 +234,19 @@ impl Member {
     }
 
     /// Takes an epoch of the arbiter's, before anything is written under it.
-    pub(super) fn own(&mut self, env: Env, epoch: Epoch, out: &mut Vec<Effect>) {
+    pub(super) fn own(
+        &mut self,
+        env: Env,
+        epoch: Epoch,
+        (configs, how): (Vec<Config>, Opening),
+        out: &mut Vec<Effect>,
+    ) {
+        let before =
+            Before { commit: self.commit.clone(), owned: self.owned, data_epoch: self.data_epoch };
+        self.commit.begin(configs, env, how);
         (self.owned, self.promised) = (epoch, epoch);
         self.keep(env, out);
+        self.unwritten = Unwritten::NoOffice(Box::new(before));
     }
 
     pub(super) fn not_again(&self, epoch: Epoch) -> Reply {

@@ -8,6 +8,7 @@ use super::drain::Drain;
 use super::epoch::Epoch;
 use super::event::{Effect, Env, Event, Peer, Reply, Request, Target, Verb};
 use super::giver::{Attempt, Limbo, Measure, Pause};
+use super::keep::Unwritten;
 use super::pause::{PauseKind, UserPause};
 use super::status::Status;
 
@@ -120,6 +121,8 @@ pub struct Member {
     pub(super) owned: Epoch,
     /// A restart would find this id again.
     pub(super) kept: bool,
+    /// What becomes of this member if the disk does not take the last record.
+    pub(super) unwritten: Unwritten,
     /// This process goes on under the id of an earlier one.
     pub(super) restarted: bool,
     /// Defaults of relayed sessions, sent along with a handover.
@@ -153,6 +156,7 @@ impl Member {
             has_resigned: false,
             owned: Epoch::ZERO,
             kept: false,
+            unwritten: Unwritten::default(),
             restarted: false,
             session: String::new(),
             clock_ms: 0,
@@ -174,6 +178,7 @@ impl Member {
             Event::Replacing => self.forget_kept(&mut out),
             Event::Durable { offset } => self.durable_upto(env, offset, &mut out),
             Event::SyncFailed { renewed } => self.sync_failed(env, renewed, &mut out),
+            Event::NotKept { renewed } => self.not_kept(env, renewed, &mut out),
             Event::ReplicaUp { peer } => self.replica_up(env, peer, &mut out),
             Event::Ack { member, offset, durable } => {
                 self.acked(env, &member, (offset, durable), &mut out);

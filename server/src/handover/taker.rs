@@ -29,7 +29,7 @@ impl Member {
             let before = self.accepted.contains(&record.epoch);
             let accepted = before || self.decide(&record, start);
             if !before {
-                self.keep(env, out);
+                self.keep_answer(env, accepted, out);
             }
             out.push(Effect::Answer { epoch: record.epoch, accepted });
             if accepted && !before {
@@ -60,7 +60,7 @@ impl Member {
             return Reply::NotReady(format!("this member is {}", self.role.name()));
         }
         let accepted = self.decide(&record, env.offset);
-        self.keep(env, out);
+        self.keep_answer(env, accepted, out);
         if !accepted {
             let stranger = matches!(&self.role, Role::Follower { primary, .. }
                 if primary.member != record.from.member);

@@ -3,7 +3,7 @@
 //! The record is written and erased at once, in the order of the member's effects, since answers rest
 //! on it; that happens at seals and changes of office and never for a write.
 
-use crate::handover::{Event, Kept};
+use crate::handover::{Effect, Event, Kept, Reply};
 
 use super::super::{Engine, hooks};
 
@@ -30,17 +30,24 @@ impl Found {
     }
 }
 
+/// So long an id that the disk did not take is not given to it again.
+const REST_US: u64 = 1_000_000;
+
 /// The disk's side of it.
 #[derive(Default)]
 pub(super) struct Keeper {
     record: Option<KeepRecord>,
     found: Found,
+    /// Until when the disk is left alone.
+    rests_until_us: u64,
+    /// Why it did not take the last record, as it was said.
+    failure: Option<String>,
 }
 
 impl Engine {
     /// There is a disk, and `found` on it.
     pub(in super::super) fn keeper_attached(&mut self, record: KeepRecord, found: Found) {
-        self.rooms.member.keeper = Keeper { record: Some(record), found };
+        self.rooms.member.keeper = Keeper { record: Some(record), found, ..Keeper::default() };
     }
 
     /// Whether this member's id is to outlive the process. Then its append-only files are made
@@ -106,16 +113,58 @@ impl Engine {
     }
 
     pub(super) fn keep_record(&mut self, kept: Option<&Kept>) -> Result<(), String> {
-        match self.rooms.member.keeper.record {
-            Some(record) => record(&self.config.appenddirname, kept),
-            None => Ok(()),
+        let keeper = &mut self.rooms.member.keeper;
+        let Some(record) = keeper.record else { return Ok(()) };
+        record(&self.config.appenddirname, kept)?;
+        if kept.is_some() {
+            keeper.failure = None;
         }
+        Ok(())
     }
 
-    /// The disk did not take what an answer was to rest on.
-    pub(super) fn id_is_lost(&mut self, why: &str) {
-        hooks::log(self, &format!("this member is fenced and has a new id: {why}"));
-        let renewed = super::boot::fresh_id();
-        self.member_event(Event::SyncFailed { renewed });
+    /// Whether it is too early to try again to keep the id.
+    pub(in super::super) fn keeper_rests(&self) -> bool {
+        self.now.mono_us < self.rooms.member.keeper.rests_until_us
+    }
+
+    /// The disk did not take what the `rest` was to follow from. Nobody who waits for an answer is
+    /// left without one; the reply to the running request, if there is one.
+    pub(super) fn not_kept(
+        &mut self,
+        why: &str,
+        rest: impl Iterator<Item = Effect>,
+        running: Option<u64>,
+    ) -> Option<Reply> {
+        let id = self.member().identity().here.member.clone();
+        // Within the event that led here: what the change of office means is seen at its end.
+        let (env, renewed) = (self.member_env(), super::boot::fresh_id());
+        let effects = self.rooms.member.member.handle(env, Event::NotKept { renewed });
+        self.perform_all(effects, None);
+        let is_lost = self.member().identity().here.member != id;
+        self.tell_not_kept(why, is_lost);
+        let refusal = if is_lost {
+            Reply::WrongMember
+        } else {
+            Reply::NotReady(format!("the disk did not take it: {why}"))
+        };
+        for effect in rest {
+            if let Effect::Reply { token, .. } = effect {
+                self.perform(Effect::Reply { token, reply: refusal.clone() });
+            }
+        }
+        running.map(|_| refusal)
+    }
+
+    /// Logs it, once for each reason unless the id has ended.
+    fn tell_not_kept(&mut self, why: &str, is_lost: bool) {
+        let rests_until_us = self.now.mono_us + REST_US;
+        let keeper = &mut self.rooms.member.keeper;
+        keeper.rests_until_us = rests_until_us;
+        let is_news = keeper.failure.replace(why.to_owned()).is_none_or(|said| said != why);
+        if is_lost {
+            hooks::log(self, &format!("this member is fenced and has a new id: {why}"));
+        } else if is_news {
+            hooks::log(self, &format!("the disk does not take what this member's id binds: {why}"));
+        }
     }
 }

@@ -171,3 +171,125 @@ fn a_failed_sync_ends_the_id_that_told_of_it() {
     let cut = boot("b3", record.offset - 1, Epoch::ZERO, Some(record));
     assert_eq!(cut.member.identity().here.member, "b3");
 }
+
+/// The disk is full or slow: what it was to take it has not.
+fn not_kept(node: &mut Node) -> Vec<Effect> {
+    node.effects.clear();
+    node.event(Event::NotKept { renewed: "renewed".into() })
+}
+
+fn id(node: &Node) -> &str {
+    &node.member.identity().here.member
+}
+
+/// A vote was gone for good when a disk was full for a moment, and all that it spoke for intact.
+#[test]
+fn a_seal_that_the_disk_does_not_take_is_asked_for_again() {
+    let (mut b, record) = follower();
+    b.ask(Verb::Seal { term: 3 });
+    let effects = not_kept(&mut b);
+    assert_eq!(kept(&effects), None, "the record stays as it is");
+    assert_eq!((id(&b), b.member.is_kept(), b.member.durable()), ("bb", true, 80));
+    assert_eq!(b.member.role().name(), "fenced");
+    assert_eq!(b.member.promised(), Epoch::of_term(3));
+    assert_eq!(b.ask(Verb::Seal { term: 2 }), Some(Reply::Stale { promised: Epoch::of_term(3) }));
+    assert_eq!(b.ask(follow("1.0", "a")), Some(Reply::Stale { promised: Epoch::of_term(3) }));
+    // A start finds the old record, and nobody was told more.
+    let mut again = boot("new", 100, Epoch::of_term(1), Some(record));
+    assert_eq!(id(&again), "bb");
+    assert!(matches!(again.ask(Verb::Seal { term: 3 }), Some(Reply::Sealed(_))));
+    // There is space again.
+    b.effects.clear();
+    assert!(matches!(b.ask(Verb::Seal { term: 3 }), Some(Reply::Sealed(_))));
+    let effects = std::mem::take(&mut b.effects);
+    assert!(place(&effects, |one| *one == Effect::Sync) < effects.len() - 1);
+    assert!(kept(&effects).flatten().is_some_and(|one| one.promised == Epoch::of_term(3)));
+    assert_eq!(b.ask(promote(3)), Some(Reply::Ok));
+}
+
+#[test]
+fn an_office_that_the_disk_does_not_take_was_never_taken() {
+    let (mut b, _) = follower();
+    b.ask(Verb::Seal { term: 3 });
+    let config: Config = "3/1/2/disk/block/a,bb,ccc".parse().unwrap();
+    let promote = || Verb::Promote { term: 3, config: Some(config.clone()), wait_ms: 0 };
+    b.ask(promote());
+    assert_eq!(kept(&not_kept(&mut b)), None);
+    assert_eq!((id(&b), b.member.role().name()), ("bb", "fenced"));
+    assert_eq!(b.member.data_epoch(), Epoch::ZERO, "its start record is in no log");
+    assert!(b.member.configs().is_empty());
+    assert_eq!((b.member.promised(), b.member.durable()), (Epoch::of_term(3), 80));
+    let Some(Reply::Sealed(status)) = b.ask(Verb::Seal { term: 3 }) else { panic!("not sealed") };
+    assert_eq!(status.data_epoch, Epoch::ZERO);
+    b.effects.clear();
+    assert_eq!(b.ask(promote()), Some(Reply::Ok));
+    assert!(kept(&b.effects).flatten().is_some_and(|one| one.owned == Epoch::of_term(3)));
+    assert_eq!(b.member.configs(), [config]);
+}
+
+#[test]
+fn a_bootstrap_that_the_disk_does_not_take_is_asked_for_again() {
+    let record = Kept { uid: UID.into(), member: "a".into(), ..Kept::default() };
+    let mut a = boot("new", 0, Epoch::ZERO, Some(record));
+    let bootstrap = || Verb::Bootstrap { term: 1, config: None };
+    a.ask(bootstrap());
+    // Nothing was performed behind the record.
+    (a.offset, a.empty) = (0, true);
+    assert_eq!(kept(&not_kept(&mut a)), None);
+    assert_eq!((id(&a), a.member.role().name()), ("a", "fenced"));
+    assert_eq!(a.ask(bootstrap()), Some(Reply::Ok));
+    assert!(a.is_primary());
+}
+
+/// A primary or a joining member had a new id, and was fenced, every turn.
+#[test]
+fn an_id_that_the_disk_does_not_take_is_not_kept_yet() {
+    let mut a = boot("a", 0, Epoch::ZERO, None);
+    let config: Config = "1/1/2/disk/block/a,bb,ccc".parse().unwrap();
+    a.ask(Verb::Bootstrap { term: 1, config: Some(config) });
+    (a.offset, a.now_us) = (a.offset + 50, a.now_us + 10_000);
+    a.member.note_stream(a.offset, a.now_us);
+    let end = a.offset;
+    a.replica_up("bb", end);
+    a.event(Event::Ack { member: "bb".into(), offset: end, durable: end });
+    durable(&mut a, end);
+    assert_eq!(kept(&not_kept(&mut a)), Some(None), "nothing of it may be found");
+    assert_eq!((id(&a), a.member.is_kept(), a.member.durable()), ("a", false, 0));
+    assert!(a.is_primary());
+    assert_eq!(a.member.released(a.now_us), Some(0), "the own copy does not count");
+    assert!(kept(&durable(&mut a, end)).flatten().is_some());
+    assert_eq!(a.member.released(a.now_us), Some(end));
+}
+
+/// It is primary by the record in its log, or answers nothing under this id.
+#[test]
+fn what_was_taken_over_and_is_not_kept_ends_the_id() {
+    let (_, _, _, record) = handed_over();
+    let target = || {
+        let mut b = boot("bb", 0, Epoch::ZERO, None);
+        b.ask(follow("1.0", "a"));
+        let start = crate::handover::Record::Start { epoch: Epoch::of_term(1), member: "a".into() };
+        b.apply(&start.argument());
+        let end = b.offset;
+        durable(&mut b, end);
+        b
+    };
+    let mut b = target();
+    b.apply(&record);
+    assert_eq!(kept(&not_kept(&mut b)), Some(None));
+    assert_eq!((id(&b), b.member.role().name()), ("renewed", "fenced"));
+    // Declined, since it holds more than the giver: it answers that later.
+    let mut b = target();
+    b.offset += 1;
+    let blob = record.trim_start_matches("redisha:handover:").to_owned();
+    let declined = Reply::Outcome {
+        outcome: crate::handover::Outcome::Declined,
+        epoch: "1.1".parse().unwrap(),
+    };
+    assert_eq!(b.ask(Verb::Takeover { blob: blob.clone() }), Some(declined.clone()));
+    assert_eq!(kept(&not_kept(&mut b)), None);
+    assert_eq!((id(&b), b.member.role().name()), ("bb", "follower"));
+    b.offset -= 1;
+    assert_eq!(b.ask(Verb::Takeover { blob }), Some(declined), "what it may have said it says");
+    assert!(kept(&b.effects).flatten().is_some());
+}
