@@ -88,6 +88,8 @@ pub fn find_manifest(dir: &str, prefix: &str) -> Result<Option<Manifest>, String
 }
 
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;
 
 /// Reads a whole file.

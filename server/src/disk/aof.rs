@@ -329,7 +329,7 @@ impl Writer {
         if let Err(error) = file.sync_all() {
             self.end_process(&error);
         }
-        sync_folder(&self.place.dir)?;
+        save::sync_folder(&self.place.dir)?;
         if let Some(manifest) = manifest {
             write_manifest(&self.place, manifest)?;
         }
@@ -365,9 +365,7 @@ impl Writer {
         }
         self.shared.advance_synced();
     }
-}
 
-impl Writer {
     /// A sync has failed.
     fn end_process(&self, error: &io::Error) -> ! {
         eprintln!("the append-only file could not be made durable: {error}");
@@ -384,16 +382,7 @@ fn note_longest(longest: &AtomicU64, begun: Instant) {
 
 /// Replaces the manifest as a whole.
 fn write_manifest(place: &Place, text: &str) -> io::Result<()> {
-    let temporary = place.dir.join(save::temporary_name("manifest"));
-    let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, place.dir.join(Manifest::file_name(&place.prefix)))?;
-    sync_folder(&place.dir)
-}
-
-pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    save::put(&place.dir, "manifest", &Manifest::file_name(&place.prefix), text.as_bytes())
 }
 
 /// The files of the folder, or none if there is no manifest. A single file of the form before

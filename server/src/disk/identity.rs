@@ -3,8 +3,8 @@
 //! It is replaced as a whole, so that a start finds the old one or the new one; and while it is being
 //! written nobody else writes it, so that what says that the disk has failed is the last word.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,6 @@ use crate::engine::member::Found;
 use crate::handover::Kept;
 use crate::persistence::rdb::crc64;
 
-use super::aof::sync_folder;
 use super::save;
 
 /// The file's name.
@@ -102,18 +101,13 @@ pub fn distrust(dir: &Path) {
 }
 
 fn replace(dir: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = dir.join(save::temporary_name("member"));
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(NAME))?;
-    sync_folder(dir)
+    save::put(dir, "member", NAME, bytes)
 }
 
 fn erase(dir: &Path) -> io::Result<()> {
     match fs::remove_file(dir.join(NAME)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ if dir.is_dir() => sync_folder(dir),
+        _ if dir.is_dir() => save::sync_folder(dir),
         _ => Ok(()),
     }
 }
@@ -121,26 +115,7 @@ fn erase(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Folder(std::path::PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("identity-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn path(&self) -> &str {
-            self.0.to_str().unwrap()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::disk::testing::Folder;
 
     fn record(offset: u64) -> Kept {
         Kept { uid: "u".into(), member: "m".into(), offset, ..Kept::default() }
@@ -148,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_record_is_found_as_it_was_kept_until_it_is_erased() {
-        let folder = Folder::new("kept");
+        let folder = Folder::new("identity-kept");
         assert_eq!(read(folder.path()), Found::Nothing);
         for offset in [7, 9] {
             keep(folder.path(), Some(&record(offset))).unwrap();
@@ -174,7 +149,7 @@ mod tests {
             assert_ne!(decode(&other), Ok(record(7)), "changed at {at}");
             assert!(decode(&other).is_err(), "changed at {at}");
         }
-        let folder = Folder::new("damaged");
+        let folder = Folder::new("identity-damaged");
         fs::write(folder.0.join(NAME), &whole[1..]).unwrap();
         assert!(matches!(read(folder.path()), Found::Damaged(_)));
     }
@@ -182,7 +157,7 @@ mod tests {
     /// What can not be written whole leaves the last record as it was.
     #[test]
     fn a_record_takes_the_place_of_the_last_one_as_a_whole() {
-        let folder = Folder::new("whole");
+        let folder = Folder::new("identity-whole");
         keep(folder.path(), Some(&record(7))).unwrap();
         let taken = folder.0.join(save::temporary_name("member"));
         fs::create_dir(&taken).unwrap();

@@ -145,11 +145,26 @@ impl Writing {
     }
 }
 
+/// Puts a small file into a folder in the place of the last one, whole or not at all; returns when it
+/// is durable. `what` tells its temporary name from others'.
+pub(super) fn put(dir: &Path, what: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(temporary_name(what));
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    replace(&temporary, &dir.join(name))
+}
+
 /// Gives the whole file its name and makes the name durable.
-fn replace(temporary: &PathBuf, target: &Path) -> io::Result<()> {
+fn replace(temporary: &Path, target: &Path) -> io::Result<()> {
     fs::rename(temporary, target)?;
     let folder = target.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder(folder.unwrap_or(Path::new(".")))
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 impl SaveTarget for FileSave {

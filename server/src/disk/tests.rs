@@ -1,9 +1,9 @@
 //! Saves and loads in a folder of their own.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::testing::Folder;
 use super::{DiskError, find, open, prepare};
 use crate::persistence::load::{Data, DataLoader, Template};
 use crate::persistence::rdb::{Aux, Form, Sealer, Writer};
@@ -11,27 +11,6 @@ use crate::store::{StrRef, ValueRef};
 
 /// For parts that are whole files already.
 const PLAIN: Form = Form { compress: false, checksum: false };
-
-/// A folder that is removed at the end of its test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("disk-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Loads the file as a start does.
 fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, DiskError> {
@@ -54,7 +33,7 @@ fn rdb(value: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_save_takes_its_place_only_when_it_is_whole() {
-    let folder = Folder::new("whole");
+    let folder = Folder::new("disk-whole");
     prepare(folder.path()).unwrap();
     assert!(load(folder.path(), "dump.rdb", Template::default()).unwrap().is_none());
 
@@ -83,7 +62,7 @@ fn a_save_takes_its_place_only_when_it_is_whole() {
 
 #[test]
 fn what_cannot_be_used_is_told_in_one_line() {
-    let folder = Folder::new("errors");
+    let folder = Folder::new("disk-errors");
     fs::write(folder.0.join("cut.rdb"), &rdb(b"v")[..25]).unwrap();
     fs::write(folder.0.join("other.rdb"), b"no such format").unwrap();
     fs::write(folder.0.join("temp-redisha-1-save"), b"left behind").unwrap();
@@ -105,7 +84,7 @@ fn a_full_disk_is_an_error_and_tears_nothing() {
     if !std::path::Path::new("/dev/full").exists() {
         return;
     }
-    let folder = Folder::new("full");
+    let folder = Folder::new("disk-full");
     fs::write(folder.0.join("dump.rdb"), rdb(b"old")).unwrap();
     let temporary = folder.0.join(super::save::temporary_name("save"));
     std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();

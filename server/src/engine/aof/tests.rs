@@ -1,21 +1,12 @@
 //! What counts as durable.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::super::testing::Bench;
 use super::State;
+use crate::disk::testing::Folder;
 use crate::resp::errors;
-
-/// A folder that is removed at the end of its test.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn until(bench: &mut Bench, what: &str, done: impl Fn(&mut Bench) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -28,15 +19,14 @@ fn until(bench: &mut Bench, what: &str, done: impl Fn(&mut Bench) -> bool) {
 
 /// An engine whose append-only files are to be in a folder of the test's own.
 fn bench_in(name: &str) -> (Folder, Bench) {
-    let path = std::env::temp_dir().join(format!("aof-{name}-{}", std::process::id()));
-    fs::create_dir_all(&path).unwrap();
+    let folder = Folder::new(&format!("aof-{name}"));
     let mut bench = Bench::new(&[("appendfsync", "always")]);
     let engine = &mut bench.engine;
-    engine.config.appenddirname = path.to_str().unwrap().into();
+    engine.config.appenddirname = folder.path().into();
     engine.rooms.aof.open = Some(crate::disk::aof::open);
     engine.rooms.aof.find = Some(crate::disk::find_manifest);
     engine.rooms.replication.saves.open = Some(crate::disk::open);
-    (Folder(path), bench)
+    (folder, bench)
 }
 
 /// A client in `WAITAOF 1 0 0` waited for ever once `appendonly` was turned off.

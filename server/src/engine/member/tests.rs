@@ -1,36 +1,29 @@
 //! What a disk that is full means to who is asked.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::super::testing::Bench;
 use super::{Effect, Epoch, Found, Reply, Request, Role};
 use crate::disk::identity;
+use crate::disk::testing::Folder;
 use crate::handover::{Kept, Verb};
 
 const UID: &str = "uid-1";
 
 /// A member that keeps its id in a folder of the test's own.
 struct Place {
-    folder: PathBuf,
+    folder: Folder,
     bench: Bench,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
 }
 
 impl Place {
     fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("member-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let folder = Folder::new(&format!("member-{name}"));
         let mut bench = Bench::new(&[("cluster-uid", UID), ("keep-member-id", "yes")]);
         let engine = &mut bench.engine;
         engine.config.appendonly = true;
-        engine.config.appenddirname = folder.to_str().unwrap().into();
+        engine.config.appenddirname = folder.path().into();
         engine.rooms.aof.open = Some(crate::disk::aof::open);
         engine.rooms.aof.find = Some(crate::disk::find_manifest);
         engine.rooms.replication.saves.open = Some(crate::disk::open);
@@ -42,7 +35,7 @@ impl Place {
 
     /// Whether a record can be written: its temporary name is taken, or not.
     fn set_full(&self, full: bool) {
-        let taken = self.folder.join(format!("temp-redisha-{}-member", std::process::id()));
+        let taken = self.folder.0.join(format!("temp-redisha-{}-member", std::process::id()));
         if full { fs::create_dir(&taken).unwrap() } else { fs::remove_dir(&taken).unwrap() }
     }
 
@@ -56,7 +49,7 @@ impl Place {
     }
 
     fn found(&self) -> Option<Kept> {
-        match identity::read(self.folder.to_str().unwrap()) {
+        match identity::read(self.folder.path()) {
             Found::Kept(kept) => Some(*kept),
             _ => None,
         }
