@@ -2,7 +2,7 @@
 
 use super::backlog::Backlog;
 use super::history::{History, ReplId};
-use super::replicas::{Replicas, Stage};
+use super::replicas::{Replica, Replicas, Stage};
 use super::{BACKLOG_HARD_LIMIT, Link};
 use crate::client::ClientId;
 
@@ -258,31 +258,32 @@ impl Replication {
         if replica.stage == Stage::Loading {
             replica.stage = Stage::Online;
         }
-        // A replica cannot have applied what this node has not written.
-        let news = offset > replica.acked && offset <= self.backlog.end();
-        if news {
-            replica.acked = offset;
-        }
-        news
+        self.heard(client, offset, |replica| &mut replica.acked)
     }
 
     /// Takes what a replica says its disk holds; true if it brought news.
     pub fn acknowledge_durable(&mut self, client: ClientId, offset: u64) -> bool {
-        let Some(replica) = self.replicas.get_mut(client) else { return false };
-        let news = offset > replica.durable && offset <= self.backlog.end();
-        if news {
-            replica.durable = offset;
-        }
-        news
+        self.heard(client, offset, |replica| &mut replica.durable)
     }
 
     /// Takes up to where a member says that it would be itself again after a restart; true if it
     /// brought news.
     pub fn acknowledge_kept(&mut self, client: ClientId, offset: u64) -> bool {
+        self.heard(client, offset, |replica| &mut replica.kept)
+    }
+
+    /// What a replica says of itself only grows, and it cannot have what this node has not written.
+    fn heard(
+        &mut self,
+        client: ClientId,
+        offset: u64,
+        of: impl FnOnce(&mut Replica) -> &mut u64,
+    ) -> bool {
         let Some(replica) = self.replicas.get_mut(client) else { return false };
-        let news = offset > replica.kept && offset <= self.backlog.end();
+        let last = of(replica);
+        let news = offset > *last && offset <= self.backlog.end();
         if news {
-            replica.kept = offset;
+            *last = offset;
         }
         news
     }
