@@ -293,9 +293,7 @@ fn touch(cx: &mut Context<'_>) -> Handled {
 }
 
 fn type_of(cx: &mut Context<'_>) -> Handled {
-    let db = cx.engine.keyspace.db_mut(cx.client.db);
-    // Whoever comes to a key whose time has come removes it; it is not a use of the key.
-    let found = db.contains(cx.args.at(1)).then(|| db.peek(cx.args.at(1))).flatten();
+    let found = cx.engine.keyspace.db_mut(cx.client.db).view(cx.args.at(1));
     cx.client.reply().simple(found.map_or("none", |value| value.type_name()));
     Ok(())
 }

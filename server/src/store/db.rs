@@ -202,6 +202,12 @@ impl Db {
         found
     }
 
+    /// As [`Self::lookup`], and not a use of the key.
+    pub fn view(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        let place = self.live(key)?;
+        Some(self.table.at(place).entry.view())
+    }
+
     /// Whether there is such a key; not a use of it.
     pub fn contains(&mut self, key: &[u8]) -> bool {
         self.live(key).is_some()

@@ -229,11 +229,12 @@ impl Engine {
         let offset = self.rooms.replication.state.offset().to_string();
         self.rooms.commit.acked = true;
         let durable = self.aof_durable_offset().map(|durable| durable.to_string());
-        let kept = self.member().durable().to_string();
+        let member = self.member();
+        let kept = member.is_kept().then(|| member.durable().to_string());
         let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", offset.as_bytes()];
         if let Some(durable) = &durable {
             words.extend([b"FACK".as_slice(), durable.as_bytes()]);
-            if self.member().is_kept() {
+            if let Some(kept) = &kept {
                 words.extend([b"KEPT".as_slice(), kept.as_bytes()]);
             }
         }
