@@ -154,7 +154,7 @@ impl World {
             port: 1,
             hostname: String::new(),
         };
-        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps };
+        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps, level: 0 };
         let log = self.loaded(node);
         let place = &self.nodes[node];
         let kept = place.kept.clone().filter(|_| keeps);

@@ -58,7 +58,8 @@ impl Member {
 
     /// Begins a switch toward the most advanced replica, without the operator.
     fn pause_alone(&mut self, env: Env, id: String, out: &mut Vec<Effect>) {
-        let fits = |peer: &&Peer| self.counts(&peer.target.member) && peer.level >= self.level;
+        let fits =
+            |peer: &&Peer| self.counts(&peer.target.member) && peer.level >= self.identity.level;
         let peers = self.peers.values().filter(fits);
         let best = peers.max_by_key(|peer| peer.acked);
         let Some(to) = best.map(|peer| peer.target.member.clone()) else { return };

@@ -102,8 +102,8 @@ impl Member {
         if !self.counts(&to) {
             return Reply::NotReady(format!("{to} is no member of the config"));
         }
-        if peer.level < self.level {
-            let (theirs, own) = (peer.level, self.level);
+        let (theirs, own) = (peer.level, self.identity.level);
+        if theirs < own {
             let why = format!("{to} takes streams up to level {theirs}, and this one's is {own}");
             return Reply::NotReady(why);
         }

@@ -24,6 +24,8 @@ pub struct Identity {
     pub here: Target,
     /// There are files that outlive the process, and the id shall do so with them.
     pub keeps: bool,
+    /// The level of the stream that this member writes: who takes only lower ones cannot take over.
+    pub level: u32,
 }
 
 /// Bounds, in microseconds.
@@ -129,8 +131,6 @@ pub struct Member {
     pub(super) session: String,
     /// The clock that keys expire by, Unix time in milliseconds; sent along with a handover.
     pub(super) clock_ms: i64,
-    /// The level of the stream that this member writes: who takes only lower ones cannot take over.
-    pub(super) level: u32,
 }
 
 impl Member {
@@ -160,7 +160,6 @@ impl Member {
             restarted: false,
             session: String::new(),
             clock_ms: 0,
-            level: 0,
         }
     }
 
@@ -357,11 +356,6 @@ impl Member {
     /// Sets what relayed sessions start from, opaque text that goes with every handover.
     pub fn set_session_defaults(&mut self, text: String) {
         self.session = text;
-    }
-
-    /// The level of the stream that this server writes.
-    pub fn set_level(&mut self, level: u32) {
-        self.level = level;
     }
 
     /// The clock that keys expire by, before an event: no decision depends on it.

@@ -54,7 +54,8 @@ impl Node {
             port: 1,
             hostname: String::new(),
         };
-        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps: false };
+        let identity =
+            Identity { uid: Some(UID.into()), name: name.into(), here, ..Identity::default() };
         let log = Log::default();
         let member = Member::new(identity, Timing::default(), log.data_epoch());
         Self {

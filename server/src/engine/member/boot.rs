@@ -32,11 +32,10 @@ impl Engine {
         };
         let uid = Some(config.cluster_uid.clone());
         let keeps = self.keeps_id();
-        let identity = Identity { uid, name: config.member_name.clone(), here, keeps };
+        let name = config.member_name.clone();
+        let identity = Identity { uid, name, here, keeps, level: STREAM_LEVEL };
         let (timing, kept, env) = (self.member_timing(), self.found_record(), self.member_env());
-        let mut member = Member::boot(identity, timing, data_epoch, kept, env);
-        member.set_level(STREAM_LEVEL);
-        self.rooms.member.member = member;
+        self.rooms.member.member = Member::boot(identity, timing, data_epoch, kept, env);
         self.settle_record();
     }
 

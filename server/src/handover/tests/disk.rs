@@ -19,7 +19,8 @@ fn place(effects: &[Effect], wanted: impl Fn(&Effect) -> bool) -> usize {
 fn boot(id: &str, offset: u64, data_epoch: Epoch, kept: Option<Kept>) -> Node {
     let mut node = Node::boot(id);
     let here = target(id);
-    let identity = Identity { uid: Some(UID.into()), name: format!("pod-{id}"), here, keeps: true };
+    let (uid, name) = (Some(UID.into()), format!("pod-{id}"));
+    let identity = Identity { uid, name, here, keeps: true, level: 0 };
     (node.offset, node.empty) = (offset, offset == 0);
     node.member = Member::boot(identity, Timing::default(), data_epoch, kept, node.env());
     node
@@ -37,6 +38,18 @@ fn follower() -> (Node, Kept) {
     let record = kept(&durable(&mut b, 80)).flatten().expect("the first durable bytes keep the id");
     assert_eq!((b.member.durable(), record.offset), (80, 80));
     (b, record)
+}
+
+/// A primary `a` of three that has written, with its replica `bb`; and the end of its log.
+fn primary() -> (Node, u64) {
+    let mut a = boot("a", 0, Epoch::ZERO, None);
+    let config: Config = "1/1/2/disk/block/a,bb,ccc".parse().unwrap();
+    a.ask(Verb::Bootstrap { term: 1, config: Some(config) });
+    (a.offset, a.now_us) = (a.offset + 50, a.now_us + 10_000);
+    a.member.note_stream(a.offset, a.now_us);
+    let end = a.offset;
+    a.replica_up("bb", end);
+    (a, end)
 }
 
 #[test]
@@ -57,13 +70,7 @@ fn a_record_is_read_as_it_is_written() {
 /// Acknowledged is what W members would find again, and the primary's own copy is one of them.
 #[test]
 fn a_write_is_answered_when_w_members_hold_it_durably() {
-    let mut a = boot("a", 0, Epoch::ZERO, None);
-    let config: Config = "1/1/2/disk/block/a,bb,ccc".parse().unwrap();
-    a.ask(Verb::Bootstrap { term: 1, config: Some(config) });
-    (a.offset, a.now_us) = (a.offset + 50, a.now_us + 10_000);
-    a.member.note_stream(a.offset, a.now_us);
-    let end = a.offset;
-    a.replica_up("bb", end);
+    let (mut a, end) = primary();
     a.event(Event::Ack { member: "bb".into(), offset: end, durable: 0 });
     assert_eq!(a.member.released(a.now_us), Some(0), "memory is not enough");
     a.event(Event::Ack { member: "bb".into(), offset: end, durable: end });
@@ -244,13 +251,7 @@ fn a_bootstrap_that_the_disk_does_not_take_is_asked_for_again() {
 /// A primary or a joining member had a new id, and was fenced, every turn.
 #[test]
 fn an_id_that_the_disk_does_not_take_is_not_kept_yet() {
-    let mut a = boot("a", 0, Epoch::ZERO, None);
-    let config: Config = "1/1/2/disk/block/a,bb,ccc".parse().unwrap();
-    a.ask(Verb::Bootstrap { term: 1, config: Some(config) });
-    (a.offset, a.now_us) = (a.offset + 50, a.now_us + 10_000);
-    a.member.note_stream(a.offset, a.now_us);
-    let end = a.offset;
-    a.replica_up("bb", end);
+    let (mut a, end) = primary();
     a.event(Event::Ack { member: "bb".into(), offset: end, durable: end });
     durable(&mut a, end);
     assert_eq!(kept(&not_kept(&mut a)), Some(None), "nothing of it may be found");

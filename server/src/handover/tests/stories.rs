@@ -335,7 +335,7 @@ fn a_primary_serves_members_of_its_own_epoch_or_lower_only() {
 fn nobody_takes_over_who_cannot_take_the_stream() {
     let drains = |own: u32, theirs: u32| {
         let (mut a, b) = pair();
-        a.member.set_level(own);
+        a.member.identity.level = own;
         let peer = Peer { target: target("bb"), acked: b.offset, durable: 0, level: theirs };
         a.event(Event::ReplicaUp { peer });
         let asked = a.ask(pause("x", "bb"));

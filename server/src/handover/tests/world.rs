@@ -38,7 +38,7 @@ impl Node {
             uid: Some(UID.into()),
             name: format!("pod-{id}"),
             here: target(id),
-            keeps: false,
+            ..Identity::default()
         };
         Self {
             member: Member::new(identity, Timing::default(), Epoch::ZERO),
