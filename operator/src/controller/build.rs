@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::validate::Plan;
 use crate::api::Names;
 
-pub use config_map::KEEPS_IDS;
+pub use config_map::{FILES, KEEP_ID, KEEPS_IDS};
 pub use stateful_set::asked_hash;
 
 /// Everything that belongs to one `RedisHA`. `apply` takes it apart without `..`, so a resource

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::build::KEEPS_IDS;
+use super::build::{FILES, KEEP_ID, KEEPS_IDS};
 use super::validate::Plan;
 use crate::api::REDIS_PORT;
 use crate::executor::client::{CallError, Client, Lane, text};
@@ -80,10 +80,9 @@ impl Told {
     /// Whether every pod that there should be keeps its member's id, and has append-only files from
     /// which it would start.
     pub async fn have_files(&self, plan: &Plan, facts: &Facts) -> bool {
-        let (keep, yes) = KEEPS_IDS[1];
         let keeps = |pod: &&PodFacts| {
-            let told = self.0.get(&process(pod)).and_then(|told| told.get(keep));
-            pod.ordinal < facts.wanted && !pod.terminating && told.is_some_and(|told| told == yes)
+            let told = self.0.get(&process(pod)).and_then(|told| told.get(KEEP_ID));
+            pod.ordinal < facts.wanted && !pod.terminating && told.is_some_and(|told| told == "yes")
         };
         let keepers: Vec<_> = facts.pods.iter().filter(keeps).collect();
         if keepers.len() as i32 != facts.wanted {
@@ -124,8 +123,8 @@ fn news(told: Option<&Config>, wanted: &Config, config: &Config) -> Vec<(String,
     let changed = wanted.iter().filter(|(name, value)| told.get(*name) != Some(value));
     let changed = changed.map(|(name, value)| (name.as_str(), value.as_str()));
     // An id is kept no more before the files that it is kept with are given up.
-    let files = config.get(KEEPS_IDS[0].0).map_or("no", String::as_str);
-    let dropped = [(KEEPS_IDS[1].0, "no"), (KEEPS_IDS[0].0, files)]
+    let files = config.get(FILES).map_or("no", String::as_str);
+    let dropped = [(KEEP_ID, "no"), (FILES, files)]
         .into_iter()
         .chain(LIVE)
         .filter(|(name, _)| told.contains_key(*name) && !wanted.contains_key(*name));

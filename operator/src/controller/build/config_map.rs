@@ -16,7 +16,11 @@ pub const AUTH_DIR: &str = "/etc/redisha/auth";
 pub const DATA_DIR: &str = "/data";
 
 /// How a member's id outlives its process: with append-only files that hold all that it said it had.
-pub const KEEPS_IDS: [(&str, &str); 2] = [("appendonly", "yes"), ("keep-member-id", "yes")];
+pub const KEEPS_IDS: [(&str, &str); 2] = [(FILES, "yes"), (KEEP_ID, "yes")];
+/// Whether there are append-only files.
+pub const FILES: &str = "appendonly";
+/// Whether a member's id outlives its process.
+pub const KEEP_ID: &str = "keep-member-id";
 
 /// The `ConfigMap` of one `RedisHA`.
 pub fn config(plan: &Plan) -> ConfigMap {
