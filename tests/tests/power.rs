@@ -55,6 +55,11 @@ fn lose_power(member: &Member, durable: u64) -> Result<u64> {
     Ok(bytes.len() as u64 - keep)
 }
 
+fn kill(member: &mut Member) {
+    member.server.signal("KILL");
+    member.server.ended();
+}
+
 fn durable(member: &Member) -> Result<u64> {
     Ok(member.status("durable")?.parse()?)
 }
@@ -125,29 +130,24 @@ fn what_was_answered_survives_the_loss_of_power_of_all() -> Result<()> {
 #[test]
 fn an_id_comes_back_with_its_files_only() -> Result<()> {
     type Harm = fn(&mut Member) -> Result<()>;
-    let kill: Harm = |member| {
-        member.server.signal("KILL");
-        member.server.ended();
-        Ok(())
-    };
     let harms: [(&str, bool, Harm); 6] = [
-        ("killed", true, kill),
+        ("killed", true, |member| {
+            kill(member);
+            Ok(())
+        }),
         ("its files are gone", false, |member| {
-            member.server.signal("KILL");
-            member.server.ended();
+            kill(member);
             Ok(fs::remove_dir_all(folder(member))?)
         }),
         ("the record alone is left", false, |member| {
-            member.server.signal("KILL");
-            member.server.ended();
+            kill(member);
             let record = fs::read(folder(member).join("redisha-member"))?;
             fs::remove_dir_all(folder(member))?;
             fs::create_dir(folder(member))?;
             Ok(fs::write(folder(member).join("redisha-member"), record)?)
         }),
         ("the record is damaged", false, |member| {
-            member.server.signal("KILL");
-            member.server.ended();
+            kill(member);
             let path = folder(member).join("redisha-member");
             let record = fs::read(&path)?;
             Ok(fs::write(path, &record[..record.len() - 2])?)
@@ -159,8 +159,7 @@ fn an_id_comes_back_with_its_files_only() -> Result<()> {
         }),
         ("it was told to keep it no more", false, |member| {
             member.operator.say("CONFIG SET keep-member-id no")?;
-            member.server.signal("KILL");
-            member.server.ended();
+            kill(member);
             Ok(())
         }),
     ];
@@ -191,8 +190,7 @@ fn a_start_by_older_directives_finds_what_was_answered() -> Result<()> {
     }
     let said = durable(&member)?;
     for (directives, as_before) in [(&[][..], false), (&[], false), (&KEPT, true)] {
-        member.server.signal("KILL");
-        member.server.ended();
+        kill(&mut member);
         member = member.again("a", directives)?;
         let holds: u64 = member.status("offset")?.parse()?;
         ensure!(holds >= said, "of {said} it holds {holds}: {}", member.server.log());
