@@ -29,7 +29,10 @@ pub enum DiskError {
     Load { path: PathBuf, offset: u64, source: RdbError },
     #[error("cannot load {path}: {source}")]
     Manifest { path: PathBuf, source: ManifestError },
-    #[error("cannot load {path}: {source}")]
+    #[error(
+        "cannot load {path}: {source}; put a whole copy in its place, or start without these files and \
+         take the data of another server"
+    )]
     Aof { path: PathBuf, source: AofError },
     #[error("Unexpected end of file reading the append only file {path} at offset {offset}: {why}")]
     Torn { path: PathBuf, offset: u64, why: &'static str },

@@ -18,6 +18,7 @@ pub mod programs;
 pub mod resp;
 pub mod script;
 pub mod server;
+pub mod small_disk;
 pub mod tls;
 pub mod wait;
 pub mod wire;

@@ -176,6 +176,40 @@ fn an_id_comes_back_with_its_files_only() -> Result<()> {
     Ok(())
 }
 
+/// A damaged last frame, which was durable and of which all bytes are there, was to be cut like a torn one; but the
+/// id would have gone on to speak for it.
+#[test]
+fn an_id_does_not_outlive_a_damaged_frame() -> Result<()> {
+    let mut members = three_with("disk", &KEPT)?;
+    for member in &members {
+        wait::until("the id is kept", PATIENCE, || Ok((durable(member)? > 0).then_some(())))?;
+    }
+    let mut client = members[0].server.client()?;
+    for n in 1..=50 {
+        ensure!(client.call(&["INCR", "counted"])?.int()? == n);
+    }
+    for member in &mut members {
+        kill(member);
+    }
+    let [damaged, torn, whole] = members;
+    for (member, name, harm) in [(damaged, "damaged", 0), (torn, "torn", 3), (whole, "whole", 0)] {
+        let path = last_file(&folder(&member))?;
+        let mut bytes = fs::read(&path)?;
+        let length = bytes.len();
+        bytes.truncate(length - harm);
+        if name == "damaged" {
+            bytes[length - 3] ^= 1;
+        }
+        fs::write(&path, &bytes)?;
+        let id = member.id.clone();
+        let member = member.again(name, &KEPT)?;
+        let log = member.server.log();
+        ensure!((member.id == id) == (name != "damaged"), "{name}: {log}");
+        ensure!(log.contains("truncating") == (name != "whole"), "{name}: {log}");
+    }
+    Ok(())
+}
+
 /// Directives that were told to a running pod reach its mounted configuration minutes later. A container that
 /// was started again in between kept no files by its directives, loaded none, and its record was erased:
 /// all that had been answered was gone, with whole files beside it.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::engine::aof::{AofDisk, Fsync};
-use crate::persistence::aof::Manifest;
+use crate::persistence::aof::{Draft, Manifest, Sums};
 
 use super::{DiskError, save};
 
@@ -24,8 +24,8 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// What the thread is to do, in order.
 enum Work {
-    /// Bytes for the present file, and the offset of the stream behind them.
-    Append(Vec<u8>, u64),
+    /// A part of the present file, and the offset of the stream behind it.
+    Append(Draft, u64),
     /// Go over to this file, of which so many bytes are kept, and name it in the manifest.
     Begin { name: String, keep: u64, manifest: Option<String> },
     /// Make durable all before it, write the manifest, then remove these files.
@@ -120,6 +120,7 @@ pub fn open(
         place,
         shared: Arc::clone(&shared),
         file: None,
+        sums: Sums::default(),
         size: 0,
         dirty: false,
         synced_at: Instant::now(),
@@ -139,9 +140,9 @@ impl Folder {
 }
 
 impl AofDisk for Folder {
-    fn append(&mut self, bytes: Vec<u8>, end: u64) {
-        self.shared.queued.fetch_add(bytes.len(), Ordering::Relaxed);
-        self.send(Work::Append(bytes, end));
+    fn append(&mut self, part: Draft, end: u64) {
+        self.shared.queued.fetch_add(part.len(), Ordering::Relaxed);
+        self.send(Work::Append(part, end));
     }
 
     fn begin(&mut self, name: String, keep: u64, manifest: Option<String>) {
@@ -214,6 +215,8 @@ struct Writer {
     place: Place,
     shared: Arc<Shared>,
     file: Option<File>,
+    /// The checksums of its frames. Each file begins with a part that begins them anew.
+    sums: Sums,
     /// Bytes of the present file that are whole.
     size: u64,
     /// Something was written and not synced.
@@ -260,26 +263,27 @@ impl Writer {
         let mut next = Some(first);
         let mut bytes = 0;
         while let Some(work) = next {
-            match &work {
+            match work {
                 Work::Append(part, end) => {
+                    let part = self.sums.seal(part);
                     bytes += part.len();
-                    self.until_done(|writer| writer.append(part));
+                    self.until_done(|writer| writer.append(&part));
                     self.shared.queued.fetch_sub(part.len(), Ordering::Relaxed);
-                    self.shared.written.store(*end, Ordering::Release);
+                    self.shared.written.store(end, Ordering::Release);
                 }
                 Work::Begin { name, keep, manifest } => {
                     self.sync();
-                    self.until_done(|writer| writer.begin(name, *keep, manifest.as_deref()));
+                    self.until_done(|writer| writer.begin(&name, keep, manifest.as_deref()));
                 }
                 Work::Commit { manifest, remove } => {
                     self.sync();
-                    self.until_done(|writer| writer.commit(manifest, remove));
+                    self.until_done(|writer| writer.commit(&manifest, &remove));
                     self.shared.committed.fetch_add(1, Ordering::AcqRel);
                     self.shared.wake();
                 }
                 Work::Sync(ticket) => {
                     self.sync();
-                    *self.shared.ticket.lock().unwrap_or_else(PoisonError::into_inner) = *ticket;
+                    *self.shared.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
                     self.shared.changed.notify_all();
                 }
             }

@@ -10,7 +10,7 @@ use crate::persistence::rdb::{Aux, Form, Sealer, Writer};
 use crate::store::{StrRef, ValueRef};
 
 /// For parts that are whole files already.
-const PLAIN: Form = Form { compress: false, checksum: false };
+const PLAIN: Form = Form { compress: false, checksum: false, frames: false };
 
 /// Loads the file as a start does.
 fn load(dir: &str, name: &str, template: Template) -> Result<Option<Data>, DiskError> {

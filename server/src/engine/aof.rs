@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::handover::Event;
-use crate::persistence::aof::{Entry, Manifest, Point, frame_head, point_line, timestamp_line};
+use crate::persistence::aof::{Draft, Entry, Manifest, Point, timestamp_line};
 use crate::replication::ReplId;
 use crate::resp::{CommandError, encode_command};
 
@@ -43,8 +43,8 @@ const FAILING_PATIENCE: Duration = Duration::from_millis(300);
 
 /// The disk's side. Calls are queued and done in order, each again and again until it works.
 pub trait AofDisk: Send {
-    /// Bytes for the present file; `end` is the offset of the stream behind them.
-    fn append(&mut self, bytes: Vec<u8>, end: u64);
+    /// A part of the present file; `end` is the offset of the stream behind it.
+    fn append(&mut self, part: Draft, end: u64);
     /// Goes over to a file, of which `keep` bytes stay, and writes the manifest that names it.
     fn begin(&mut self, name: String, keep: u64, manifest: Option<String>);
     /// Makes durable all before it, writes the manifest, then removes the files that it does not need
@@ -108,7 +108,7 @@ pub struct Room {
     loading: Option<Box<Loading>>,
     /// What was loaded, and how much of its last file stays, until writing goes on there.
     loaded: Option<(Manifest, u64)>,
-    /// What was loaded said credibly where in which history it stands.
+    /// What was loaded said credibly where in which history it stands, and is all that was durable.
     believed: bool,
     /// Bytes of the files that were loaded: all but the last one, and all.
     loaded_bytes: (u64, u64),
@@ -263,9 +263,9 @@ impl Engine {
         if !aof.writing || aof.sent == end {
             return;
         }
-        let mut bytes = Vec::new();
+        let mut part = Draft::default();
         if aof.noted != Some(state.history.id) {
-            bytes = point_line(&Point {
+            part = Draft::at(&Point {
                 history: state.history.clone(),
                 offset: aof.sent,
                 db: state.stream_db(),
@@ -276,13 +276,13 @@ impl Engine {
         let now_s = self.now.unix_us / 1_000_000;
         if self.config.aof_timestamp_enabled && now_s != aof.stamped_s {
             aof.stamped_s = now_s;
-            bytes.extend_from_slice(timestamp_line(now_s).as_bytes());
+            part.push(timestamp_line(now_s).as_bytes());
         }
-        bytes.extend_from_slice(frame_head(end - aof.sent).as_bytes());
-        let copied = state.backlog().copy(aof.sent, usize::MAX, &mut bytes);
+        let copied =
+            part.frame(end - aof.sent, |bytes| state.backlog().copy(aof.sent, usize::MAX, bytes));
         assert_eq!(copied, Some(end), "the backlog is trimmed only behind this reader");
         aof.sent = end;
-        aof.disk.as_mut().expect("a file is being written").append(bytes, end);
+        aof.disk.as_mut().expect("a file is being written").append(part, end);
     }
 
     /// Begins an incremental file at the present point of the stream.
@@ -291,9 +291,11 @@ impl Engine {
         let state = &self.rooms.replication.state;
         let aof = &mut self.rooms.aof;
         let (offset, db) = (state.offset(), state.stream_db());
-        let mut head = point_line(&Point { history: state.history.clone(), offset, db, epoch });
+        let mut head = Draft::at(&Point { history: state.history.clone(), offset, db, epoch });
         // Outside of any frame: it belongs to the file, and not to the stream.
-        encode_command(&mut head, [b"SELECT".as_slice(), db.to_string().as_bytes()]);
+        let mut select = Vec::new();
+        encode_command(&mut select, [b"SELECT".as_slice(), db.to_string().as_bytes()]);
+        head.push(&select);
         let disk = aof.disk.as_mut().expect("the folder is open");
         disk.begin(entry.name.clone(), keep, named.then(|| aof.manifest.print()));
         disk.append(head, offset);

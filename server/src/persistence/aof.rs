@@ -4,8 +4,8 @@
 //! `aof-use-rdb-preamble no`, commands); the incremental files hold commands.
 //!
 //! **Ours are the replication stream.** What this server appends is, byte for byte, what its
-//! replicas get. It comes in frames: an annotation `#+<length>`, then as many bytes of the stream;
-//! and each file begins with an annotation that says at which point of which history the stream
+//! replicas get. It comes in frames ([`frame`]): an annotation with a length and a checksum, then as
+//! many bytes of the stream; and each file begins with an annotation that says at which point of which history the stream
 //! stands there ([`Point`]). Stock servers pass over annotations, and execute the rest like any
 //! other command (a `PING` of the stream does nothing). So a loaded file tells not only the data
 //! but how far into which replication history they are, and a restarted node goes on from there.
@@ -14,13 +14,18 @@
 //! frame. When a stock server has appended to a file, the data are loaded whole and the position is
 //! forgotten: a full resync is slow, a wrong partial one is divergence.
 //!
-//! **Torn tails.** Commands count as whole units: what remains of a command, or of a transaction
-//! without its EXEC, at the end of the last file is cut off. Anything else that cannot be read is
-//! corruption, and is refused with its offset. So is what only looks like a torn tail, because a
-//! length or an EXEC is damaged: a frame ends with a whole unit, so if all of it is there, nothing
-//! of it can be missing.
+//! **Torn tails.** Frames count as a whole: what remains of one at the end of the last file is cut off,
+//! and so is the last one if its bytes are all there and its checksum is another, as a cut write can
+//! leave them. Nothing that a server had made durable ends within a frame, so nothing that rested on
+//! the disk is in the first kind; in the second there may be, so files that were cut so speak for no
+//! member's id any more. Anything else is corruption, and is refused with its offset: what is
+//! executed was proved to be what was written, and all before it too. Where there are no checksums
+//! (files of stock servers and of former versions), whole commands and transactions count; what only
+//! looks like a torn tail, because a length or an EXEC is damaged, is found out where there are
+//! frames, since these end with a whole unit.
 
 mod base;
+mod frame;
 mod manifest;
 mod point;
 mod reader;
@@ -28,9 +33,10 @@ mod reader;
 mod tests;
 
 pub use base::CommandWriter;
+pub use frame::{Draft, Head, Sums, timestamp_line};
 pub use manifest::{Entry, Manifest, ManifestError};
-pub use point::{Point, Tracker, frame_head, point_line, timestamp_line};
-pub use reader::{AofError, Part, Reader};
+pub use point::{Note, Point, Tracker, point_line};
+pub use reader::{AofError, End, Part, Reader};
 
 use super::load::{DataLoader, Template};
 
@@ -44,8 +50,7 @@ pub struct Summary {
     pub valid_bytes: u64,
     /// Where the data stand, if the file tells it credibly.
     pub point: Option<Point>,
-    /// The last unit is cut.
-    pub torn: bool,
+    pub end: End,
 }
 
 /// Reads a whole file without executing it; for checks and fuzzing. Memory is bounded by the bytes.
@@ -57,7 +62,7 @@ pub fn read(bytes: &[u8]) -> Result<Summary, AofError> {
         let mut loader = DataLoader::new(Template::default());
         match loader.feed(bytes) {
             Err(source) => return Err(AofError::Rdb { offset: loader.consumed(), source }),
-            Ok(false) => return Ok(Summary { torn: true, ..summary }),
+            Ok(false) => return Ok(Summary { end: End::Torn, ..summary }),
             Ok(true) => {}
         }
         start = loader.consumed() as usize;
@@ -70,7 +75,7 @@ pub fn read(bytes: &[u8]) -> Result<Summary, AofError> {
     loop {
         let commands = &mut summary.commands;
         let more = reader.next(|part| match part {
-            Part::Note(text) => tracker.note(text),
+            Part::Note(note) => tracker.note(note),
             Part::One(args, length) => {
                 *commands += 1;
                 tracker.command(args, length);
@@ -85,7 +90,7 @@ pub fn read(bytes: &[u8]) -> Result<Summary, AofError> {
         }
     }
     summary.valid_bytes = reader.valid();
-    summary.torn = reader.ended(tracker.left())?;
+    summary.end = reader.ended()?;
     summary.point = tracker.point().cloned();
     Ok(summary)
 }

@@ -106,6 +106,15 @@ impl Target for Aof<'_> {
             bytes.extend_from_slice(command);
         }
         mutate(chance, &mut bytes, seeds);
+        if chance.one_in(3) {
+            // Whatever it is, its checksum is right.
+            let mut part = aof::Draft::default();
+            part.frame(bytes.len() as u64, |out| out.extend_from_slice(&bytes));
+            bytes = aof::Sums::default().seal(part);
+            if chance.one_in(2) {
+                mutate(chance, &mut bytes, seeds);
+            }
+        }
         // What it says of the bytes does not matter here.
         let _ = aof::read(&bytes);
     }

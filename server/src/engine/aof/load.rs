@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::client::{Client, ClientId, Duty};
 use crate::disk::DiskError;
-use crate::persistence::aof::{Manifest, Part, Point, Reader, Tracker};
+use crate::persistence::aof::{End, Manifest, Part, Point, Reader, Tracker};
 use crate::persistence::load::{Data, DataLoader, Template};
 use crate::persistence::rdb::RdbError;
 use crate::replication::{Asks, Backlog};
@@ -56,6 +56,8 @@ pub struct Loading {
     data_only: bool,
     /// Bytes of the last file that stay.
     keep: u64,
+    /// What was cut off the last file may have been made durable.
+    damaged: bool,
     total: u64,
     loaded: u64,
     started_s: i64,
@@ -124,6 +126,7 @@ impl Engine {
             manifest,
             data_only,
             keep: 0,
+            damaged: false,
             loaded: 0,
             started_s: self.now.unix_us / 1_000_000,
         }));
@@ -251,8 +254,8 @@ impl Engine {
     /// Applies a unit; the error is the name of a command that this server does not know.
     fn load_unit(&mut self, loading: &mut Loading, part: Part<'_>) -> Result<(), String> {
         match part {
-            Part::Note(text) => {
-                loading.tracker.note(text);
+            Part::Note(note) => {
+                loading.tracker.note(note);
                 if let Some(point) = loading.tracker.point()
                     && point.offset != loading.tail.end()
                 {
@@ -316,22 +319,31 @@ impl Engine {
             }
         };
         loading.keep = reader.valid();
-        let torn = reader.ended(loading.tracker.left());
-        if !torn.map_err(|source| DiskError::Aof { path: path(), source })? {
-            return Ok(());
-        }
+        let refused = |source| DiskError::Aof { path: path(), source };
         let offset = reader.valid();
-        if !loading.sources.is_empty() {
-            let why = "the truncated file is not the last file";
-            return Err(DiskError::Torn { path: path(), offset, why });
-        }
-        if !self.config.aof_load_truncated {
-            let why = "set aof-load-truncated to yes to have the incomplete rest cut off";
-            return Err(DiskError::Torn { path: path(), offset, why });
-        }
+        let last = loading.sources.is_empty();
+        let rest = match reader.ended().map_err(refused)? {
+            End::Whole => return Ok(()),
+            End::Damaged(error) if !last || !self.config.aof_load_truncated => {
+                return Err(refused(error));
+            }
+            End::Torn if !last => {
+                let why = "the truncated file is not the last file";
+                return Err(DiskError::Torn { path: path(), offset, why });
+            }
+            End::Torn if !self.config.aof_load_truncated => {
+                let why = "set aof-load-truncated to yes to have the incomplete rest cut off";
+                return Err(DiskError::Torn { path: path(), offset, why });
+            }
+            End::Torn => "an incomplete frame, command or transaction".to_owned(),
+            End::Damaged(error) => {
+                loading.damaged = true;
+                format!("a frame that is not as it was written ({error})")
+            }
+        };
         let text = format!(
             "!!! Warning: short read while loading the AOF file {}: truncating the AOF at offset \
-             {offset}, {} bytes of an incomplete command or transaction are cut off",
+             {offset}, {} bytes of {rest} are cut off",
             source.path.display(),
             reader.end() - offset
         );
@@ -341,11 +353,11 @@ impl Engine {
 
     /// Everything is loaded: takes up the point of the history that it stands at.
     fn load_end(&mut self, loading: Loading) {
-        let Loading { tracker, tail, manifest, keep, data_only, .. } = loading;
+        let Loading { tracker, tail, manifest, keep, damaged, data_only, .. } = loading;
         if data_only {
             return;
         }
-        self.rooms.aof.believed = tracker.point().is_some();
+        self.rooms.aof.believed = tracker.point().is_some() && !damaged;
         if let Some(point) = tracker.point() {
             let Point { history, offset, db, epoch } = point.clone();
             self.rooms.replication.loaded_epoch = epoch;

@@ -107,7 +107,8 @@ impl Engine {
         let open = self.rooms.replication.saves.open;
         let open = open.ok_or(SaveError::Failed("no disk is attached".into()))?;
         // Commands have long strings like an RDB, but nobody unpacks them.
-        let form = if rdb { self.rdb_form() } else { Form { compress: false, checksum: false } };
+        let commands = Form { compress: false, checksum: false, frames: true };
+        let form = if rdb { self.rdb_form() } else { commands };
         let target = match open(&self.config.appenddirname, &base.name, form, self.wake.clone()) {
             Ok(target) => target,
             Err(why) => {

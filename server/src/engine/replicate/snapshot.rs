@@ -496,7 +496,8 @@ impl Engine {
 
     /// How an RDB file is written.
     pub(in super::super) fn rdb_form(&self) -> Form {
-        Form { compress: self.config.rdbcompression, checksum: self.config.rdbchecksum }
+        let (compress, checksum) = (self.config.rdbcompression, self.config.rdbchecksum);
+        Form { compress, checksum, frames: false }
     }
 
     /// BGSAVE CANCEL: what was cancelled, if there was anything.

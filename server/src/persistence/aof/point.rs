@@ -1,11 +1,15 @@
 //! Where in which replication history the data of a file stand. Pure.
 
+use super::frame::{FRAME, Head, digits, parse_sum};
 use crate::persistence::load::Data;
+use crate::persistence::rdb::crc64;
 use crate::replication::{History, ReplId};
 use crate::resp::{Args, OwnedArgs};
 
-const POINT: &[u8] = b"#redisha:at ";
-const FRAME: &[u8] = b"#+";
+const POINT: &str = "#redisha:at ";
+/// Between a point and the sum of its line.
+const SUM: &str = " =";
+const STAMP: &[u8] = b"#TS:";
 
 /// A point of a history that data stand at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +39,16 @@ impl Point {
         text.split_whitespace().map(one).collect()
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_whitespace();
+    /// Reads a whole line that begins like a point's. Those of former versions have no sum.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut line = std::str::from_utf8(line).ok()?;
+        if let Some((told, sum)) = line.rsplit_once(SUM) {
+            if parse_sum(sum)? != crc64::update(0, told.as_bytes()) {
+                return None;
+            }
+            line = told;
+        }
+        let mut words = line.strip_prefix(POINT)?.split_whitespace();
         let offset = words.next()?.parse().ok()?;
         let db = words.next()?.parse().ok()?;
         let epoch = Some(words.next()?).filter(|word| *word != "-").map(str::to_owned);
@@ -46,29 +58,42 @@ impl Point {
     }
 }
 
-/// The annotation that names a point.
+/// The annotation that names a point, with the CRC-64 of what it says.
 pub fn point_line(point: &Point) -> Vec<u8> {
     let epoch = point.epoch.as_deref().unwrap_or("-");
-    let mut line = POINT.to_vec();
-    let rest = format!("{} {} {epoch} {}", point.offset, point.db, point.history.id);
-    line.extend_from_slice(rest.as_bytes());
-    let formers = Point::formers_text(&point.history);
+    let Point { history, offset, db, .. } = point;
+    let mut line = format!("{POINT}{offset} {db} {epoch} {}", history.id);
+    let formers = Point::formers_text(history);
     if !formers.is_empty() {
-        line.push(b' ');
-        line.extend_from_slice(formers.as_bytes());
+        line.push(' ');
+        line.push_str(&formers);
     }
-    line.extend_from_slice(b"\r\n");
-    line
+    let sum = digits(crc64::update(0, line.as_bytes()));
+    [line.as_bytes(), SUM.as_bytes(), &sum, b"\r\n"].concat()
 }
 
-/// The annotation in front of so many bytes of the stream.
-pub fn frame_head(bytes: u64) -> String {
-    format!("#+{bytes}\r\n")
+/// An annotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    Point(Point),
+    Frame(Head),
+    /// The time of writing.
+    Stamp,
+    /// One that this server does not write.
+    Foreign,
 }
 
-/// The annotation of `aof-timestamp-enabled`, as stock servers write it.
-pub fn timestamp_line(unix_s: i64) -> String {
-    format!("#TS:{unix_s}\r\n")
+impl Note {
+    /// Reads a line without its end; none if it is one of ours that is damaged.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        if line.starts_with(POINT.as_bytes()) {
+            Point::parse(line).map(Self::Point)
+        } else if line.starts_with(FRAME) {
+            Head::parse(line).map(Self::Frame)
+        } else {
+            Some(if line.starts_with(STAMP) { Self::Stamp } else { Self::Foreign })
+        }
+    }
 }
 
 /// Follows what is loaded and knows where it stands, as long as that can be believed.
@@ -84,38 +109,34 @@ impl Tracker {
         self.at.as_ref()
     }
 
-    /// Bytes of the present frame that are still to come.
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-
     /// An RDB file was loaded; it says itself where it stands.
     pub fn loaded(&mut self, data: &Data) {
         self.left = 0;
         self.at = data.point();
     }
 
-    /// An annotation of a command file, without its line end.
-    pub fn note(&mut self, text: &[u8]) {
-        let text_of = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-        if let Some(rest) = text.strip_prefix(POINT) {
-            self.left = 0;
-            self.at = text_of(rest).and_then(|text| Point::parse(&text));
-        } else if let Some(rest) = text.strip_prefix(FRAME) {
-            let length = text_of(rest).and_then(|text| text.trim().parse().ok());
-            // A frame that begins before the last one has ended is not one that we wrote.
-            match length.filter(|_| self.left == 0) {
-                Some(length) => self.left = length,
-                None => self.at = None,
+    /// An annotation of a command file.
+    pub fn note(&mut self, note: Note) {
+        match note {
+            Note::Point(point) => {
+                self.left = 0;
+                self.at = Some(point);
             }
+            // A frame that begins before the last one has ended is not one that we wrote.
+            Note::Frame(_) if self.left != 0 => self.at = None,
+            Note::Frame(head) => self.left = head.length,
+            Note::Stamp => {}
+            Note::Foreign => self.at = None,
         }
     }
 
     /// A command of `length` bytes.
     pub fn command(&mut self, args: Args<'_>, length: u64) {
-        // The SELECT behind the point of a new file is no part of the stream.
-        let free = self.left == 0 && is_select(args);
-        self.advance(length, free);
+        // The SELECT behind the point of a new file is no part of the stream; the point says it too.
+        if self.left == 0 && is_select(args) {
+            return;
+        }
+        self.advance(length);
         self.select(args);
         let record = args.len() == 2 && args.is(0, "ping");
         if record && let Some(epoch) = start_epoch(args.at(1)) {
@@ -125,7 +146,7 @@ impl Tracker {
 
     /// A transaction of `length` bytes.
     pub fn transaction(&mut self, queue: &[OwnedArgs], length: u64) {
-        self.advance(length, false);
+        self.advance(length);
         for args in queue {
             self.select(args.args());
         }
@@ -138,10 +159,7 @@ impl Tracker {
         }
     }
 
-    fn advance(&mut self, length: u64, free: bool) {
-        if free {
-            return;
-        }
+    fn advance(&mut self, length: u64) {
         let left = self.left.checked_sub(length);
         let offset = self.at.as_ref().and_then(|point| point.offset.checked_add(length));
         self.left = left.unwrap_or(0);

@@ -1,5 +1,9 @@
 //! Cutting a file of commands into units. Pure: bytes are fed as they are read.
+//!
+//! What stands in a frame with a sum is given only once all of the frame is there and its sum is right.
 
+use super::frame::{Head, Sums};
+use super::point::Note;
 use crate::persistence::rdb::RdbError;
 use crate::resp::{Args, Limits, OwnedArgs, Parsed, Parser};
 
@@ -13,13 +17,31 @@ pub enum AofError {
     Format { offset: u64, why: &'static str },
     #[error("Bad RDB preamble of the append only file at offset {offset}: {source}")]
     Rdb { offset: u64, source: RdbError },
+    #[error(
+        "Bad checksum reading the append only file at offset {offset}: the frame of {length} bytes was \
+         written with {written:016x} and is read with {read:016x}"
+    )]
+    Sum { offset: u64, length: u64, written: u64, read: u64 },
+}
+
+/// How a file ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// With a whole unit.
+    #[default]
+    Whole,
+    /// With a part of a unit or of a frame, which stands behind the last whole one.
+    Torn,
+    /// With a frame of which all bytes are there, and not as they were written: a write that the loss
+    /// of power cut short can leave such, and a disk that lost what it had.
+    Damaged(AofError),
 }
 
 /// A part of a file. Lengths are in bytes, without the annotations in between.
 #[derive(Debug)]
 pub enum Part<'a> {
-    /// An annotation without its line end. One inside a transaction comes before it.
-    Note(&'a [u8]),
+    /// An annotation. One inside a transaction comes before it.
+    Note(Note),
     One(Args<'a>, u64),
     /// The commands of a transaction; MULTI and EXEC count in the length.
     Transaction(Vec<OwnedArgs>, u64),
@@ -30,6 +52,20 @@ pub enum Part<'a> {
 struct Open {
     queue: Vec<OwnedArgs>,
     length: u64,
+}
+
+/// The frame that the reader is in, or was in last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Frame {
+    /// Offset of its head.
+    head: u64,
+    length: u64,
+    /// Offset behind it.
+    end: u64,
+    /// Its bytes were proved.
+    proved: bool,
+    /// The sum that it was written with, until that is compared.
+    awaits: Option<u64>,
 }
 
 /// Reads one file: `feed`, then `next` until it answers false, and so on to the file's end.
@@ -43,6 +79,11 @@ pub struct Reader {
     valid: u64,
     parser: Parser,
     open: Option<Open>,
+    frame: Frame,
+    /// Since the last point line or the first head with a sum; none before any.
+    sums: Option<Sums>,
+    /// A line that is none of ours stands among what is not proved yet: it may have been a head.
+    foreign: bool,
 }
 
 impl Reader {
@@ -55,6 +96,9 @@ impl Reader {
             valid: offset,
             parser: Parser::default(),
             open: None,
+            frame: Frame::default(),
+            sums: None,
+            foreign: false,
         }
     }
 
@@ -81,22 +125,63 @@ impl Reader {
         self.at + (self.buf.len() - self.used) as u64
     }
 
-    /// The file has ended, with so many bytes of its last frame still to come: whether it is torn.
-    /// No unit crosses the end of a frame, so an incomplete one in a frame that is all there is
-    /// corruption, behind which there may be any number of good commands.
-    pub fn ended(&self, left: u64) -> Result<bool, AofError> {
-        let torn = self.open.is_some() || self.used < self.buf.len();
-        if torn && left > 0 && self.end() - self.valid >= left {
+    /// The file has ended: how? No unit crosses the end of a frame, so an incomplete one in a frame
+    /// that is all there is corruption, behind which there may be any number of good commands.
+    pub fn ended(&self) -> Result<End, AofError> {
+        let Frame { end, awaits, .. } = self.frame;
+        if let Some(written) = awaits {
+            let read = if self.end() < end { None } else { self.frame_sum() };
+            let Some(read) = read else { return Ok(End::Torn) };
+            let wrong = self.wrong_sum(written, read);
+            return if self.foreign { Err(wrong) } else { Ok(End::Damaged(wrong)) };
+        }
+        if self.open.is_none() && self.used == self.buf.len() {
+            return Ok(End::Whole);
+        }
+        if self.valid < end && end <= self.end() {
             let why = "the frame is whole, its commands are not";
             return Err(AofError::Format { offset: self.valid, why });
         }
-        Ok(torn)
+        Ok(End::Torn)
+    }
+
+    /// What the present frame's bytes make of the sum so far; none if some are not there yet.
+    fn frame_sum(&self) -> Option<u64> {
+        let length = usize::try_from(self.frame.length).ok()?;
+        let bytes = self.buf[self.used..].get(..length)?;
+        let mut sums = self.sums.unwrap_or_default();
+        sums.add(bytes);
+        Some(sums.value())
+    }
+
+    /// Compares the sum of a frame that has one, once all of it is there; false before. One that is
+    /// wrong is an error as soon as something follows: at the end of a file it may be a torn tail.
+    fn prove(&mut self) -> Result<bool, AofError> {
+        let Some(written) = self.frame.awaits else { return Ok(true) };
+        let Some(read) = self.frame_sum() else { return Ok(false) };
+        if read != written {
+            let last = self.end() == self.frame.end;
+            return if last { Ok(false) } else { Err(self.wrong_sum(written, read)) };
+        }
+        self.sums = Some(Sums::from(read));
+        self.frame.awaits = None;
+        self.frame.proved = true;
+        self.foreign = false;
+        Ok(true)
+    }
+
+    fn wrong_sum(&self, written: u64, read: u64) -> AofError {
+        let Frame { head, length, .. } = self.frame;
+        AofError::Sum { offset: head, length, written, read }
     }
 
     /// Gives the next part; false if more must be fed first. An error is final.
     pub fn next(&mut self, take: impl FnOnce(Part<'_>)) -> Result<bool, AofError> {
         let mut take = Some(take);
         loop {
+            if !self.prove()? {
+                return Ok(false);
+            }
             match self.buf.get(self.used) {
                 None => return Ok(false),
                 Some(b'#') => return self.annotation(take.take().expect("given once")),
@@ -111,6 +196,13 @@ impl Reader {
             };
             if self.parser.spans.is_empty() {
                 return Err(self.bad("a command without words"));
+            }
+            let proved = self.frame.proved && self.at < self.frame.end;
+            if proved && self.at + length as u64 > self.frame.end {
+                return Err(self.bad("a command that goes beyond its frame"));
+            }
+            if !proved && let Some(sums) = &mut self.sums {
+                sums.add(&self.buf[self.used..self.used + length]);
             }
             let spans = std::mem::take(&mut self.parser.spans);
             let start = self.used;
@@ -139,13 +231,40 @@ impl Reader {
         if length >= NOTE_MAX {
             return Err(self.bad("an annotation that is too long"));
         }
-        let line = &rest[..length];
-        take(Part::Note(line.strip_suffix(b"\r").unwrap_or(line)));
+        let line = &rest[..=length];
+        let told = &line[..length];
+        let Some(note) = Note::parse(told.strip_suffix(b"\r").unwrap_or(told)) else {
+            return Err(self.bad("an annotation of ours is damaged"));
+        };
+        let next = self.at + length as u64 + 1;
+        match note {
+            Note::Point(_) => {
+                self.sums = Some(Sums::default());
+                self.frame = Frame::default();
+                self.foreign = false;
+            }
+            Note::Frame(Head { length, sum }) => {
+                let end = next.checked_add(length).ok_or(self.bad("a frame without end"))?;
+                let head = self.at;
+                self.frame = Frame { head, length, end, proved: false, awaits: sum };
+                if sum.is_some() {
+                    self.sums.get_or_insert_default();
+                }
+            }
+            Note::Foreign => self.foreign = true,
+            Note::Stamp => {}
+        }
+        let proved = self.frame.proved && self.at < self.frame.end;
+        if !proved && let Some(sums) = &mut self.sums {
+            sums.add_line(line, self.frame.awaits.is_some());
+        }
         self.used += length + 1;
-        self.at += length as u64 + 1;
-        if self.open.is_none() {
+        self.at = next;
+        // A frame that is not proved may be cut off, and its head with it.
+        if self.open.is_none() && self.frame.awaits.is_none() {
             self.valid = self.at;
         }
+        take(Part::Note(note));
         Ok(true)
     }
 

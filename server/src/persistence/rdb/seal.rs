@@ -1,8 +1,9 @@
-//! The second half of writing a snapshot: compression and the checksum. Both look at every byte
+//! The second half of writing a snapshot: compression and checksums. They look at every byte
 //! and at nothing else, so a thread that delays no command can do them. Pure.
 
 use super::lzf::Packer;
 use super::{crc64, writer};
+use crate::persistence::aof;
 use std::ops::Range;
 
 /// Shorter strings are not worth being compressed.
@@ -15,11 +16,13 @@ pub struct Form {
     pub compress: bool,
     /// The end carries a checksum, instead of 0.
     pub checksum: bool,
+    /// The parts are commands, and become frames of an append-only file.
+    pub frames: bool,
 }
 
 impl Default for Form {
     fn default() -> Self {
-        Self { compress: false, checksum: true }
+        Self { compress: false, checksum: true, frames: false }
     }
 }
 
@@ -57,14 +60,20 @@ pub struct Sealer {
     form: Form,
     packer: Packer,
     crc: u64,
+    sums: aof::Sums,
 }
 
 impl Sealer {
     pub fn new(form: Form) -> Self {
-        Self { form, packer: Packer::default(), crc: 0 }
+        Self { form, packer: Packer::default(), crc: 0, sums: aof::Sums::default() }
     }
 
     pub fn seal(&mut self, draft: Draft) -> Vec<u8> {
+        if self.form.frames {
+            let mut part = aof::Draft::default();
+            part.frame(draft.len() as u64, |out| out.extend_from_slice(&draft.bytes));
+            return self.sums.seal(part);
+        }
         let ends = draft.ends;
         let mut out = if self.form.compress { self.pack(&draft) } else { draft.bytes };
         if self.form.checksum {
@@ -108,7 +117,7 @@ mod tests {
         let texts = [b"x".repeat(5000), noise, b"short".to_vec(), b"ab".repeat(40)];
         let lens = [false, true].map(|compress| {
             let mut writer = Writer::new(&Aux::default());
-            let mut sealer = Sealer::new(Form { compress, checksum: true });
+            let mut sealer = Sealer::new(Form { compress, ..Form::default() });
             let mut out = Vec::new();
             for (n, text) in texts.iter().cycle().take(20).enumerate() {
                 let value = ValueRef::Str(StrRef::Bytes(text));

@@ -86,7 +86,7 @@ fn sample(seed: u64) -> (Vec<u8>, Vec<Want>) {
         epoch: Some("4.2".into()),
         ..Aux::default()
     });
-    let mut sealer = Sealer::new(Form { compress: seed.is_multiple_of(2), checksum: true });
+    let mut sealer = Sealer::new(Form { compress: seed.is_multiple_of(2), ..Form::default() });
     let mut want = Vec::new();
     let mut out = Vec::new();
     for i in 0..60u64 {
