@@ -100,18 +100,11 @@ pub fn read(path: &str) -> std::io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// Puts a text in the place of a file, whole or not at all.
-pub fn replace(path: &str, text: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let fresh = format!("{path}.{}.tmp", std::process::id());
-    let written = std::fs::File::create(&fresh).and_then(|mut file| {
-        file.write_all(text)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)
-    });
-    if written.is_err() {
-        // The error tells what went wrong; the remains are only tidied away.
-        let _ = std::fs::remove_file(&fresh);
-    }
-    written
+/// Puts a text in the place of a file, whole or not at all; returns when it is durable. `what` tells its
+/// temporary name from those of other files of the folder.
+pub fn replace(path: &str, what: &str, text: &[u8]) -> io::Result<()> {
+    let path = Path::new(path);
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    save::put(path.parent().unwrap_or(Path::new("")), what, name, text)
 }

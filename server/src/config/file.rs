@@ -178,15 +178,13 @@ fn lines_of(args: &[String]) -> Result<Vec<Vec<String>>, ConfigError> {
     Ok(lines)
 }
 
-/// Writes the configuration back to its file, whole or not at all; `all`: the defaults, too. Does I/O.
-pub fn write_back(config: &Config, all: bool) -> std::io::Result<()> {
+/// What is to take the place of the configuration's file; `all`: the defaults, too. Reads the old one.
+pub fn rewritten(config: &Config, all: bool) -> std::io::Result<String> {
     let old = match std::fs::read_to_string(&config.file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         other => other?,
     };
-    let fresh = format!("{}.{}.tmp", config.file, std::process::id());
-    std::fs::write(&fresh, rewrite(config, &old, all))?;
-    std::fs::rename(&fresh, &config.file)
+    Ok(rewrite(config, &old, all))
 }
 
 /// The file with its directives set to their values of now, as CONFIG REWRITE writes it: lines

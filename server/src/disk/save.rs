@@ -150,9 +150,13 @@ impl Writing {
 pub(super) fn put(dir: &Path, what: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = dir.join(temporary_name(what));
     let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    replace(&temporary, &dir.join(name))
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let put = written.and_then(|()| replace(&temporary, &dir.join(name)));
+    if put.is_err() {
+        // It stays behind only if the disk refuses; the next start removes it.
+        let _ = fs::remove_file(&temporary);
+    }
+    put
 }
 
 /// Gives the whole file its name and makes the name durable.

@@ -96,3 +96,25 @@ fn a_full_disk_is_an_error_and_tears_nothing() {
     let old = fs::read(folder.0.join("dump.rdb")).unwrap();
     assert_eq!(old, rdb(b"old"));
 }
+
+/// What ACL SAVE and CONFIG REWRITE write was put by ways of their own, which did not make the name
+/// durable: a loss of power could undo what had been answered.
+#[test]
+fn a_small_file_is_put_whole_and_leaves_nothing_behind() {
+    let folder = Folder::new("disk-small");
+    let path = folder.0.join("users.acl");
+    let path = path.to_str().unwrap();
+    for text in ["old", "new"] {
+        super::replace(path, "acl", text.as_bytes()).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), text);
+    }
+    // A name that is taken by a folder can be replaced by no file.
+    fs::create_dir(folder.0.join("taken")).unwrap();
+    let taken = folder.0.join("taken");
+    assert!(super::replace(taken.to_str().unwrap(), "acl", b"text").is_err());
+    assert!(super::replace("..", "acl", b"text").is_err(), "no file's name");
+    let left = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    let mut names: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|e| left(e.unwrap())).collect();
+    names.sort();
+    assert_eq!(names, ["taken", "users.acl"]);
+}

@@ -162,7 +162,8 @@ pub fn rewrite_config(cx: &mut Context<'_>, all: bool) -> Handled {
     }
     let mut config = cx.engine.config.clone();
     config.users = cx.engine.acl_directives();
-    file::write_back(&config, all)
+    file::rewritten(&config, all)
+        .and_then(|text| crate::disk::replace(&config.file, "config", text.as_bytes()))
         .map_err(|error| format!("ERR Rewriting config file: {error}"))?;
     cx.client.reply().ok();
     Ok(())
