@@ -175,7 +175,7 @@ fn the_files_can_be_turned_off_and_on() -> Result<()> {
 #[test]
 fn a_base_alone_or_no_base_is_gone_on_with() -> Result<()> {
     let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n";
-    for (kind, lines) in [("b", 2), ("i", 1)] {
+    for (kind, lines) in [("b", 3), ("i", 1)] {
         let place = format!("redisha-only-{kind}-{}", std::process::id());
         let directory = std::env::temp_dir().join(place);
         let folder = directory.join("appendonlydir");

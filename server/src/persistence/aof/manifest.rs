@@ -1,13 +1,18 @@
 //! The list of the files that make up the data. Pure.
 //!
-//! One line per file: `file NAME seq N type b|h|i`: base, history (to be removed), incremental.
+//! One line per file: `file NAME seq N type b|h|i`: base, history (to be removed), incremental. The
+//! last line is a comment to stock servers, and the checksum of what stands before it: a damaged byte
+//! could make a comment of a file's line, or another name.
 
 use std::fmt::Write as _;
 
+use super::frame::{digits, parse_sum};
+use crate::persistence::rdb::crc64;
 use crate::resp::{Span, split_quoted};
 
 /// Bytes of one line, its end included.
 const LINE_MAX: usize = 1024;
+const SUM: &str = "#redisha:sum ";
 
 /// One file of the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +47,11 @@ pub enum ManifestError {
     Bases(usize),
     #[error("Found a non-monotonic sequence number, line {0}")]
     Order(usize),
+    #[error(
+        "The AOF manifest file is not as it was written: it has another checksum than line {0} says; \
+         remove that line if it was changed on purpose"
+    )]
+    Sum(usize),
 }
 
 impl Manifest {
@@ -56,14 +66,21 @@ impl Manifest {
             return Err(ManifestError::Empty);
         }
         let whole = text.strip_suffix(b"\n").unwrap_or(text);
+        let mut at = 0;
         for (index, line) in whole.split(|byte| *byte == b'\n').enumerate() {
             let number = index + 1;
             if line.len() >= LINE_MAX {
                 return Err(ManifestError::Long(number));
             }
-            if !line.starts_with(b"#") {
+            if let Some(sum) = line.strip_prefix(SUM.as_bytes()) {
+                let written = std::str::from_utf8(sum).ok().and_then(parse_sum);
+                if written != Some(crc64::update(0, &text[..at])) {
+                    return Err(ManifestError::Sum(number));
+                }
+            } else if !line.starts_with(b"#") {
                 manifest.line(line, number)?;
             }
+            at += line.len() + 1;
         }
         if manifest == Self::default() { Err(ManifestError::Empty) } else { Ok(manifest) }
     }
@@ -125,6 +142,10 @@ impl Manifest {
         self.base.iter().for_each(|entry| line(entry, 'b'));
         self.history.iter().for_each(|entry| line(entry, 'h'));
         self.incr.iter().for_each(|entry| line(entry, 'i'));
+        let sum = digits(crc64::update(0, text.as_bytes()));
+        text.push_str(SUM);
+        text.extend(sum.map(char::from));
+        text.push('\n');
         text
     }
 

@@ -75,7 +75,7 @@ fn manifests_are_read_as_stock_servers_write_them() {
     assert_eq!(Manifest::parse(manifest.print().as_bytes()), Ok(manifest.clone()));
     // A name with line ends and quotes must not break the lines of the manifest.
     let odd = Manifest { base: Some(entry(" a\n\"b\\\u{e9}\r\t", 1)), ..Manifest::default() };
-    assert_eq!(odd.print().lines().count(), 1);
+    assert_eq!(odd.print().lines().count(), 2, "a file and the sum");
     assert_eq!(Manifest::parse(odd.print().as_bytes()), Ok(odd));
     let base = manifest.next_base("a", true);
     let first = manifest.next_incr("a");
@@ -85,6 +85,27 @@ fn manifests_are_read_as_stock_servers_write_them() {
     let (rebased, gone) = grown.rebased(base.clone(), &first);
     assert_eq!((rebased.base, rebased.incr), (Some(base), vec![first]));
     assert_eq!(gone.len(), 3, "{gone:?}");
+}
+
+/// A damaged byte could make a comment of a file's line, and the data were loaded without that file.
+#[test]
+fn no_damaged_byte_of_a_manifest_leaves_a_file_out() {
+    let entry = |name: &str, seq| Entry { name: name.into(), seq };
+    let incr = vec![entry("a.1.incr.aof", 1), entry("a.2.incr.aof", 2)];
+    let whole = Manifest { base: Some(entry("a.1.base.rdb", 1)), incr, history: Vec::new() };
+    let text = whole.print().into_bytes();
+    for at in 0..text.len() {
+        for byte in (0..=255).filter(|byte| *byte != text[at]) {
+            let mut bad = text.clone();
+            bad[at] = byte;
+            let got = Manifest::parse(&bad);
+            assert!(got.is_err() || got == Ok(whole.clone()), "{byte} instead of byte {at}");
+        }
+    }
+    let sum = text.iter().rposition(|byte| *byte == b'#').expect("it has one");
+    assert_eq!(Manifest::parse(&text[..sum]), Ok(whole), "as stock servers write it");
+    let edited = [b"# by hand\n", &text[..]].concat();
+    assert_eq!(Manifest::parse(&edited), Err(ManifestError::Sum(5)));
 }
 
 #[test]
