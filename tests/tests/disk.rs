@@ -66,7 +66,7 @@ fn what_a_killed_process_had_written_is_there() -> Result<()> {
         for round in 1..=3 {
             let [before, a_before, _] = counters(&server)?;
             let mut client = server.client()?;
-            let mut steps = |count: usize, client: &mut Client| -> Result<()> {
+            let steps = |count: usize, client: &mut Client| -> Result<()> {
                 for at in 0..count {
                     STEP.iter().try_for_each(|words| client.send(words))?;
                     if at == count / 2 && round == 2 {

@@ -38,6 +38,8 @@ pub struct Data {
     pub acl: Option<Vec<u8>>,
     /// The takeover of another server's data, as [`crate::migration::Moving`].
     pub migration: Option<Vec<u8>>,
+    /// What a former primary's clock showed at least, Unix time in milliseconds.
+    pub clock_ms: Option<i64>,
     pub scripts: Carried,
     /// Sentences on what was left out.
     pub skipped: Vec<String>,
@@ -55,6 +57,7 @@ impl Data {
             epoch: None,
             acl: None,
             migration: None,
+            clock_ms: None,
             scripts: Carried::default(),
             skipped: Vec::new(),
         }
@@ -168,6 +171,7 @@ impl DataLoader {
                 let offset = value.parse().ok();
                 self.data.repl_offset = offset.filter(|offset| i64::try_from(*offset).is_ok());
             }
+            aux_field::CLOCK => self.data.clock_ms = value.parse().ok(),
             aux_field::FORMERS => value.clone_into(&mut self.data.formers),
             aux_field::STREAM_DB => {
                 let db = value.parse().ok().filter(|db| (*db as usize) < self.template.databases);

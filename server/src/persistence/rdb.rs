@@ -50,6 +50,8 @@ pub mod aux_field {
     pub const ACL: &str = "redisha-acl";
     /// The takeover of another server's data, as `migration::Moving`.
     pub const MIGRATION: &str = "redisha-migration";
+    /// What a former primary's clock showed at least, Unix time in milliseconds.
+    pub const CLOCK: &str = "redisha-clock";
     /// The text of a script that SCRIPT LOAD brought; servers of old wrote it, those of today skip it.
     pub const SCRIPT: &str = "lua";
     /// The text of a script that EVAL brought.

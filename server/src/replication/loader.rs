@@ -20,6 +20,8 @@ pub struct Loaded {
     pub acl: Option<Vec<u8>>,
     /// The takeover of another server's data, as [`crate::migration::Moving`].
     pub migration: Option<Vec<u8>>,
+    /// What a former primary's clock showed at least, Unix time in milliseconds.
+    pub clock_ms: Option<i64>,
     pub scripts: Carried,
 }
 
@@ -130,6 +132,7 @@ impl Loader {
             epoch: data.epoch,
             acl: data.acl,
             migration: data.migration,
+            clock_ms: data.clock_ms,
             scripts: data.scripts,
         };
         Ok(Some((loaded, rest)))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::client::{Client, ClientId, Duty};
 use crate::disk::DiskError;
+use crate::handover::Record;
 use crate::persistence::aof::{End, Manifest, Part, Point, Reader, Tracker};
 use crate::persistence::load::{Data, DataLoader, Template};
 use crate::persistence::rdb::RdbError;
@@ -224,6 +225,7 @@ impl Engine {
         loading.tracker.loaded(&data);
         self.acl_loaded(data.acl.as_deref());
         self.migration_loaded(data.migration.as_deref());
+        self.floor_loaded(data.clock_ms);
         self.take_carried_scripts(&data.scripts);
         loading.tail = Backlog::new(data.repl_offset.unwrap_or(0));
         loading.client.db = 0;
@@ -290,8 +292,10 @@ impl Engine {
     fn load_command(&mut self, client: &mut Client, args: Args<'_>) -> Result<(), String> {
         match Asks::of(args) {
             Asks::Record(argument) => {
-                let managed = !self.config.cluster_uid.is_empty();
-                let _ = managed && (self.acl_applied(argument) || self.migration_applied(argument));
+                // Data are loaded before the member takes its role.
+                if !self.config.cluster_uid.is_empty() {
+                    self.record_loaded(argument);
+                }
                 Ok(())
             }
             Asks::Change(args) if crate::command::lookup(args.at(0)).is_none() => {
@@ -299,6 +303,20 @@ impl Engine {
             }
             // Only a database that there is not stops it.
             _ => self.take_command(client, args, Origin::Primary).map_err(|_| "SELECT".into()),
+        }
+    }
+
+    /// A record of a member's files.
+    fn record_loaded(&mut self, argument: &[u8]) {
+        if self.acl_applied(argument)
+            || self.migration_applied(argument)
+            || self.floor_applied(argument)
+        {
+            return;
+        }
+        // One of a later version is without effect, as for any stock replica.
+        if let Ok(record) = Record::parse(argument) {
+            self.raise_clock(&record);
         }
     }
 

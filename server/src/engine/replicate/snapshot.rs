@@ -154,6 +154,7 @@ impl Engine {
             epoch: self.is_managed().then(|| self.member().data_epoch().to_string()),
             acl: self.acl_aux(),
             migration: self.migration_aux(),
+            clock_ms: self.floor_aux(),
             aof_base: purpose == Purpose::AofBase,
             field_times: self.keyspace.has_expiring_fields(),
         };
@@ -161,6 +162,9 @@ impl Engine {
             let mut writer = CommandWriter::default();
             if let Some(text) = &aux.migration {
                 writer.record(crate::migration::RECORD, text.as_bytes());
+            }
+            if let Some(clock_ms) = aux.clock_ms {
+                writer.record(super::super::floor::RECORD, clock_ms.to_string().as_bytes());
             }
             Encoder::Commands(writer)
         } else {

@@ -187,10 +187,12 @@ impl Engine {
     fn take_data(&mut self, client: &mut Client, loaded: Loaded) {
         self.member_event(Event::Replacing);
         self.abort_job("the data are replaced by a full resync");
-        let Loaded { keyspace, id, offset, stream_db, epoch, acl, migration, scripts } = loaded;
+        let Loaded { keyspace, id, offset, stream_db, epoch, acl, migration, clock_ms, scripts } =
+            loaded;
         self.replace_keyspace(keyspace);
         self.acl_loaded(acl.as_deref());
         self.migration_loaded(migration.as_deref());
+        self.floor_loaded(clock_ms);
         self.events_begin();
         let room = &mut self.rooms.replication;
         room.stream.clear();

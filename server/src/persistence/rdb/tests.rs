@@ -84,6 +84,7 @@ fn sample(seed: u64) -> (Vec<u8>, Vec<Want>) {
         hash_seed: Some("00112233445566778899aabbccddeeff".into()),
         replication: Some(("ab".repeat(20), 12345, 1)),
         epoch: Some("4.2".into()),
+        clock_ms: Some(1_700_000_000_123),
         ..Aux::default()
     });
     let mut sealer = Sealer::new(Form { compress: seed.is_multiple_of(2), ..Form::default() });
@@ -136,6 +137,7 @@ fn what_is_written_is_read_back_however_it_is_cut() {
             (data.repl_offset, data.stream_db, data.epoch.as_deref()),
             (Some(12345), 1, Some("4.2"))
         );
+        assert_eq!(data.clock_ms, Some(1_700_000_000_123));
         for (db, key, value, expiry) in &want {
             let db = data.keyspace.db(*db as usize);
             let got = db.peek(key).expect("the key is there").to_owned();

@@ -33,6 +33,8 @@ pub struct Aux {
     pub acl: Option<Vec<u8>>,
     /// The takeover of another server's data, as `migration::Moving`.
     pub migration: Option<String>,
+    /// What a former primary's clock showed at least, Unix time in milliseconds.
+    pub clock_ms: Option<i64>,
     pub scripts: Carried,
     /// Fields of hashes have expiry times, which only Valkey's version can hold.
     pub field_times: bool,
@@ -76,6 +78,9 @@ impl Writer {
         }
         if let Some(migration) = &aux.migration {
             text(aux_field::MIGRATION, migration);
+        }
+        if let Some(clock_ms) = aux.clock_ms {
+            text(aux_field::CLOCK, &clock_ms.to_string());
         }
         aux.scripts.loaded.iter().for_each(|text| field(&mut out, aux_field::SCRIPT, text));
         aux.scripts.evaluated.iter().for_each(|text| field(&mut out, aux_field::EVALUATED, text));
