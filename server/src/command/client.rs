@@ -216,14 +216,7 @@ fn unblock(cx: &mut Context<'_>) -> Handled {
 }
 
 fn help(cx: &mut Context<'_>) -> Handled {
-    let mut reply = cx.client.reply();
-    reply.array(SUBCOMMANDS.len() * 2 + 1);
-    reply.simple("CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
-    for sub in SUBCOMMANDS {
-        reply.simple(&sub.name.to_ascii_uppercase());
-        reply.simple(&format!("    {}", sub.summary));
-    }
-    Ok(())
+    super::server::help(cx, "CLIENT", SUBCOMMANDS)
 }
 
 #[cfg(test)]

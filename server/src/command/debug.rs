@@ -48,48 +48,56 @@ struct Sub {
     name: &'static str,
     /// Words after the name: at least, and at most.
     words: (usize, usize),
-    usage: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
     handler: fn(&mut Context<'_>) -> Handled,
 }
 
 const MANY: usize = usize::MAX;
 
 const SUBCOMMANDS: &[Sub] = &[
-    sub("advance-clock", (1, 1), "<milliseconds> The monotonic clock jumps.", advance_clock),
-    sub("change-repl-id", (0, 0), "Gives the replication history a new id.", change_id),
-    sub("client-enforce-reply-list", (1, 1), "Changes nothing.", ok),
-    sub("config-rewrite-force-all", (0, 0), "CONFIG REWRITE of all directives.", rewrite_all),
-    sub("dict-resizing", (1, 1), "Changes nothing.", ok),
-    sub("digest", (0, 0), "A hash of all data.", whole_digest),
-    sub("digest-value", (1, MANY), "<key> [<key> ...] A hash of each value.", value_digests),
-    sub("error", (1, 1), "<text> Answers with this error.", error),
-    sub("help", (0, 0), "Lists the subcommands.", help),
-    sub("loadaof", (0, MANY), "Loads the append-only files.", reload),
-    sub("log", (1, 1), "<text> Writes a line into the server's log.", log),
-    sub("object", (1, 2), "<key> How a value is held.", object),
-    sub("panic", (0, 0), "Ends the process as a fault of its own would.", panic),
-    sub("pause-cron", (1, 1), "Changes nothing.", ok),
-    sub("populate", (1, 3), "<count> [<prefix>] [<size>] Makes keys.", populate),
-    sub("protocol", (1, 1), "<type> Answers with a value of that type.", protocol::protocol),
-    sub("quicklist-packed-threshold", (1, 1), "Changes nothing.", ok),
-    sub("reload", (0, MANY), "[NOSAVE] Saves the data and loads them.", reload),
-    sub("replybuffer", (2, 2), "Changes nothing.", ok),
-    sub("segfault", (0, 0), "As PANIC.", panic),
-    sub("set-active-expire", (1, 1), "<0|1> Whether keys expire unasked.", set_active_expire),
-    sub("set-disable-deny-scripts", (1, 1), "<0|1> Scripts may run all.", set_scripts),
-    sub("set-skip-checksum-validation", (1, 1), "<0|1> RESTORE checks none.", set_checksums),
-    sub("set-wall-clock-offset", (1, 1), "<ms> The wall clock's, from the machine's.", move_wall),
-    sub("sleep", (1, 1), "<seconds> Stops the server for a time.", sleep),
-    sub("stringmatch-len", (2, 2), "<length> <pattern> Matches so many letters.", match_letters),
+    sub("advance-clock", (1, 1), "<milliseconds>", "The monotonic clock jumps.", advance_clock),
+    sub("change-repl-id", (0, 0), "", "Gives the replication history a new id.", change_id),
+    sub("client-enforce-reply-list", (1, 1), "<0|1>", "Changes nothing.", ok),
+    sub("config-rewrite-force-all", (0, 0), "", "CONFIG REWRITE of all directives.", rewrite_all),
+    sub("dict-resizing", (1, 1), "<0|1>", "Changes nothing.", ok),
+    sub("digest", (0, 0), "", "A hash of all data.", whole_digest),
+    sub("digest-value", (1, MANY), "<key> [<key> ...]", "A hash of each value.", value_digests),
+    sub("error", (1, 1), "<text>", "Answers with this error.", error),
+    sub("help", (0, 0), "", "Lists the subcommands.", help),
+    sub("loadaof", (0, MANY), "", "Loads the append-only files.", reload),
+    sub("log", (1, 1), "<text>", "Writes a line into the server's log.", log),
+    sub("object", (1, 2), "<key>", "How a value is held.", object),
+    sub("panic", (0, 0), "", "Ends the process as a fault of its own would.", panic),
+    sub("pause-cron", (1, 1), "<0|1>", "Changes nothing.", ok),
+    sub("populate", (1, 3), "<count> [<prefix>] [<size>]", "Makes keys.", populate),
+    sub("protocol", (1, 1), "<type>", "Answers with a value of that type.", protocol::protocol),
+    sub("quicklist-packed-threshold", (1, 1), "<size>", "Changes nothing.", ok),
+    sub("reload", (0, MANY), "[NOSAVE]", "Saves the data and loads them.", reload),
+    sub("replybuffer", (2, 2), "<option> <value>", "Changes nothing.", ok),
+    sub("segfault", (0, 0), "", "As PANIC.", panic),
+    sub("set-active-expire", (1, 1), "<0|1>", "Whether keys expire unasked.", set_active_expire),
+    sub("set-disable-deny-scripts", (1, 1), "<0|1>", "Scripts may run all.", set_scripts),
+    sub("set-skip-checksum-validation", (1, 1), "<0|1>", "RESTORE checks none.", set_checksums),
+    sub(
+        "set-wall-clock-offset",
+        (1, 1),
+        "<ms>",
+        "The wall clock's, from the machine's.",
+        move_wall,
+    ),
+    sub("sleep", (1, 1), "<seconds>", "Stops the server for a time.", sleep),
+    sub("stringmatch-len", (2, 2), "<length> <pattern>", "Matches so many letters.", match_letters),
 ];
 
 const fn sub(
     name: &'static str,
     words: (usize, usize),
-    usage: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
     handler: fn(&mut Context<'_>) -> Handled,
 ) -> Sub {
-    Sub { name, words, usage, handler }
+    Sub { name, words, arguments, summary, handler }
 }
 
 fn debug(cx: &mut Context<'_>) -> Handled {
@@ -121,8 +129,9 @@ fn help(cx: &mut Context<'_>) -> Handled {
     reply.array(SUBCOMMANDS.len() * 2 + 1);
     reply.simple("DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
     for sub in SUBCOMMANDS {
-        reply.simple(&sub.name.to_ascii_uppercase());
-        reply.simple(&format!("    {}", sub.usage));
+        let name = sub.name.to_ascii_uppercase();
+        reply.simple(format!("{name} {}", sub.arguments).trim_end());
+        reply.simple(&format!("    {}", sub.summary));
     }
     Ok(())
 }

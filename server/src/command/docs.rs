@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 pub use keyspec::{Begin, Find, KeySpec};
-pub use syntax::{Argument, Kind};
+pub use syntax::{Argument, Kind, usage};
 
 const SOURCES: &[&str] = &[
     include_str!("docs/bitmap.txt"),

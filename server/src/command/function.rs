@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::scripting::{end_running, lines};
+use super::scripting::end_running;
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::Context;
 use crate::glob;
@@ -22,25 +22,36 @@ const fn row(name: &'static str, arity: i32, flags: Flags, summary: &'static str
     Command { name, arity, flags, summary, group: Group::Scripting, since: "7.0.0", ..Command::ROW }
 }
 
-#[rustfmt::skip]
+/// HELP answers while data are loaded or stale, too.
+const HELP: Flags = Flags(Flags::LOADING.0 | Flags::STALE.0);
+const CALL_RO: Flags = Flags(Flags::NOSCRIPT.0 | Flags::STALE.0 | Flags::READONLY.0);
+const WHILE_BUSY: Flags = Flags(Flags::NOSCRIPT.0 | Flags::ALLOW_BUSY.0);
+
 pub const COMMANDS: &[Command] = &[
-    Command { handler: fcall, keys: Keys::Counted(2), ..row("fcall", -3, CALL, "Invokes a function.") },
-    Command { handler: fcall, keys: Keys::Counted(2),
-        ..row("fcall_ro", -3, Flags(Flags::NOSCRIPT.0 | Flags::STALE.0 | Flags::READONLY.0), "Invokes a read-only function.") },
     Command {
-        subcommands: &[
-            Command { handler: delete, ..row("delete", 3, WRITE, "Deletes a library and its functions.") },
-            Command { handler: dump, ..row("dump", 2, Flags::NOSCRIPT, "Dumps all libraries into a serialized binary payload.") },
-            Command { handler: flush, ..row("flush", -2, WRITE, "Deletes all libraries and functions.") },
-            Command { handler: help, ..row("help", 2, Flags(Flags::LOADING.0 | Flags::STALE.0), "Returns helpful text about the different subcommands.") },
-            Command { handler: kill, ..row("kill", 2, Flags(Flags::NOSCRIPT.0 | Flags::ALLOW_BUSY.0), "Terminates a function during execution.") },
-            Command { handler: list, ..row("list", -2, Flags::NOSCRIPT, "Returns information about all libraries.") },
-            Command { handler: load, ..row("load", -3, WRITE.with(Flags::DENYOOM), "Creates a library.") },
-            Command { handler: restore, ..row("restore", -3, WRITE.with(Flags::DENYOOM), "Restores all libraries from a payload.") },
-            Command { handler: stats, ..row("stats", 2, Flags(Flags::NOSCRIPT.0 | Flags::ALLOW_BUSY.0), "Returns information about a function during execution.") },
-        ],
-        ..row("function", -2, Flags::NONE, "A container for function commands.")
+        handler: fcall,
+        keys: Keys::Counted(2),
+        ..row("fcall", -3, CALL, "Calls a function.")
     },
+    Command {
+        handler: fcall,
+        keys: Keys::Counted(2),
+        ..row("fcall_ro", -3, CALL_RO, "Calls a function that may only read.")
+    },
+    Command { subcommands: FUNCTION, ..row("function", -2, Flags::NONE, "About functions.") },
+];
+
+#[rustfmt::skip]
+const FUNCTION: &[Command] = &[
+    Command { handler: delete, ..row("delete", 3, WRITE, "Removes a library with its functions.") },
+    Command { handler: dump, ..row("dump", 2, Flags::NOSCRIPT, "Answers a payload of all libraries, for RESTORE.") },
+    Command { handler: flush, ..row("flush", -2, WRITE, "Removes all libraries.") },
+    Command { handler: |cx| super::server::help(cx, "FUNCTION", FUNCTION), ..row("help", 2, HELP, "Lists the subcommands.") },
+    Command { handler: kill, ..row("kill", 2, WHILE_BUSY, "Ends the running function, unless it has written.") },
+    Command { handler: list, ..row("list", -2, Flags::NOSCRIPT, "Lists the libraries and their functions.") },
+    Command { handler: load, ..row("load", -3, WRITE.with(Flags::DENYOOM), "Takes a library and answers its name.") },
+    Command { handler: restore, ..row("restore", -3, WRITE.with(Flags::DENYOOM), "Takes the libraries of a payload.") },
+    Command { handler: stats, ..row("stats", 2, WHILE_BUSY, "Tells what runs now, and which engines there are.") },
 ];
 
 fn fcall(cx: &mut Context<'_>) -> Handled {
@@ -239,55 +250,4 @@ fn stats(cx: &mut Context<'_>) -> Handled {
 
 fn kill(cx: &mut Context<'_>) -> Handled {
     end_running(cx, true)
-}
-
-const HELP: &[&str] = &[
-    "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "LOAD [REPLACE] <FUNCTION CODE>",
-    "    Create a new library with the given library name and code.",
-    "DELETE <LIBRARY NAME>",
-    "    Delete the given library.",
-    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
-    "    Return general information on all the libraries:",
-    "    * Library name",
-    "    * The engine used to run the Library",
-    "    * Functions list",
-    "    * Library code (if WITHCODE is given)",
-    "    It also possible to get only function that matches a pattern using LIBRARYNAME argument.",
-    "STATS",
-    "    Return information about the current function running:",
-    "    * Function name",
-    "    * Command used to run the function",
-    "    * Duration in MS that the function is running",
-    "    If no function is running, return nil",
-    "    In addition, returns a list of available engines.",
-    "KILL",
-    "    Kill the current running function.",
-    "FLUSH [ASYNC|SYNC]",
-    "    Delete all the libraries.",
-    "    When called without the optional mode argument, the behavior is determined by the",
-    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-    "    * ASYNC: Asynchronously flush the libraries.",
-    "    * SYNC: Synchronously flush the libraries.",
-    "DUMP",
-    "    Return a serialized payload representing the current libraries, can be restored using \
-     FUNCTION RESTORE command",
-    "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
-    "    Restore the libraries represented by the given payload, it is possible to give a restore \
-     policy to",
-    "    control how to handle existing libraries (default APPEND):",
-    "    * FLUSH: delete all existing libraries.",
-    "    * APPEND: appends the restored libraries to the existing libraries. On collision, abort.",
-    "    * REPLACE: appends the restored libraries to the existing libraries, On collision, replace \
-     the old",
-    "      libraries with the new libraries (notice that even on this option there is a chance of \
-     failure",
-    "      in case of functions name collision with another library).",
-    "HELP",
-    "    Print this help.",
-];
-
-fn help(cx: &mut Context<'_>) -> Handled {
-    lines(cx, HELP);
-    Ok(())
 }

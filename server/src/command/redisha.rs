@@ -87,14 +87,7 @@ const SUBCOMMANDS: &[Command] = &[
 ];
 
 fn help(cx: &mut Context<'_>) -> Handled {
-    let mut out = cx.client.reply();
-    out.array(SUBCOMMANDS.len() * 2 + 1);
-    out.simple("REDISHA <subcommand> [<arg> [value] ...]. Subcommands are:");
-    for sub in SUBCOMMANDS {
-        out.simple(&sub.name.to_ascii_uppercase());
-        out.simple(&format!("    {}", sub.summary));
-    }
-    Ok(())
+    super::server::help(cx, "REDISHA", SUBCOMMANDS)
 }
 
 fn request(cx: &mut Context<'_>) -> Handled {

@@ -38,33 +38,66 @@ const fn evaluator(
     Command { keys: Keys::Counted(2), since, handler, ..row(name, -3, flags, summary) }
 }
 
-#[rustfmt::skip]
 pub const COMMANDS: &[Command] = &[
-    evaluator("eval", RUN, "2.6.0", eval, "Executes a server-side Lua script."),
-    evaluator("evalsha", RUN, "2.6.0", evalsha, "Executes a server-side Lua script by SHA1 digest."),
-    evaluator("eval_ro", RUN_RO, "7.0.0", eval, "Executes a read-only server-side Lua script."),
-    evaluator("evalsha_ro", RUN_RO, "7.0.0", evalsha,
-        "Executes a read-only server-side Lua script by SHA1 digest."),
+    evaluator("eval", RUN, "2.6.0", eval, "Runs a script, which it is given."),
+    evaluator("evalsha", RUN, "2.6.0", evalsha, "Runs a script of the cache, by its SHA1."),
+    evaluator("eval_ro", RUN_RO, "7.0.0", eval, "Runs a script that may only read."),
+    evaluator(
+        "evalsha_ro",
+        RUN_RO,
+        "7.0.0",
+        evalsha,
+        "Runs a script of the cache that may only read, by its SHA1.",
+    ),
+    Command { subcommands: SCRIPT, ..row("script", -2, Flags::NONE, "About scripts.") },
+];
+
+const SCRIPT: &[Command] = &[
     Command {
-        subcommands: &[
-            Command { handler: debug, since: "3.2.0",
-                ..row("debug", -3, Flags::NOSCRIPT, "Sets the debug mode of server-side Lua scripts.") },
-            Command { handler: exists,
-                ..row("exists", -3, ABOUT, "Determines whether server-side Lua scripts exist in the script cache.") },
-            Command { handler: flush,
-                ..row("flush", -2, ABOUT.with(Flags::FEEDS_STREAM), "Removes all server-side Lua scripts from the script cache.") },
-            Command { handler: help, since: "5.0.0",
-                ..row("help", 2, Flags(Flags::LOADING.0 | Flags::STALE.0), "Returns helpful text about the different subcommands.") },
-            Command { handler: kill,
-                ..row("kill", 2, ABOUT.with(Flags::ALLOW_BUSY), "Terminates a server-side Lua script during execution.") },
-            Command { handler: load,
-                ..row("load", 3, ABOUT.with(Flags::FEEDS_STREAM), "Loads a server-side Lua script to the script cache.") },
-            Command { handler: show, since: "8.0.0",
-                ..row("show", 3, ABOUT, "Show server-side Lua script in the script cache.") },
-        ],
-        ..row("script", -2, Flags::NONE, "A container for Lua scripts management commands.")
+        handler: debug,
+        since: "3.2.0",
+        ..row("debug", -3, Flags::NOSCRIPT, "Takes NO alone: there is no debugger.")
+    },
+    Command {
+        handler: exists,
+        ..row("exists", -3, ABOUT, "Tells for each SHA1 whether its script is in the cache.")
+    },
+    Command {
+        handler: flush,
+        ..row("flush", -2, ABOUT.with(Flags::FEEDS_STREAM), "Empties the cache of scripts.")
+    },
+    Command {
+        handler: |cx| super::server::help(cx, "SCRIPT", SCRIPT),
+        since: "5.0.0",
+        ..row("help", 2, HELP, "Lists the subcommands.")
+    },
+    Command {
+        handler: kill,
+        ..row(
+            "kill",
+            2,
+            ABOUT.with(Flags::ALLOW_BUSY),
+            "Ends the running script, unless it has written.",
+        )
+    },
+    Command {
+        handler: load,
+        ..row(
+            "load",
+            3,
+            ABOUT.with(Flags::FEEDS_STREAM),
+            "Puts a script into the cache and answers its SHA1.",
+        )
+    },
+    Command {
+        handler: show,
+        since: "8.0.0",
+        ..row("show", 3, ABOUT, "Answers the text of a script of the cache.")
     },
 ];
+
+/// HELP answers while data are loaded or stale, too.
+const HELP: Flags = Flags(Flags::LOADING.0 | Flags::STALE.0);
 
 fn eval(cx: &mut Context<'_>) -> Handled {
     let keys = key_count(cx.args, crate::resp::errors::NOT_INTEGER)?;
@@ -203,40 +236,4 @@ pub fn end_running(cx: &mut Context<'_>, functions: bool) -> Handled {
     running.kill = true;
     cx.reply().ok();
     Ok(())
-}
-
-const HELP: &[&str] = &[
-    "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "DEBUG (YES|SYNC|NO) [<engine_name>]",
-    "    Set the debug mode for subsequent scripts executed of the specified engine.",
-    "    Default engine name: 'lua'",
-    "EXISTS <sha1> [<sha1> ...]",
-    "    Return information about the existence of the scripts in the script cache.",
-    "FLUSH [ASYNC|SYNC]",
-    "    Flush the Lua scripts cache. Very dangerous on replicas.",
-    "    When called without the optional mode argument, the behavior is determined",
-    "     by the lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-    "    * ASYNC: Asynchronously flush the scripts cache.",
-    "    * SYNC: Synchronously flush the scripts cache.",
-    "KILL",
-    "    Kill the currently executing Lua script.",
-    "LOAD <script>",
-    "    Load a script into the scripts cache without executing it.",
-    "SHOW <sha1>",
-    "    Show a script from the scripts cache.",
-    "HELP",
-    "    Print this help.",
-];
-
-fn help(cx: &mut Context<'_>) -> Handled {
-    lines(cx, HELP);
-    Ok(())
-}
-
-/// Help texts are arrays of simple strings.
-pub fn lines(cx: &mut Context<'_>, lines: &[&str]) {
-    cx.reply().array(lines.len());
-    for line in lines {
-        cx.reply().simple(line);
-    }
 }

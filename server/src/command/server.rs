@@ -9,7 +9,7 @@ mod latency;
 mod lolwut;
 mod memory;
 
-use super::{Command, Flags, Group, Handled, Keys};
+use super::{Command, Flags, Group, Handled, Keys, docs};
 use crate::engine::{Context, hooks};
 use crate::resp::errors;
 
@@ -176,13 +176,23 @@ pub fn is_local(client: &crate::client::Client) -> bool {
     client.peer.is_none_or(|peer| peer.ip().is_loopback())
 }
 
-/// The answer of `… HELP`: one line for each subcommand.
+/// The answer of `… HELP`: for each subcommand its syntax, and below what it does.
 pub fn help(cx: &mut Context<'_>, name: &str, rows: &[Command]) -> Handled {
     let mut reply = cx.client.reply();
-    reply.array(rows.len() * 2 + 1);
+    let alone = if name == "COMMAND" {
+        &["(no subcommand)", "    Tells of every command."][..]
+    } else {
+        &[]
+    };
+    reply.array(1 + alone.len() + rows.len() * 2);
     reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for line in alone {
+        reply.simple(line);
+    }
     for row in rows {
-        reply.simple(&row.name.to_ascii_uppercase());
+        let full = format!("{}|{}", name.to_ascii_lowercase(), row.name);
+        let usage = docs::usage(&docs::of(&full).arguments);
+        reply.simple(format!("{} {usage}", row.name.to_ascii_uppercase()).trim_end());
         reply.simple(&format!("    {}", row.summary));
     }
     Ok(())
@@ -199,3 +209,42 @@ const HELP: Command = Command {
     since: "5.0.0",
     ..Command::ROW
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::command::all;
+    use crate::engine::testing::Bench;
+
+    /// HELP named subcommands without what each takes.
+    #[test]
+    fn help_tells_the_syntax_of_every_subcommand() {
+        let mut bench = Bench::new(&[("enable-debug-command", "yes")]);
+        let client = bench.client();
+        // There is no cluster mode to tell of.
+        let containers = all().filter(|row| !row.subcommands.is_empty() && row.name != "cluster");
+        for row in containers {
+            let name = row.name.to_ascii_uppercase();
+            let reply = bench.ask(client, &format!("{name} HELP"));
+            let first = format!("+{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+            assert!(reply.contains(&first), "{reply}");
+            let lines: Vec<&str> = reply.split(" +").collect();
+            for sub in row.subcommands {
+                let sub_name = sub.name.to_ascii_uppercase();
+                let at = lines.iter().position(|line| line.split(' ').next() == Some(&sub_name));
+                let at = at.unwrap_or_else(|| panic!("{name} {sub_name} is not told: {reply}"));
+                assert_eq!(lines[at + 1].trim_start(), sub.summary, "{name} {sub_name}");
+                // What it needs beyond the two names is told.
+                let needs_more = sub.arity.abs() > 2 && row.name != "redisha";
+                assert!(!needs_more || lines[at] != sub_name, "{name} {sub_name}: {reply}");
+            }
+        }
+        let mut holds = |command: &str, line: &str| {
+            let reply = bench.ask(client, command);
+            assert!(reply.contains(&format!("+{line} +    ")), "{command}: {reply}");
+        };
+        holds("MEMORY HELP", "USAGE <key> [SAMPLES <count>]");
+        holds("CONFIG HELP", "GET <parameter> [<parameter> ...]");
+        holds("DEBUG HELP", "DIGEST-VALUE <key> [<key> ...]");
+        holds("COMMAND HELP", "(no subcommand)");
+    }
+}

@@ -54,6 +54,39 @@ impl Kind {
     }
 }
 
+impl Argument {
+    /// As HELP prints it: `[COUNT <count>]`, `<key> [<key> ...]`, `(YES|NO)`.
+    fn usage(&self) -> String {
+        let inner = || self.arguments.iter().map(Self::usage).collect::<Vec<_>>();
+        let is_enclosed = self.optional && !self.multiple && self.token.is_none();
+        let value = match self.kind {
+            Kind::PureToken => String::new(),
+            Kind::OneOf if is_enclosed => inner().join("|"),
+            Kind::OneOf => format!("({})", inner().join("|")),
+            Kind::Block => inner().join(" "),
+            _ => format!("<{}>", self.display.unwrap_or(&self.name)),
+        };
+        let one = match self.token {
+            Some(token) if value.is_empty() => token.to_owned(),
+            Some(token) => format!("{token} {value}"),
+            None => value.clone(),
+        };
+        let again = if self.multiple_token { &one } else { &value };
+        match (self.optional, self.multiple) {
+            (false, false) => one,
+            (false, true) => format!("{one} [{again} ...]"),
+            (true, false) => format!("[{one}]"),
+            (true, true) if *again == one => format!("[{one} ...]"),
+            (true, true) => format!("[{one} [{again} ...]]"),
+        }
+    }
+}
+
+/// Arguments as HELP prints them.
+pub fn usage(arguments: &[Argument]) -> String {
+    arguments.iter().map(Argument::usage).collect::<Vec<_>>().join(" ")
+}
+
 /// Reads the arguments of a command.
 pub fn parse(text: &'static str) -> Result<Vec<Argument>, String> {
     let mut reader = Reader { rest: text };
@@ -202,6 +235,20 @@ mod tests {
         let [sign, count] = read[2].arguments.as_slice() else { panic!("two in the group") };
         assert_eq!((read[2].kind, sign.token), (Kind::Block, Some("~")));
         assert_eq!((count.display, count.multiple), (Some("count"), true));
+    }
+
+    #[test]
+    fn help_prints_a_syntax_as_a_line() {
+        let check = |syntax, expect: &str| assert_eq!(usage(&parse(syntax).unwrap()), expect);
+        check("", "");
+        check("key:key#0 SAMPLES=count:int?", "<key> [SAMPLES <count>]");
+        check("key:key*", "<key> [<key> ...]");
+        check("command'command-name'?*", "[<command-name> ...]");
+        check("mode{YES | NO}", "(YES|NO)");
+        check("mode?{ASYNC | SYNC}", "[ASYNC|SYNC]");
+        check("PREFIX=prefix?*+", "[PREFIX <prefix> ...]");
+        check("ID=id:int?*", "[ID <id> [<id> ...]]");
+        check("filter{old | new(kind ON)}", "(<old>|<kind> ON)");
     }
 
     #[test]

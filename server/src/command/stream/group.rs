@@ -282,21 +282,5 @@ fn delete_consumer(cx: &mut Context<'_>) -> Handled {
 }
 
 fn help(cx: &mut Context<'_>) -> Handled {
-    const LINES: &[&str] = &[
-        "CREATE <key> <groupname> <id|$> [option]",
-        "    Create a new consumer group. Options are:",
-        "    * MKSTREAM",
-        "      Create the empty stream if it does not exist.",
-        "    * ENTRIESREAD entries_read",
-        "      Set the group's entries_read counter (internal use).",
-        "CREATECONSUMER <key> <groupname> <consumer>",
-        "    Create a new consumer in the specified group.",
-        "DELCONSUMER <key> <groupname> <consumer>",
-        "    Remove the specified consumer.",
-        "DESTROY <key> <groupname>",
-        "    Remove the specified group.",
-        "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
-        "    Set the current group ID and entries_read counter.",
-    ];
-    super::info::help_lines(cx, "XGROUP", LINES)
+    crate::command::server::help(cx, "XGROUP", SUBCOMMANDS)
 }

@@ -52,29 +52,8 @@ pub fn bad_subcommand(cx: &Context<'_>, name: &str) -> CommandError {
     .into()
 }
 
-/// What HELP answers.
-pub fn help_lines(cx: &mut Context<'_>, name: &str, lines: &[&str]) -> Handled {
-    let mut reply = cx.reply();
-    reply.array(lines.len() + 3);
-    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for line in lines {
-        reply.simple(line);
-    }
-    reply.simple("HELP");
-    reply.simple("    Print this help.");
-    Ok(())
-}
-
 fn help(cx: &mut Context<'_>) -> Handled {
-    const LINES: &[&str] = &[
-        "CONSUMERS <key> <groupname>",
-        "    Show consumers of <groupname>.",
-        "GROUPS <key>",
-        "    Show the stream consumer groups.",
-        "STREAM <key> [FULL [COUNT <count>]",
-        "    Show information about the stream.",
-    ];
-    help_lines(cx, "XINFO", LINES)
+    crate::command::server::help(cx, "XINFO", SUBCOMMANDS)
 }
 
 /// The stream of the third argument.
