@@ -13,13 +13,13 @@ mod words;
 
 pub use events::EventClasses;
 pub use files::{DisklessLoad, Fsync};
-pub use table::{ALIASES, Config, DIRECTIVES, Directive};
+pub use table::{ALIASES, Config, DIRECTIVES, Directive, HIDDEN};
 pub use value::{
     Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };
 pub use words::{
-    Allowed, AuthClients, AuthClientsUser, LogLevel, OomScoreAdj, RdbVersionCheck, Share,
-    ShutdownOn,
+    Allowed, AuthClients, AuthClientsUser, LogFormat, LogLevel, LogTimestamp, OomScoreAdj,
+    Percentiles, RdbVersionCheck, Share, ShutdownOn, SyslogFacility,
 };
 
 /// Why a directive was not accepted; one line, without the directive's name.
@@ -100,6 +100,37 @@ mod tests {
         check("no-such", "1", Err("unknown directive 'no-such'"));
         check("redirect-mode", "error", Ok("error"));
         check("bind", "127.0.0.1 ::1", Ok("127.0.0.1 ::1"));
+        check(
+            "bind",
+            &["::1"; 17].join(" "),
+            Err("bad value for 'bind': Too many bind addresses specified."),
+        );
+        check("hz", "0", Ok("1"));
+        check("hz", "501", Ok("500"));
+        check("hz", "100", Ok("100"));
+        let why = "bad value for 'hz': argument must be between 0 and 2147483647 inclusive";
+        check("hz", "-1", Err(why));
+        check("hz", "2147483648", Err(why));
+    }
+
+    /// Texts that are no number were refused as numbers that are too large, and what was taken was
+    /// printed with all of its digits.
+    #[test]
+    fn percentiles() {
+        const NAME: &str = "latency-tracking-info-percentiles";
+        let refused = |why: &str| format!("bad value for '{NAME}': {why}");
+        let invalid = refused("Invalid latency-tracking-info-percentiles parameters");
+        let beyond =
+            refused("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]");
+        check(NAME, "50.0 99.990 1e1 0.1234567", Ok("50 99.99 10 0.123457"));
+        check(NAME, "", Ok(""));
+        check(NAME, "0 100", Ok("0 100"));
+        for text in ["x", "50 x", "nan", "0x10", " 5 "] {
+            check(NAME, text, Err(&invalid));
+        }
+        for text in ["-1", "101", "50 100.5"] {
+            check(NAME, text, Err(&beyond));
+        }
     }
 
     #[test]

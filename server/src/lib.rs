@@ -11,6 +11,7 @@ pub mod handover;
 #[cfg(test)]
 mod hostile;
 pub mod lazyfree;
+pub mod log;
 pub mod maintenance;
 pub mod memory;
 pub mod migration;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use server::config::Config;
 use server::engine::Engine;
+use server::log::{self, Level};
 use server::net::{Net, health};
 
 #[global_allocator]
@@ -29,10 +30,17 @@ fn main() -> ExitCode {
     }
     abort_on_panic();
     server::memory::this_thread_executes();
-    match run(&args) {
+    let config = match Config::from_args(&args) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("redisha-server: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(config) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("redisha-server: {error:#}");
+            log::write_last(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -69,25 +77,11 @@ fn check_writable(dir: &str) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("cannot write to directory {dir}: {error}"))
 }
 
-/// With `logfile`, what is logged goes to the end of that file.
-fn redirect_log(config: &Config) -> anyhow::Result<()> {
-    if config.logfile.is_empty() {
-        return Ok(());
-    }
-    let file = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(&config.logfile)
-        .map_err(|error| anyhow::anyhow!("cannot open logfile {}: {error}", config.logfile))?;
-    rustix::stdio::dup2_stderr(&file)?;
-    Ok(())
-}
-
-fn run(args: &[String]) -> anyhow::Result<u8> {
-    let mut config = Config::from_args(args)?;
-    redirect_log(&config)?;
+fn run(mut config: Config) -> anyhow::Result<u8> {
     std::env::set_current_dir(&config.dir)
         .map_err(|error| anyhow::anyhow!("cannot use directory {}: {error}", config.dir))?;
+    log::start(&config)
+        .map_err(|error| anyhow::anyhow!("cannot open logfile {}: {error}", config.logfile))?;
     check_writable(&config.dir)?;
     if let Ok(dir) = std::env::current_dir() {
         config.dir = dir.display().to_string();
@@ -108,13 +102,14 @@ fn run(args: &[String]) -> anyhow::Result<u8> {
     net.start(&mut engine)?;
     for (port, readonly) in net.ports() {
         let kind = if readonly { " (read-only)" } else { "" };
-        eprintln!("ready to accept connections on port {port}{kind}");
+        let text = format!("Ready to accept connections on port {port}{kind}");
+        log::write(Level::Notice, &text);
     }
     let pidfile = std::mem::take(&mut engine.config.pidfile);
     if !pidfile.is_empty() {
         // As every Redis does, the server goes on without it.
         if let Err(error) = std::fs::write(&pidfile, format!("{}\n", std::process::id())) {
-            eprintln!("cannot write pidfile {pidfile}: {error}");
+            log::write(Level::Warning, &format!("cannot write pidfile {pidfile}: {error}"));
         }
     }
     engine.config.pidfile.clone_from(&pidfile);

@@ -61,7 +61,7 @@ impl Server {
         let port = lines
             .find_map(|line| {
                 let line = line.unwrap();
-                line.strip_prefix("ready to accept connections on port ")?.parse().ok()
+                line.split_once("Ready to accept connections on port ")?.1.parse().ok()
             })
             .expect("the server did not say that it is ready");
         // What the server says later must not fill the pipe.

@@ -15,7 +15,8 @@ struct Cli {
     /// The folder with the scripts and the argued differences.
     #[arg(long)]
     data: PathBuf,
-    /// Only the parts whose name contains this: `commands`, a script's name, or `generated`.
+    /// Only the parts whose name contains this: `commands`, `directives`, a script's name, or
+    /// `generated`.
     #[arg(long)]
     only: Option<String>,
     /// How many failures to print.
@@ -55,6 +56,7 @@ fn run(cli: &Cli) -> Result<bool> {
         .collect();
     let object = json!({
         "commands": found.commands,
+        "directives": found.directives,
         "differences": differences,
         "cases": found.cases,
         "failed": found.failures.len(),

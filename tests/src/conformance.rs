@@ -1,9 +1,11 @@
 //! RedisHA's server beside Valkey: what both tell of their commands, and what both answer.
 //!
 //! The data lies in `tests/conformance/`: `differences.list` argues where the two tell different
-//! things of a command, and the scripts `*.txt` hold commands whose replies must be equal in both
+//! things of a command, `directives.list` the same of directives, and the scripts `*.txt` hold commands whose replies must be equal in both
 //! dialects (see [`script`]). Further commands are made from the table itself (see [`generated`]).
 
+pub mod argued;
+pub mod directives;
 pub mod generated;
 pub mod introspect;
 pub mod pair;
@@ -14,7 +16,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-pub use introspect::Argued;
+pub use argued::Argued;
 use pair::Pair;
 
 /// What a comparison found.
@@ -22,6 +24,8 @@ use pair::Pair;
 pub struct Outcome {
     /// Commands and subcommands whose descriptions were compared.
     pub commands: usize,
+    /// Directives that were compared.
+    pub directives: usize,
     /// The argued differences, each met at least once.
     pub differences: Vec<Argued>,
     /// Commands whose replies were compared, once per dialect.
@@ -40,6 +44,13 @@ pub fn run(data: &Path, server: &Path, valkey: &Path, only: Option<&str>) -> Res
         let path = data.join("differences.list");
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         introspect::compare(&mut pair, &text, &mut outcome)?;
+    }
+    if wanted("directives") {
+        let path = data.join("directives.list");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        directives::compare(&mut pair, &text, &mut outcome)?;
+        // What was asked for in between stays without effect on the rest.
+        pair = pair.again()?;
     }
     let mut scripts: Vec<_> =
         fs::read_dir(data)?.filter_map(|entry| Some(entry.ok()?.path())).collect();

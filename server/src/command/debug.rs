@@ -165,7 +165,7 @@ fn error(cx: &mut Context<'_>) -> Handled {
 
 fn log(cx: &mut Context<'_>) -> Handled {
     let text = format!("DEBUG LOG: {}", cx.args.at(2).escape_ascii());
-    crate::engine::hooks::log(cx.engine, &text);
+    crate::engine::hooks::warn(cx.engine, &text);
     ok(cx)
 }
 

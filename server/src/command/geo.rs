@@ -169,7 +169,7 @@ fn geoadd(cx: &mut Context<'_>) -> Handled {
         words.push(args.at(at + 2).to_vec());
     }
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    let owned = OwnedArgs::from_parts(words.iter().copied());
+    let owned = OwnedArgs::composed(words.iter().copied()).ok_or(errors::TOO_LONG)?;
     super::zset::zadd(&mut Context {
         engine: cx.engine,
         client: cx.client,

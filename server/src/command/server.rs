@@ -10,8 +10,9 @@ mod lolwut;
 mod memory;
 
 use super::{Command, Flags, Group, Handled, Keys, docs};
+use crate::engine::replicate::{How, Saving};
 use crate::engine::{Context, hooks};
-use crate::resp::errors;
+use crate::resp::{CommandError, errors};
 
 pub use config::rewrite_config;
 pub use introspect::{CATEGORIES, categories, keys_with_flags};
@@ -151,24 +152,37 @@ fn shutdown(cx: &mut Context<'_>) -> Handled {
     let has = |word| (1..cx.args.len()).any(|at| cx.args.is(at, word));
     let known = ["save", "nosave", "now", "force", "abort"];
     let all_known = (1..cx.args.len()).all(|at| known.iter().any(|word| cx.args.is(at, word)));
-    let (save, nosave, force) = (has("save"), has("nosave"), has("force"));
-    if !all_known || save && nosave || has("abort") && cx.args.len() > 2 {
+    let (save, nosave, abort) = (has("save"), has("nosave"), has("abort"));
+    let how = How { saving: Saving::asked(save, nosave), now: has("now"), force: has("force") };
+    if !all_known || save && nosave || abort && how != How::default() {
         return Err(errors::SYNTAX.into());
+    }
+    if abort {
+        if !cx.engine.abort_shutdown() {
+            return Err("ERR No shutdown in progress.".into());
+        }
+        cx.client.reply().ok();
+        return Ok(());
     }
     if let Some(running) = cx.engine.rooms.scripts.running.as_ref().filter(|_| !nosave) {
         return Err(running.busy_text().into());
-    }
-    if has("abort") {
-        return Err("ERR No shutdown in progress.".into());
     }
     if cx.args.len() == 1 && cx.engine.is_managed() {
         hooks::terminate(cx.engine);
         return Ok(());
     }
-    hooks::leave(cx.engine, save, nosave, force).map_err(|error| {
+    let failed = |error: CommandError| {
         let why = &error.0;
-        format!("ERR Errors trying to SHUTDOWN. Check logs. ({why})").into()
-    })
+        CommandError::from(format!("ERR Errors trying to SHUTDOWN. Check logs. ({why})"))
+    };
+    if cx.engine.is_managed() {
+        return hooks::leave(cx.engine, how).map_err(failed);
+    }
+    if cx.engine.shut_down(how).map_err(failed)? {
+        let client = cx.defer();
+        cx.engine.shut_down_for(client);
+    }
+    Ok(())
 }
 
 /// Whether a connection comes from this machine, for directives that say `local`.

@@ -10,7 +10,9 @@ const NESTING_MAX: usize = 8;
 
 /// Directives of older versions, which Valkey reads and forgets too.
 const FORGOTTEN: &[&str] = &[
+    "dynamic-hz",
     "events-per-io-thread",
+    "io-threads-do-reads",
     "list-max-ziplist-entries",
     "list-max-ziplist-value",
     "lua-replicate-commands",

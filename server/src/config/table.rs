@@ -6,8 +6,9 @@ use super::value::{
     Bytes, Int, MaxmemoryPolicy, No, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };
 use super::words::{
-    Allowed, AuthClients, AuthClientsUser, Empty, LogLevel, Octal, OomScoreAdj, OomScores,
-    Percentiles, PropagationError, RdbVersionCheck, Saves, Share, ShutdownOn, Supervised,
+    Allowed, AuthClients, AuthClientsUser, Bind, Empty, Hz, LogFormat, LogLevel, LogTimestamp,
+    Octal, OomScoreAdj, OomScores, Percentiles, PropagationError, RdbVersionCheck, Saves, Share,
+    ShutdownOn, Supervised, SyslogFacility,
 };
 
 /// One directive. `get` prints the value, `set` reads it or says what it expected.
@@ -108,10 +109,12 @@ directives! {
     readonly_port: u16, "readonly-port", "0", fixed;
     /// HTTP /livez, /readyz and /metrics; 0 is none.
     health_port: u16, "health-port", "0", fixed;
-    bind: Words, "bind", "*", fixed_words;
+    bind: Bind, "bind", "* -::*", fixed_words;
     /// The address from which links to other nodes are opened.
     bind_source_addr: String, "bind-source-addr", "", live;
     tcp_backlog: u32, "tcp-backlog", "511", fixed, 0 to INT_MAX;
+    /// The mark of connections that are accepted, for the kernel's routes and filters; 0 is none.
+    socket_mark_id: u32, "socket-mark-id", "0", fixed, 0 to UINT_MAX;
     tcp_keepalive_s: u64, "tcp-keepalive", "300", live, 0 to INT_MAX;
     timeout_s: u64, "timeout", "0", live, 0 to INT_MAX;
     maxclients: usize, "maxclients", "10000", live, 1 to UINT_MAX;
@@ -134,6 +137,8 @@ directives! {
     aclfile: String, "aclfile", "", fixed;
     acllog_max_len: usize, "acllog-max-len", "128", live;
     acl_pubsub_default: PubSubDefault, "acl-pubsub-default", "resetchannels", live;
+    /// From which the order of keys in the tables follows; empty is chance.
+    hash_seed: String, "hash-seed", "", fixed;
     databases: usize, "databases", "16", fixed, 1 to INT_MAX;
     proto_max_bulk_len: Bytes, "proto-max-bulk-len", "512mb", live, MEGABYTE to i64::MAX;
     client_query_buffer_limit: Bytes, "client-query-buffer-limit", "1gb", live, MEGABYTE to i64::MAX;
@@ -177,17 +182,23 @@ directives! {
     shutdown_on_sigterm: ShutdownOn, "shutdown-on-sigterm", "default", words;
     availability_zone: String, "availability-zone", "", live;
     replica_announced: bool, "replica-announced", "yes", live;
-    hz: u32, "hz", "10", live, 0 to INT_MAX;
+    /// Background work is done ten times a second, and as events call for it, whatever this says.
+    hz: Hz, "hz", "10", live;
     loglevel: LogLevel, "loglevel", "notice", live;
+    log_format: LogFormat, "log-format", "legacy", live;
+    log_timestamp_format: LogTimestamp, "log-timestamp-format", "legacy", live;
     /// Empty: the standard error stream.
     logfile: String, "logfile", "", fixed;
+    syslog_enabled: bool, "syslog-enabled", "no", fixed;
+    syslog_facility: SyslogFacility, "syslog-facility", "local0", fixed;
+    syslog_ident: String, "syslog-ident", "valkey", fixed;
     /// Written at the start and removed at the end; empty is none.
     pidfile: String, "pidfile", "", fixed;
     /// How long a script runs before others are told BUSY, in milliseconds; 0 is without end.
     busy_reply_threshold_ms: u64, "busy-reply-threshold", "5000", live, 0 to i64::MAX;
     /// Bytes that one Lua interpreter may hold beyond its own libraries; 0 is unbounded.
     lua_memory_limit: Bytes, "lua-memory-limit", "1gb", fixed, 0 to i64::MAX;
-    lua_enable_insecure_api: bool, "lua-enable-insecure-api", "no", live;
+    lua_enable_insecure_api: bool, "lua-enable-insecure-api", "no", protected;
     daemonize: No, "daemonize", "no", fixed;
     cluster_enabled: No, "cluster-enabled", "no", fixed;
     appendonly: bool, "appendonly", "no", live;
@@ -198,6 +209,8 @@ directives! {
     no_appendfsync_on_rewrite: bool, "no-appendfsync-on-rewrite", "no", live;
     auto_aof_rewrite_percentage: u64, "auto-aof-rewrite-percentage", "100", live, 0 to INT_MAX;
     auto_aof_rewrite_min_size: Bytes, "auto-aof-rewrite-min-size", "64mb", live, 0 to i64::MAX;
+    /// Files that a rewrite replaced stay in the folder, and in the manifest as history.
+    aof_disable_auto_gc: bool, "aof-disable-auto-gc", "no", live;
     aof_load_truncated: bool, "aof-load-truncated", "yes", live;
     aof_use_rdb_preamble: bool, "aof-use-rdb-preamble", "yes", live;
     aof_timestamp_enabled: bool, "aof-timestamp-enabled", "no", live;
@@ -211,7 +224,7 @@ directives! {
     save: Saves, "save", "3600 1 300 100 60 10000", words;
     stop_writes_on_bgsave_error: bool, "stop-writes-on-bgsave-error", "yes", live;
     rdbcompression: bool, "rdbcompression", "yes", live;
-    rdbchecksum: bool, "rdbchecksum", "yes", live;
+    rdbchecksum: bool, "rdbchecksum", "yes", fixed;
     shutdown_timeout_s: u64, "shutdown-timeout", "10", live, 0 to INT_MAX;
     hash_max_listpack_entries: usize, "hash-max-listpack-entries", "512", live;
     hash_max_listpack_value: usize, "hash-max-listpack-value", "64", live;
@@ -282,7 +295,7 @@ directives! {
     tls_prefer_server_ciphers: bool, "tls-prefer-server-ciphers", "no", live;
     /// No cipher of TLS 1.2 and 1.3 that is offered here needs them.
     tls_dh_params_file: String, "tls-dh-params-file", "", live;
-    tls_cluster: No, "tls-cluster", "no", fixed;
+    tls_cluster: No, "tls-cluster", "no", live;
     tls_session_caching: bool, "tls-session-caching", "yes", live;
     tls_session_cache_size: Int<0, INT_MAX>, "tls-session-cache-size", "20480", live;
     tls_session_cache_timeout: Int<0, INT_MAX>, "tls-session-cache-timeout", "300", live;
@@ -305,12 +318,12 @@ directives! {
     crash_memcheck_enabled: bool, "crash-memcheck-enabled", "yes", live;
     disable_thp: bool, "disable-thp", "yes", fixed;
     dual_channel_replication_enabled: bool, "dual-channel-replication-enabled", "no", live;
-    dynamic_hz: bool, "dynamic-hz", "yes", live;
     extended_redis_compatibility: bool, "extended-redis-compatibility", "no", live;
     hide_user_data_from_log: bool, "hide-user-data-from-log", "yes", live;
     ignore_warnings: String, "ignore-warnings", "", live;
     io_threads: Int<1, 256>, "io-threads", "1", live;
-    io_threads_do_reads: bool, "io-threads-do-reads", "no", live;
+    /// There are no such threads: the executing one reads and writes.
+    io_threads_always_active: bool, "io-threads-always-active", "no", live;
     jemalloc_bg_thread: bool, "jemalloc-bg-thread", "yes", live;
     min_string_size_avoid_copy_reply: Int<0, INT_MAX>, "min-string-size-avoid-copy-reply", "16384",
         live;
@@ -327,14 +340,22 @@ directives! {
     replica_ignore_disk_write_errors: bool, "replica-ignore-disk-write-errors", "no", live;
     set_proc_title: bool, "set-proc-title", "yes", fixed;
     supervised: Supervised, "supervised", "no", fixed;
-    syslog_enabled: No, "syslog-enabled", "no", fixed;
-    syslog_facility: String, "syslog-facility", "local0", fixed;
-    syslog_ident: String, "syslog-ident", "valkey", fixed;
     server_cpulist: String, "server-cpulist", "", fixed;
     bio_cpulist: String, "bio-cpulist", "", fixed;
     aof_rewrite_cpulist: String, "aof-rewrite-cpulist", "", fixed;
     bgsave_cpulist: String, "bgsave-cpulist", "", fixed;
 }
+
+/// Directives for those who know them: CONFIG GET tells them by their own name alone, not by patterns.
+pub const HIDDEN: &[&str] = &[
+    "aof-disable-auto-gc",
+    "io-threads-always-active",
+    "lua-enable-deprecated-api",
+    "lua-enable-insecure-api",
+    "min-io-threads-avoid-copy-reply",
+    "min-string-size-avoid-copy-reply",
+    "min-string-size-avoid-copy-reply-threaded",
+];
 
 /// Older names of directives, each with the present one.
 pub const ALIASES: &[(&str, &str)] = &[
@@ -346,6 +367,7 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("slave-read-only", "replica-read-only"),
     ("slave-serve-stale-data", "replica-serve-stale-data"),
     ("lua-time-limit", "busy-reply-threshold"),
+    ("lua-enable-deprecated-api", "lua-enable-insecure-api"),
     ("slave-priority", "replica-priority"),
     ("slave-announce-ip", "replica-announce-ip"),
     ("slave-announce-port", "replica-announce-port"),

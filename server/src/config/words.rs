@@ -1,6 +1,6 @@
 //! The types of directives that are words, or lists of them, of their own kind.
 
-use super::value::{Bytes, Value, Words, choice};
+use super::value::{Bytes, Int, Value, Words, choice};
 
 choice! {
     /// Who may use something dangerous.
@@ -26,6 +26,49 @@ choice! {
         Notice = "notice",
         Warning = "warning",
         Nothing = "nothing",
+    }
+}
+
+choice! {
+    /// The form of the log's lines.
+    LogFormat {
+        Legacy = "legacy",
+        Logfmt = "logfmt",
+        Json = "json",
+    }
+}
+
+choice! {
+    /// How the log's lines tell the time.
+    LogTimestamp {
+        Legacy = "legacy",
+        Iso8601 = "iso8601",
+        Milliseconds = "milliseconds",
+    }
+}
+
+choice! {
+    /// Which kind of program the system's log takes the server for.
+    SyslogFacility {
+        User = "user",
+        Local0 = "local0",
+        Local1 = "local1",
+        Local2 = "local2",
+        Local3 = "local3",
+        Local4 = "local4",
+        Local5 = "local5",
+        Local6 = "local6",
+        Local7 = "local7",
+    }
+}
+
+impl SyslogFacility {
+    /// Its number in the protocol (RFC 3164, 4.1.1).
+    pub fn number(self) -> u8 {
+        match self {
+            Self::User => 1,
+            local => 15 + local as u8,
+        }
     }
 }
 
@@ -162,23 +205,66 @@ impl Value for Saves {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Percentiles(pub Vec<f64>);
 
+impl Percentiles {
+    /// A percentile as it is printed: six digits behind the point at most, and no more than it needs.
+    pub fn print_one(number: f64) -> String {
+        let text = format!("{number:.6}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
 impl Value for Percentiles {
     fn parse(text: &str) -> Result<Self, String> {
-        let each = text.split_whitespace().map(|word| {
-            word.parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number)).ok_or_else(
-                || {
-                    String::from(
-                        "latency-tracking-info-percentiles should contain only numbers between \
-                         0.0 and 100.0",
-                    )
-                },
-            )
+        let each = text.split(' ').filter(|_| !text.is_empty()).map(|word| {
+            let number = word.parse::<f64>().ok().filter(|number| !number.is_nan());
+            let number = number.ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+            if (0.0..=100.0).contains(&number) {
+                return Ok(number);
+            }
+            Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"
+                .into())
         });
         each.collect::<Result<_, _>>().map(Self)
     }
 
     fn print(&self) -> String {
-        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        self.0.iter().map(|number| Self::print_one(*number)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The addresses that the server listens on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bind(pub Vec<String>);
+
+/// Addresses that `bind` may name.
+const ADDRESSES_MAX: usize = 16;
+
+impl Value for Bind {
+    fn parse(text: &str) -> Result<Self, String> {
+        let words = Words::parse(text)?.0;
+        if words.len() > ADDRESSES_MAX {
+            return Err("Too many bind addresses specified.".into());
+        }
+        Ok(Self(words))
+    }
+
+    fn print(&self) -> String {
+        self.0.join(" ")
+    }
+}
+
+/// How often a second background work is to be done, within what is sensible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hz(pub u32);
+
+impl Value for Hz {
+    fn parse(text: &str) -> Result<Self, String> {
+        let Int(asked) = Int::<0, { i32::MAX as i64 }>::parse(text)?;
+        Ok(Self(asked.clamp(1, 500) as u32))
+    }
+
+    fn print(&self) -> String {
+        self.0.to_string()
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::engine::aof::{AofDisk, Fsync};
+use crate::log;
 use crate::persistence::aof::{Draft, Manifest, Sums};
 
 use super::{DiskError, save};
@@ -372,7 +373,7 @@ impl Writer {
 
     /// A sync has failed.
     fn end_process(&self, error: &io::Error) -> ! {
-        eprintln!("the append-only file could not be made durable: {error}");
+        log::write_last(&format!("the append-only file could not be made durable: {error}"));
         self.shared.set_error(Some(super::reason(error)));
         super::identity::distrust(&self.place.dir);
         std::process::abort()

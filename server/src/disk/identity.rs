@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::engine::member::Found;
 use crate::handover::Kept;
+use crate::log;
 use crate::persistence::rdb::crc64;
 
 use super::save;
@@ -74,7 +75,7 @@ pub fn keep(dir: &str, kept: Option<&Kept>) -> Result<(), String> {
     while let Err(error) = erase(dir) {
         attempts += 1;
         if attempts == ATTEMPTS {
-            eprintln!("{} can not be erased: {error}", dir.join(NAME).display());
+            log::write_last(&format!("{} can not be erased: {error}", dir.join(NAME).display()));
             std::process::abort();
         }
         std::thread::sleep(RETRY);
@@ -96,7 +97,7 @@ pub fn distrust(dir: &Path) {
         std::thread::sleep(RETRY);
     }
     if let Err(error) = erase(dir) {
-        eprintln!("{} can not be erased: {error}", dir.join(NAME).display());
+        log::write_last(&format!("{} can not be erased: {error}", dir.join(NAME).display()));
     }
 }
 

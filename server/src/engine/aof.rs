@@ -131,6 +131,19 @@ impl Engine {
             (false, State::On | State::Waiting | State::Naming(_)) => self.aof_off(),
             _ => {}
         }
+        self.aof_forget_history();
+    }
+
+    /// What `aof-disable-auto-gc` kept goes when it says so no more.
+    fn aof_forget_history(&mut self) {
+        let aof = &mut self.rooms.aof;
+        if self.config.aof_disable_auto_gc || aof.state != State::On {
+            return;
+        }
+        let gone = aof.manifest.forget_history();
+        if let Some(disk) = aof.disk.as_mut().filter(|_| !gone.is_empty()) {
+            disk.commit(aof.manifest.print(), gone);
+        }
     }
 
     /// Begins with a rewrite of the present data.
@@ -142,7 +155,7 @@ impl Engine {
         if let Err(why) =
             self.aof_read_manifest().map_err(|e| e.to_string()).and_then(|()| self.aof_attach())
         {
-            hooks::log(self, &format!("appendonly: {why}"));
+            hooks::warn(self, &format!("appendonly: {why}"));
             self.rooms.aof.failure = Some(why);
             return;
         }
@@ -173,7 +186,7 @@ impl Engine {
         if let Some(mut disk) = aof.disk.take()
             && let Err(why) = disk.wait(Some(Duration::from_secs(5)))
         {
-            hooks::log(self, &format!("the AOF was not written to its end: {why}"));
+            hooks::warn(self, &format!("the AOF was not written to its end: {why}"));
         }
         self.refuse_local_waits();
     }
@@ -228,7 +241,7 @@ impl Engine {
                 Some(why) => format!("Error writing to the AOF file: {why}"),
                 None => "AOF write error looks solved. The server can write again.".into(),
             };
-            hooks::log(self, &text);
+            hooks::warn(self, &text);
         }
         self.aof_tell_durable();
         self.aof_bound_queue();
@@ -330,7 +343,7 @@ impl Engine {
         if aof.writing && disk.is_failing() {
             aof.state = State::Waiting;
             aof.writing = false;
-            hooks::log(
+            hooks::warn(
                 self,
                 "the AOF falls too far behind: it is rewritten when the disk recovers",
             );

@@ -25,6 +25,8 @@ impl Engine {
         self.look_at_tls_files();
         self.speeds.reckon(&self.stats, self.now.mono_ms());
         self.publish_health();
+        // For what is logged without the engine at hand.
+        crate::log::set_role(hooks::is_replica(self));
     }
 
     /// Deletes keys whose time is up, and goes on while it finds many.

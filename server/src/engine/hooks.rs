@@ -7,6 +7,7 @@ use crate::client::{Client, ClientId, Duty};
 use crate::command::{Command, Flags};
 use crate::config::Config;
 use crate::handover::{Epoch, Notice};
+use crate::log::{self, Level};
 use crate::resp::{CommandError, errors};
 use crate::store::{Keyspace, Seed};
 
@@ -14,6 +15,7 @@ use super::Engine;
 use super::effects::{LinkEvent, LinkOwner, Timer};
 use super::pause::Reason;
 use super::propagate::deletion;
+use super::replicate::{How, Saving};
 
 /// State of the rooms around the core.
 #[derive(Default)]
@@ -34,7 +36,11 @@ pub struct Rooms {
 pub fn new_keyspace(config: &Config) -> Keyspace {
     // The standard library's own source of randomness for hash keys.
     let word = |salt: u8| std::hash::RandomState::new().hash_one(salt);
-    Keyspace::new(config.databases, Seed([word(0), word(1)]))
+    let seed = match config.hash_seed.as_str() {
+        "" => Seed([word(0), word(1)]),
+        given => Seed::of(given.as_bytes()),
+    };
+    Keyspace::new(config.databases, seed)
 }
 
 /// A wake-up's time, for expiry.
@@ -127,6 +133,7 @@ pub fn stream_changed(engine: &mut Engine) {
         && !engine.is_migrating()
         && !engine.config.import_mode
         && !engine.pause.is_set(Reason::Failover)
+        && !engine.pause.is_set(Reason::Shutdown)
         && !engine.pause.is_set(Reason::Transfer);
     engine.keyspace.set_may_expire(may_expire);
     engine.role_oom_score();
@@ -261,29 +268,28 @@ pub fn terminate(engine: &mut Engine) {
 pub fn signalled(engine: &mut Engine, interrupt: bool) {
     let config = &engine.config;
     let on = if interrupt { &config.shutdown_on_sigint } else { &config.shutdown_on_sigterm };
-    let (save, nosave, force) = (on.has("save"), on.has("nosave"), on.has("force"));
+    // Who asks again waits for no replica.
+    let now = on.has("now") || engine.is_shutting_down();
+    let saving = Saving::asked(on.has("save"), on.has("nosave"));
+    let force = on.has("force");
     if engine.is_managed() {
         engine.drain_member();
     } else {
         // A person who asks again by the same signal gets the same answer: an error keeps the
         // server running only if nobody said that it is to end by force.
-        if let Err(error) = leave(engine, save, nosave, force) {
-            log(engine, &format!("Error trying to save the DB, can't exit: {}", error.0));
+        if let Err(error) = engine.shut_down(How { saving, now, force }) {
+            warn(engine, &format!("Error trying to save the DB, can't exit: {}", error.0));
         }
     }
 }
 
 /// Ends the process. What is to be saved is saved first: as the directive `save` says, or as the
 /// caller does. An error leaves the server running, unless it is to end by force.
-pub fn leave(
-    engine: &mut Engine,
-    save: bool,
-    nosave: bool,
-    force: bool,
-) -> Result<(), CommandError> {
-    let saved = if nosave {
+pub fn leave(engine: &mut Engine, how: How) -> Result<(), CommandError> {
+    // Half of the data must not be saved over the whole.
+    let saved = if how.saving == Saving::Never || engine.is_loading() {
         Ok(())
-    } else if save {
+    } else if how.saving == Saving::Always {
         engine.abort_save();
         engine.save_now().map_err(CommandError::from)
     } else {
@@ -291,7 +297,7 @@ pub fn leave(
     };
     let finished = engine.aof_finish().map_err(CommandError::from);
     match saved.and(finished) {
-        Err(error) if !force => Err(error),
+        Err(error) if !how.force => Err(error),
         _ => {
             log(engine, "redisha-server is now ready to exit, bye bye...");
             engine.effects.push(super::effects::Effect::Exit(0));
@@ -304,11 +310,11 @@ pub fn leave(
 pub fn exit(engine: &mut Engine) {
     let mut code = 0;
     if let Err(error) = engine.save_before_exit() {
-        log(engine, &format!("the data were not saved before the end: {error}"));
+        warn(engine, &format!("the data were not saved before the end: {error}"));
         code = 1;
     }
     if let Err(error) = engine.aof_finish() {
-        log(engine, &format!("the AOF was not written to its end: {error}"));
+        warn(engine, &format!("the AOF was not written to its end: {error}"));
         code = 1;
     }
     engine.effects.push(super::effects::Effect::Exit(code));
@@ -354,17 +360,23 @@ fn load_on(engine: &mut Engine) -> bool {
     match loaded.and_then(|all| if all { begin(engine).map(|()| true) } else { Ok(false) }) {
         Ok(all) => !all,
         Err(error) => {
-            log(engine, &format!("redisha-server: {error}"));
+            warn(engine, &error.to_string());
             engine.effects.push(super::effects::Effect::Exit(1));
             false
         }
     }
 }
 
-/// A line for whoever reads the server's log.
+/// A line for whoever reads the server's log: something that is worth knowing.
 pub fn log(engine: &Engine, text: &str) {
-    let _ = engine;
-    eprintln!("{text}");
+    log::set_role(is_replica(engine));
+    log::write(Level::Notice, text);
+}
+
+/// As [`log`], of something that failed or may do harm.
+pub fn warn(engine: &Engine, text: &str) {
+    log::set_role(is_replica(engine));
+    log::write(Level::Warning, text);
 }
 
 /// Whether clients should be led to this node, or why not (a follower without its primary, a
@@ -404,6 +416,7 @@ pub fn random_bytes(count: usize) -> Vec<u8> {
 
 /// Directives have changed by CONFIG SET; also called once at the start.
 pub fn config_changed(engine: &mut Engine) {
+    log::configure(&engine.config);
     engine.replication_configured();
     engine.member_configured();
     engine.aof_configured();

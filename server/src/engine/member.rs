@@ -109,7 +109,7 @@ impl Engine {
                 self.member_event(Event::Applied { record, start });
             }
             // A record of a later version: without effect, as for any stock replica.
-            Err(error) => log::record_ignored(&error),
+            Err(error) => hooks::warn(self, &format!("ignored a record of the stream: {error}")),
         }
     }
 
@@ -286,14 +286,6 @@ impl Engine {
     /// A client is gone that may have waited for an answer.
     pub(super) fn member_disconnected(&mut self, client: ClientId) {
         self.rooms.member.waiting.retain(|_, waiting| *waiting != client);
-    }
-}
-
-mod log {
-    use crate::handover::RecordError;
-
-    pub fn record_ignored(error: &RecordError) {
-        eprintln!("ignored a record of the stream: {error}");
     }
 }
 

@@ -121,7 +121,7 @@ impl Engine {
         let text = text.filter(|text| !text.is_empty());
         let moving = match text.map(Moving::parse).transpose() {
             Ok(moving) => moving,
-            Err(error) => return hooks::log(self, &format!("the takeover's record: {error}")),
+            Err(error) => return hooks::warn(self, &format!("the takeover's record: {error}")),
         };
         // By the directive: data are loaded before the member takes its role.
         let own = |moving: &Moving| moving.uid == self.config.cluster_uid;

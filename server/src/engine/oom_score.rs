@@ -22,7 +22,7 @@ impl Engine {
             OomScoreAdj::Absolute => own,
         };
         oom_score::write(score).map_err(|error| {
-            hooks::log(self, &format!("cannot set oom-score-adj to {score}: {error}"));
+            hooks::warn(self, &format!("cannot set oom-score-adj to {score}: {error}"));
             "Failed to set current oom_score_adj. Check server logs."
         })?;
         self.memory.oom_score = change.then_some(base);

@@ -18,9 +18,16 @@ pub enum Reason {
     Failover,
     /// MIGRATE sends keys that were being changed.
     Transfer,
+    /// SHUTDOWN waits for replicas.
+    Shutdown,
 }
 
-const REASONS: usize = 4;
+impl Reason {
+    const ALL: [Self; REASONS] =
+        [Self::User, Self::Switch, Self::Failover, Self::Transfer, Self::Shutdown];
+}
+
+const REASONS: usize = 5;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -54,7 +61,7 @@ impl Pause {
     /// Ends the pauses whose time is up; true when one ended.
     pub fn expire(&mut self, now_ms: u64) -> bool {
         let mut ended = false;
-        for reason in [Reason::User, Reason::Switch, Reason::Failover, Reason::Transfer] {
+        for reason in Reason::ALL {
             if self.until_ms(reason).is_some_and(|until_ms| until_ms <= now_ms) {
                 self.end(reason);
                 ended = true;

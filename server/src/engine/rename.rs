@@ -2,7 +2,7 @@
 //! command has its own name, so that streams, files, transactions and other nodes know of none of it.
 
 use crate::client::{Client, Duty};
-use crate::resp::{Args, OwnedArgs};
+use crate::resp::{Args, OwnedArgs, errors};
 
 use super::{Engine, Flow};
 
@@ -18,9 +18,13 @@ impl Engine {
         let flow = match self.config.renames.iter().find(other).filter(|_| says) {
             Some((own, _)) => {
                 let words = std::iter::once(own.as_bytes()).chain(args.iter().skip(1));
-                let words = OwnedArgs::from_parts(words);
                 self.names_are_given = false;
-                self.execute_named(client, words.args())
+                if let Some(words) = OwnedArgs::composed(words) {
+                    self.execute_named(client, words.args())
+                } else {
+                    client.reply().error(&errors::TOO_LONG.into());
+                    Flow::Done
+                }
             }
             None => self.execute_named(client, args),
         };

@@ -10,6 +10,7 @@ mod downstream;
 mod failover;
 mod own;
 mod report;
+mod shutdown;
 mod snapshot;
 mod start;
 mod upstream;
@@ -29,6 +30,7 @@ pub use apply::Origin;
 pub use downstream::Introduced;
 pub use failover::Wish;
 pub use own::note_own;
+pub use shutdown::{How, Saving};
 pub use snapshot::{Job, SaveError, SaveTarget, Wake};
 pub use waits::{Need, write_reached};
 
@@ -45,6 +47,7 @@ pub struct Room {
     pub saves: snapshot::Saves,
     waits: Vec<waits::Wait>,
     failover: Option<failover::Failover>,
+    shutdown: Option<shutdown::Shutdown>,
     last_ping_ms: u64,
     /// When the timer for the next ping fires; not set if that is past.
     ping_timer_ms: u64,
@@ -71,6 +74,7 @@ impl Default for Room {
             saves: snapshot::Saves::default(),
             waits: Vec::new(),
             failover: None,
+            shutdown: None,
             last_ping_ms: 0,
             ping_timer_ms: 0,
             replica_seen_ms: 0,
@@ -201,6 +205,7 @@ impl Engine {
         self.pause.is_set(Reason::Switch)
             || self.pause.is_set(Reason::User)
             || self.pause.is_set(Reason::Failover)
+            || self.pause.is_set(Reason::Shutdown)
             || !hooks::stream_may_grow(self)
     }
 
@@ -251,6 +256,7 @@ impl Engine {
     pub(super) fn replication_cron(&mut self) {
         self.link_tick();
         self.failover_turn();
+        self.shutdown_turn();
         self.ping_replicas();
         self.close_silent_replicas();
         self.close_slow_replicas();

@@ -32,7 +32,7 @@ impl Engine {
                 hooks::log(self, "the files of TLS were read again");
             }
             Err(error) => {
-                hooks::log(self, &format!("the files of TLS stay as they were: {error}"));
+                hooks::warn(self, &format!("the files of TLS stay as they were: {error}"));
             }
         }
     }

@@ -7,6 +7,7 @@ use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, Type};
 
 use crate::config::Config;
+use crate::log::{self, Level};
 
 use super::stream::Socket;
 
@@ -77,6 +78,7 @@ pub fn bind_all(config: &Config) -> Result<Vec<Bound>, ListenError> {
         }
         for (address, may_be_missing) in wanted(config, port)? {
             let listener = bind(address, config.tcp_backlog).and_then(|socket| {
+                mark(&socket, config.socket_mark_id);
                 socket.set_nonblocking(true)?;
                 Ok(TcpListener::from_std(socket.into()))
             });
@@ -213,6 +215,15 @@ fn bind(address: SocketAddr, backlog: u32) -> io::Result<socket2::Socket> {
     socket.bind(&address.into())?;
     socket.listen(backlog as i32)?;
     Ok(socket)
+}
+
+/// Marks what is accepted here. Without the right to, as in Valkey, the server goes on.
+fn mark(socket: &socket2::Socket, id: u32) {
+    if id != 0
+        && let Err(error) = socket.set_mark(id)
+    {
+        log::write(Level::Warning, &format!("socket-mark-id: {error}"));
+    }
 }
 
 #[cfg(test)]

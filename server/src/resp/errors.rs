@@ -23,6 +23,7 @@ impl From<String> for CommandError {
 
 pub const NOT_I32: &str =
     "ERR value is out of range, value must between -2147483648 and 2147483647";
+pub const TOO_LONG: &str = "ERR Command arguments are too long";
 pub const SYNTAX: &str = "ERR syntax error";
 pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 pub const NOT_INTEGER: &str = "ERR value is not an integer or out of range";

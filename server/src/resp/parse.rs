@@ -97,14 +97,32 @@ pub struct OwnedArgs {
 }
 
 impl OwnedArgs {
-    pub fn from_parts<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
-        let mut owned = Self::default();
+    /// The parts of one request, which are no longer than spans can count.
+    pub fn from_parts<'p, I>(parts: I) -> Self
+    where
+        I: IntoIterator<Item = &'p [u8]>,
+        I::IntoIter: Clone,
+    {
+        Self::composed(parts).expect("a request was counted as it was read")
+    }
+
+    /// Parts that may be longer than the request that they were made from; none, and nothing is
+    /// copied, if spans cannot count them.
+    pub fn composed<'p, I>(parts: I) -> Option<Self>
+    where
+        I: IntoIterator<Item = &'p [u8]>,
+        I::IntoIter: Clone,
+    {
+        let parts = parts.into_iter();
+        let whole = parts.clone().try_fold(0usize, |sum, part| sum.checked_add(part.len()))?;
+        u32::try_from(whole).ok()?;
+        let mut owned = Self { buf: Vec::with_capacity(whole), spans: Vec::new() };
         for part in parts {
-            let start = u32::try_from(owned.buf.len()).expect("commands are shorter than 4 GiB");
+            let start = owned.buf.len() as u32;
             owned.spans.push(Span { start, len: part.len() as u32 });
             owned.buf.extend_from_slice(part);
         }
-        owned
+        Some(owned)
     }
 
     pub fn args(&self) -> Args<'_> {

@@ -102,3 +102,18 @@ fn tighter_before_authentication() {
     let long = vec![b'a'; 70_000];
     assert_eq!(run(&long, 1000, &limits), "ERR Protocol error: too big inline request");
 }
+
+/// A command that became longer than spans can count as it was composed ended the process.
+#[test]
+fn a_composed_command_is_counted_before_it_is_copied() {
+    let part = vec![0; 1 << 30];
+    let check = |parts: &[&[u8]], expect: bool| {
+        let composed = OwnedArgs::composed(parts.iter().copied());
+        assert_eq!(composed.is_some(), expect, "{} parts", parts.len());
+    };
+    check(&[], true);
+    check(&[b"GET", b"", b"key"], true);
+    check(&[&part, &part, &part, &part], false);
+    let owned = OwnedArgs::composed([&b"GET"[..], b"", b"key"]).unwrap();
+    assert_eq!(format!("{:?}", owned.args()), r#"["GET", "", "key"]"#);
+}

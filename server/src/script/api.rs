@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
+use crate::log::{self, Level};
+
 use super::lib::args::{Arguments, number};
 use super::raised::{self, fail, reply, with_code};
 use super::state::{REPLICATE_ALL, Shared};
@@ -142,25 +144,20 @@ fn log(lua: &Lua, _: &Rc<Shared>, values: MultiValue) -> mlua::Result<()> {
     let Some(level) = args.get(1).and_then(|value| number(lua, value)) else {
         return Err(reply("First argument must be a number (log level)."));
     };
-    let level = level as i64;
-    if !(0..=3).contains(&level) {
-        return Err(reply("Invalid log level."));
-    }
+    let level = match level as i64 {
+        0 => Level::Debug,
+        1 => Level::Verbose,
+        2 => Level::Notice,
+        3 => Level::Warning,
+        _ => return Err(reply("Invalid log level.")),
+    };
     let words = values.iter().skip(1).filter_map(|value| {
         let text = lua.coerce_string(value.clone()).ok().flatten()?;
         Some(text.to_string_lossy())
     });
-    let line = words.collect::<Vec<_>>().join(" ");
-    if level >= 2 {
-        // One line of the log, whatever a script says.
-        let shown = line.chars().take(LOG_MAX).map(|c| if c.is_control() { ' ' } else { c });
-        eprintln!("script: {}", shown.collect::<String>());
-    }
+    log::write(level, &format!("script: {}", words.collect::<Vec<_>>().join(" ")));
     Ok(())
 }
-
-/// Characters of a script's line in the log, as many as Valkey keeps.
-const LOG_MAX: usize = 1024;
 
 /// `math.random`, with Lua's own rules.
 pub fn random(lua: &Lua, shared: &Rc<Shared>, values: MultiValue) -> mlua::Result<f64> {

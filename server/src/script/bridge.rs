@@ -15,7 +15,7 @@ use super::interpreter::Failure;
 use super::stack::{Found, Stack};
 use super::state::{COMPOSED_MAX_BYTES, Request, Shared};
 use crate::resp::num::format_f64;
-use crate::resp::{Args, Proto, Reply};
+use crate::resp::{Args, Proto, Reply, errors};
 
 // What lies in the functions.
 const SHARED: c_int = ffi::lua_upvalueindex(1);
@@ -204,7 +204,7 @@ fn compose(stack: Stack<'_>, shared: &Shared) -> Result<(), &'static str> {
         _ => 0,
     };
     if (1..=count).map(len).sum::<usize>() > COMPOSED_MAX_BYTES {
-        return Err("ERR Command arguments are too long");
+        return Err(errors::TOO_LONG);
     }
     for index in 1..=count {
         let room = match stack.at(index) {
@@ -217,7 +217,7 @@ fn compose(stack: Stack<'_>, shared: &Shared) -> Result<(), &'static str> {
             _ => return Err("ERR Command arguments must be strings or integers"),
         };
         if !room {
-            return Err("ERR Command arguments are too long");
+            return Err(errors::TOO_LONG);
         }
     }
     Ok(())

@@ -66,7 +66,7 @@ impl Engine {
         carried.evaluated.iter().for_each(|body| self.take_script(body, false));
         for text in &carried.libraries {
             if let Err(why) = self.load_library(text, false, 0) {
-                hooks::log(self, &format!("a library of the snapshot was left out: {why}"));
+                hooks::warn(self, &format!("a library of the snapshot was left out: {why}"));
             }
         }
     }

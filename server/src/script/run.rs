@@ -218,7 +218,7 @@ impl Run<'_> {
     fn busy(&self, cx: &mut Context<'_>, shared: &Shared, served: Served) {
         if served == Served::Everybody && !shared.busy.replace(true) {
             let kill = if shared.functions.get() { "FUNCTION KILL" } else { "SCRIPT KILL" };
-            hooks::log(
+            hooks::warn(
                 cx.engine,
                 &format!(
                     "Slow script detected: still in execution after {} milliseconds. You can try \

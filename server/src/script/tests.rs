@@ -349,7 +349,7 @@ mod places {
 
 #[test]
 fn the_insecure_api_comes_and_goes_with_its_directive() {
-    let mut bench = Bench::new(&[]);
+    let mut bench = Bench::new(&[("enable-protected-configs", "yes")]);
     let client = bench.client();
     for (set, expect) in [("no", "-ERR"), ("yes", "$8 function"), ("no", "-ERR")] {
         ask(&mut bench, client, &["CONFIG", "SET", "lua-enable-insecure-api", set]);

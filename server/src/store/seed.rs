@@ -17,6 +17,11 @@ impl Seed {
         Some(Self([u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?]))
     }
 
+    /// The same for the same text.
+    pub fn of(text: &[u8]) -> Self {
+        Self([0, 1].map(|salt| Self([salt, salt]).hash(text)))
+    }
+
     /// SipHash-1-3: one round per word, three at the end.
     pub fn hash(self, bytes: &[u8]) -> u64 {
         let [k0, k1] = self.0;

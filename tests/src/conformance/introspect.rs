@@ -1,74 +1,25 @@
 //! COMMAND INFO and COMMAND DOCS of both servers, fact by fact.
 //!
-//! A line of `differences.list` argues a difference: `NAME FACT: reason`, where the name may hold
-//! `*` and a fact is a field of the two replies, or `missing` or `extra` for a whole command. An
-//! argument that nothing needs any more is a failure, as is a difference without an argument.
+//! `differences.list` argues the differences: a fact is a field of the two replies, or `missing` or
+//! `extra` for a whole command.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::Outcome;
+use super::argued::{Difference, settle};
 use super::pair::Pair;
 use crate::wire::Reply;
-
-/// A difference that has a reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Argued {
-    /// A command's full name, or a pattern of names.
-    pub name: String,
-    pub fact: String,
-    pub reason: String,
-    /// How often it was met.
-    pub count: usize,
-}
 
 /// The facts of every command by its full name.
 type Facts = BTreeMap<String, BTreeMap<String, String>>;
 
 pub fn compare(pair: &mut Pair, argued: &str, outcome: &mut Outcome) -> Result<()> {
-    let mut argued = read(argued)?;
     pair.reset("3")?;
     let [ours, theirs] = facts_of_both(pair)?;
     outcome.commands = theirs.len();
-    for (name, fact, text) in differences(&ours, &theirs) {
-        let mut fitting = argued.iter_mut();
-        match fitting.find(|entry| entry.fact == fact && matches(&entry.name, &name)) {
-            Some(entry) => entry.count += 1,
-            None => outcome.failures.push(format!("{name} {fact}: {text}")),
-        }
-    }
-    for entry in &argued {
-        if entry.count == 0 {
-            let text = format!("{} {}: argued, but no difference", entry.name, entry.fact);
-            outcome.failures.push(text);
-        }
-    }
-    outcome.differences = argued;
-    Ok(())
-}
-
-fn read(text: &str) -> Result<Vec<Argued>> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines = lines.filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (what, reason) = line.split_once(": ").with_context(|| format!("read {line}"))?;
-            let (name, fact) = what.split_once(' ').with_context(|| format!("read {line}"))?;
-            let [name, fact, reason] = [name, fact, reason].map(|text| text.trim().to_owned());
-            Ok(Argued { name, fact, reason, count: 0 })
-        })
-        .collect()
-}
-
-/// A pattern with at most one `*`.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, end)) => {
-            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
-        }
-    }
+    settle(argued, differences(&ours, &theirs), outcome)
 }
 
 fn facts_of_both(pair: &mut Pair) -> Result<[Facts; 2]> {
@@ -117,11 +68,11 @@ fn docs_facts(docs: &Reply, facts: &mut Facts) {
 }
 
 /// Name, fact and text of everything that differs.
-fn differences(ours: &Facts, theirs: &Facts) -> Vec<(String, String, String)> {
+fn differences(ours: &Facts, theirs: &Facts) -> Vec<Difference> {
     let mut found = Vec::new();
     for (name, theirs) in theirs {
         let Some(ours) = ours.get(name) else {
-            found.push((name.clone(), "missing".to_owned(), "ours does not have it".to_owned()));
+            found.push(Difference::new(name, "missing", "ours does not have it"));
             continue;
         };
         let names: std::collections::BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
@@ -129,14 +80,12 @@ fn differences(ours: &Facts, theirs: &Facts) -> Vec<(String, String, String)> {
             let none = String::new();
             let (one, other) = (ours.get(fact).unwrap_or(&none), theirs.get(fact).unwrap_or(&none));
             if one != other {
-                found.push((name.clone(), fact.clone(), format!("{one} | theirs: {other}")));
+                found.push(Difference::new(name, fact, &format!("{one} | theirs: {other}")));
             }
         }
     }
     let extra = ours.keys().filter(|name| !theirs.contains_key(*name));
-    found.extend(
-        extra.map(|name| (name.clone(), "extra".to_owned(), "theirs does not have it".to_owned())),
-    );
+    found.extend(extra.map(|name| Difference::new(name, "extra", "theirs does not have it")));
     found
 }
 
@@ -174,25 +123,5 @@ fn canonical(reply: &Reply, without: &[&str]) -> String {
         }
         '*' => list(items().collect()),
         _ => text(reply),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_hold_one_star() {
-        assert!(matches("get", "get") && !matches("get", "getex"));
-        assert!(matches("cluster|*", "cluster|slots") && !matches("cluster|*", "cluster"));
-        assert!(matches("*|help", "acl|help") && matches("*", "anything"));
-    }
-
-    #[test]
-    fn an_argument_has_a_reason() {
-        let read = read("# why\n\n* summary: they are our own\n").unwrap();
-        assert_eq!(read.len(), 1);
-        assert_eq!((read[0].name.as_str(), read[0].fact.as_str()), ("*", "summary"));
-        assert!(super::read("get flags").is_err());
     }
 }

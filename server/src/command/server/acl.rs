@@ -280,7 +280,7 @@ fn save(cx: &mut Context<'_>) -> Handled {
     check_file(cx)?;
     let text = cx.engine.acl.users.to_text();
     if let Err(error) = crate::disk::replace(&cx.engine.config.aclfile, "acl", &text) {
-        hooks::log(cx.engine, &format!("the ACL file was not written: {error}"));
+        hooks::warn(cx.engine, &format!("the ACL file was not written: {error}"));
         return Err(
             "ERR There was an error trying to save the ACLs. Please check the server logs \
                     for more information"

@@ -2,7 +2,7 @@
 
 use super::{ADMIN, HELP};
 use crate::command::{Command, Group, Handled};
-use crate::config::{ALIASES, ConfigError, DIRECTIVES, file, find};
+use crate::config::{ALIASES, ConfigError, DIRECTIVES, HIDDEN, file, find};
 use crate::engine::{Context, Stats, hooks};
 use crate::glob;
 use crate::resp::errors;
@@ -45,7 +45,15 @@ pub const SUBCOMMANDS: &[Command] = &[
 fn get(cx: &mut Context<'_>) -> Handled {
     let mut found: Vec<(String, String)> = Vec::new();
     let patterns: Vec<Vec<u8>> = cx.args.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
-    let asked = |name: &str| patterns.iter().any(|one| glob::matches(one, name.as_bytes()));
+    let asked = |name: &str| {
+        let name_is = |one: &Vec<u8>| one == name.as_bytes();
+        let fits = |one: &Vec<u8>| glob::matches(one, name.as_bytes());
+        if HIDDEN.contains(&name) {
+            patterns.iter().any(name_is)
+        } else {
+            patterns.iter().any(fits)
+        }
+    };
     // Older names are directives of their own for those who read.
     let rows = DIRECTIVES.iter().map(|row| (row.name, row));
     let rows = rows.chain(ALIASES.iter().filter_map(|(old, name)| Some((*old, find(name)?))));
@@ -107,7 +115,7 @@ fn set(cx: &mut Context<'_>) -> Handled {
     let secured = seen.iter().find(|name| name.starts_with("tls-"));
     let tls = secured.map(|name| {
         cx.engine.prepare_tls(&config).map_err(|error| {
-            hooks::log(cx.engine, &error.to_string());
+            hooks::warn(cx.engine, &error.to_string());
             format!(
                 "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update \
                  TLS configuration. Check server logs."

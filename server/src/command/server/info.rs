@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use crate::client::{Client, Duty, Hold};
 use crate::command::Handled;
+use crate::config::Percentiles;
 use crate::engine::pause::{Reason, Scope};
 use crate::engine::{Context, Engine, hooks};
 use crate::tls::certificate;
@@ -99,8 +100,8 @@ fn server(engine: &Engine, lines: &mut Lines) {
     lines.add("server_time_usec", engine.now.unix_us);
     lines.add("uptime_in_seconds", uptime_s);
     lines.add("uptime_in_days", uptime_s / 86_400);
-    lines.add("hz", engine.config.hz);
-    lines.add("configured_hz", engine.config.hz);
+    lines.add("hz", engine.config.hz.0);
+    lines.add("configured_hz", engine.config.hz.0);
     lines.add("lru_clock", (engine.now.unix_us / 1_000_000) & 0xff_ffff);
     lines.add("io_threads_active", 0);
     lines.add("availability_zone", &engine.config.availability_zone);
@@ -183,10 +184,11 @@ fn waiting_for_loss(engine: &Engine) -> usize {
 fn paused(engine: &Engine) -> (&'static str, &'static str, u64) {
     let Some(scope) = engine.pause.scope() else { return ("none", "none", 0) };
     let user = engine.pause.is_set(Reason::User);
-    let reason = if user { Reason::User } else { Reason::Switch };
-    let until_ms = engine.pause.until_ms(reason).unwrap_or(0);
+    let until_ms = if user { engine.pause.until_ms(Reason::User) } else { None }.unwrap_or(0);
+    let ending = engine.pause.is_set(Reason::Shutdown);
+    let other = if ending { "shutdown_in_progress" } else { "failover_in_progress" };
     (
-        if user { "client_pause" } else { "failover_in_progress" },
+        if user { "client_pause" } else { other },
         if scope == Scope::All { "all" } else { "write" },
         until_ms.saturating_sub(engine.now.mono_ms()),
     )
@@ -216,7 +218,8 @@ fn latencystats(engine: &Engine, lines: &mut Lines) {
     for row in &engine.measures.rows {
         let Some(histogram) = &row.histogram else { continue };
         let each = percentiles.iter().map(|percent| {
-            format!("p{percent}={:.3}", histogram.percentile(*percent) as f64 / 1000.0)
+            let name = Percentiles::print_one(*percent);
+            format!("p{name}={:.3}", histogram.percentile(*percent) as f64 / 1000.0)
         });
         let text = each.collect::<Vec<_>>().join(",");
         lines.add(&format!("latency_percentiles_usec_{}", row.name), text);

@@ -209,18 +209,21 @@ fn finish(cx: &mut Context<'_>, options: &Options<'_>, array: usize, served: usi
         return Ok(());
     };
     let (args, first, streams) = (cx.args, options.first, options.streams);
-    let fixed = with_fixed_ids(cx, options);
+    let fixed = with_fixed_ids(cx, options)?;
     let keys = (first..first + streams).map(|at| args.at(at));
     cx.block_as(fixed, keys, deadline_ms, OnTimeout::NullArray);
     Ok(())
 }
 
 /// The command with the last ids of now in place of every `$`, if it has one.
-fn with_fixed_ids(cx: &mut Context<'_>, options: &Options<'_>) -> Option<OwnedArgs> {
+fn with_fixed_ids(
+    cx: &mut Context<'_>,
+    options: &Options<'_>,
+) -> Result<Option<OwnedArgs>, CommandError> {
     let args = cx.args;
     let ids = options.first + options.streams;
     if !(ids..args.len()).any(|at| args.at(at) == b"$") {
-        return None;
+        return Ok(None);
     }
     let mut parts: Vec<Vec<u8>> = args.iter().map(<[u8]>::to_vec).collect();
     for (at, part) in parts.iter_mut().enumerate().skip(ids) {
@@ -230,7 +233,8 @@ fn with_fixed_ids(cx: &mut Context<'_>, options: &Options<'_>) -> Option<OwnedAr
             *part = id.text(&mut [0; size_of::<IdBuf>()]).to_vec();
         }
     }
-    Some(OwnedArgs::from_parts(parts.iter().map(Vec::as_slice)))
+    let fixed = OwnedArgs::composed(parts.iter().map(Vec::as_slice));
+    Ok(Some(fixed.ok_or(errors::TOO_LONG)?))
 }
 
 pub fn xreadgroup(cx: &mut Context<'_>) -> Handled {

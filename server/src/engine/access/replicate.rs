@@ -85,7 +85,7 @@ impl Engine {
             }
             // A later version's rule: what this node does not know it cannot allow.
             Err(error) => {
-                crate::engine::hooks::log(self, &format!("users of the primary: {error}"));
+                crate::engine::hooks::warn(self, &format!("users of the primary: {error}"));
             }
         }
     }

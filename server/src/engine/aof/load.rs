@@ -220,7 +220,7 @@ impl Engine {
 
     fn load_data(&mut self, loading: &mut Loading, source: &Source, data: Data) {
         for what in &data.skipped {
-            hooks::log(self, &format!("{}: left out {what}", source.path.display()));
+            hooks::warn(self, &format!("{}: left out {what}", source.path.display()));
         }
         loading.tracker.loaded(&data);
         self.acl_loaded(data.acl.as_deref());
@@ -365,7 +365,7 @@ impl Engine {
             source.path.display(),
             reader.end() - offset
         );
-        hooks::log(self, &text);
+        hooks::warn(self, &text);
         Ok(())
     }
 
@@ -408,7 +408,8 @@ impl Engine {
             aof.state = super::State::On;
             return Ok(());
         };
-        let remove: Vec<_> = manifest.history.drain(..).map(|entry| entry.name).collect();
+        let keeps_history = self.config.aof_disable_auto_gc;
+        let remove = if keeps_history { Vec::new() } else { manifest.forget_history() };
         let aof = &mut self.rooms.aof;
         aof.state = super::State::On;
         if !remove.is_empty() {

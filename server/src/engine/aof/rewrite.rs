@@ -86,7 +86,7 @@ impl Engine {
             return;
         }
         if let Err(error) = self.rewrite_begin() {
-            hooks::log(self, &format!("rewriting the AOF failed: {error}"));
+            hooks::warn(self, &format!("rewriting the AOF failed: {error}"));
         }
     }
 
@@ -150,17 +150,19 @@ impl Engine {
         let bytes = match result {
             Ok(bytes) => bytes,
             Err(why) => {
-                hooks::log(self, &format!("rewriting the AOF failed: {why}"));
+                hooks::warn(self, &format!("rewriting the AOF failed: {why}"));
                 return self.rewrite_failed();
             }
         };
         let was_off = !self.aof_is_on();
         if was_off && let Err(why) = self.aof_open_for_commit() {
-            hooks::log(self, &format!("rewriting the AOF failed: {why}"));
+            hooks::warn(self, &format!("rewriting the AOF failed: {why}"));
             return self.rewrite_failed();
         }
         let aof = &mut self.rooms.aof;
-        let (manifest, gone) = aof.manifest.rebased(rewrite.base.clone(), &rewrite.first);
+        let mut manifest = aof.manifest.rebased(rewrite.base.clone(), &rewrite.first);
+        let keeps_history = self.config.aof_disable_auto_gc;
+        let gone = if keeps_history { Vec::new() } else { manifest.forget_history() };
         let disk = aof.disk.as_mut().expect("it was opened for the rewrite");
         let number = disk.commit(manifest.print(), gone);
         aof.manifest = manifest;
@@ -178,7 +180,7 @@ impl Engine {
             let result = disk.wait(Some(std::time::Duration::from_secs(5)));
             aof.disk = None;
             if let Err(why) = result {
-                hooks::log(self, &format!("the AOF's manifest was not written: {why}"));
+                hooks::warn(self, &format!("the AOF's manifest was not written: {why}"));
             }
         }
     }

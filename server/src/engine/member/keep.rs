@@ -97,7 +97,7 @@ impl Engine {
             }
             Found::Damaged(why) => why,
         };
-        hooks::log(self, &format!("this member has a new id: {said}"));
+        hooks::warn(self, &format!("this member has a new id: {said}"));
         if !self.aof_is_distrusted() {
             self.forget_stale_record();
         }
@@ -108,7 +108,7 @@ impl Engine {
         if !self.member().is_kept()
             && let Err(why) = self.keep_record(None)
         {
-            hooks::log(self, &format!("the record of the old id: {why}"));
+            hooks::warn(self, &format!("the record of the old id: {why}"));
         }
     }
 
@@ -162,9 +162,12 @@ impl Engine {
         keeper.rests_until_us = rests_until_us;
         let is_news = keeper.failure.replace(why.to_owned()).is_none_or(|said| said != why);
         if is_lost {
-            hooks::log(self, &format!("this member is fenced and has a new id: {why}"));
+            hooks::warn(self, &format!("this member is fenced and has a new id: {why}"));
         } else if is_news {
-            hooks::log(self, &format!("the disk does not take what this member's id binds: {why}"));
+            hooks::warn(
+                self,
+                &format!("the disk does not take what this member's id binds: {why}"),
+            );
         }
     }
 }

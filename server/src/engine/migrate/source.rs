@@ -197,7 +197,7 @@ impl Engine {
             links.stream = stream;
         }
         if let Err(why) = result {
-            hooks::log(self, &format!("the source's stream: {why}"));
+            hooks::warn(self, &format!("the source's stream: {why}"));
             self.source_fails(client, why);
         }
         self.go_on_cutting_over();

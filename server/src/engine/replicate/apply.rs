@@ -77,7 +77,7 @@ impl Engine {
             self.rooms.replication.failed_commands += 1;
             let name = args.at(0)[..args.at(0).len().min(64)].escape_ascii();
             let text = format!("{name} of the stream was not applied: {why}");
-            super::super::hooks::log(self, &text);
+            super::super::hooks::warn(self, &text);
         }
         Ok(())
     }

@@ -112,6 +112,7 @@ impl Engine {
         }
         if news {
             self.failover_turn();
+            self.shutdown_turn();
         }
         if news || flushed {
             self.answer_waits();
@@ -209,7 +210,7 @@ impl Engine {
             .map(|replica| replica.client)
             .collect();
         for id in silent {
-            hooks::log(self, "a replica is silent for repl-timeout: its connection is closed");
+            hooks::warn(self, "a replica is silent for repl-timeout: its connection is closed");
             self.clients.close(id, Closing::Now);
         }
     }
@@ -234,7 +235,7 @@ impl Engine {
             }
         }
         for id in slow {
-            hooks::log(self, "a replica is too slow for client-output-buffer-limit: it is closed");
+            hooks::warn(self, "a replica is too slow for client-output-buffer-limit: it is closed");
             self.clients.close(id, Closing::Now);
         }
     }

@@ -161,7 +161,7 @@ impl Engine {
 
     fn end_failover(&mut self, why: &str) {
         let Some(failover) = self.rooms.replication.failover.take() else { return };
-        hooks::log(self, &format!("FAILOVER ended, this server goes on as the primary: {why}"));
+        hooks::warn(self, &format!("FAILOVER ended, this server goes on as the primary: {why}"));
         if failover.asking.is_some() {
             self.lead_stream(false);
         }

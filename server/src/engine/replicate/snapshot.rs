@@ -241,7 +241,7 @@ impl Engine {
         }
         if !has_room && resync.writer.lock().pending() > KEPT_MAX {
             // Their network is slower than the writes: the old values must not fill the memory.
-            hooks::log(self, "a full resync is too slow for the writes: it is given up");
+            hooks::warn(self, "a full resync is too slow for the writes: it is given up");
             self.keyspace.snapshot_end();
             let receiving = |stage| matches!(stage, Stage::Payload { .. });
             let replicas = self.rooms.replication.state.replicas.iter();
@@ -342,7 +342,7 @@ impl Engine {
             Err(why) => {
                 let text = format!("saving failed: {why}");
                 saves.last_error = Some(why);
-                hooks::log(self, &text);
+                hooks::warn(self, &text);
             }
         }
     }

@@ -94,7 +94,7 @@ impl Engine {
             let until_ms = link.failed(why, now_ms);
             self.timers.at(until_ms, Timer::Replication(0));
             if let Some(news) = news {
-                hooks::log(self, &news);
+                hooks::warn(self, &news);
             }
         }
     }

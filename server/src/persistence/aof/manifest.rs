@@ -167,16 +167,20 @@ impl Manifest {
         self.base.iter().chain(&self.incr)
     }
 
-    /// The manifest once `base` is whole and holds all before the incremental file `first`; and
-    /// the files that it makes superfluous.
+    /// The manifest once `base` is whole and holds all before the incremental file `first`: the
+    /// files that it makes superfluous are history.
     #[must_use]
-    pub fn rebased(&self, base: Entry, first: &Entry) -> (Self, Vec<String>) {
+    pub fn rebased(&self, base: Entry, first: &Entry) -> Self {
         let (kept, old): (Vec<_>, Vec<_>) =
             self.incr.iter().cloned().partition(|entry| entry.seq >= first.seq);
-        let gone = self.base.iter().chain(&old).chain(&self.history);
-        let gone = gone.map(|entry| entry.name.clone()).filter(|name| *name != base.name);
-        let gone = gone.collect();
-        (Self { base: Some(base), incr: kept, history: Vec::new() }, gone)
+        let gone = self.history.iter().chain(&self.base).chain(&old);
+        let history = gone.filter(|entry| entry.name != base.name).cloned().collect();
+        Self { base: Some(base), incr: kept, history }
+    }
+
+    /// Takes the history out; the names of its files.
+    pub fn forget_history(&mut self) -> Vec<String> {
+        self.history.drain(..).map(|entry| entry.name).collect()
     }
 }
 

@@ -82,7 +82,11 @@ fn manifests_are_read_as_stock_servers_write_them() {
     assert_eq!((base.name.as_str(), first.name.as_str()), ("a.3.base.rdb", "a.4.incr.aof"));
     let mut grown = manifest.clone();
     grown.incr.push(first.clone());
-    let (rebased, gone) = grown.rebased(base.clone(), &first);
+    let mut rebased = grown.rebased(base.clone(), &first);
+    let read = Manifest::parse(rebased.print().as_bytes());
+    assert_eq!(read.as_ref(), Ok(&rebased), "history stays until it is forgotten");
+    let gone = rebased.forget_history();
+    assert_eq!(rebased.history, []);
     assert_eq!((rebased.base, rebased.incr), (Some(base), vec![first]));
     assert_eq!(gone.len(), 3, "{gone:?}");
 }
