@@ -2,7 +2,7 @@
 //! primary, a file.
 
 use super::{Bench, ask};
-use crate::config::Config;
+use crate::config::{Config, Value};
 use crate::engine::effects::{Effect, LinkEvent};
 use crate::persistence::load::{DataLoader, Template};
 
@@ -78,6 +78,14 @@ fn a_refused_change_leaves_the_folder() {
     assert_eq!(bench.ask(client, "CONFIG GET tls-replication"), "*2 $15 tls-replication $2 no");
 }
 
+/// A count that wrapped would be taken for a number: the process ends instead, in release builds too.
+#[test]
+fn counts_that_overflow_end_the_process() {
+    let most = std::hint::black_box(u32::MAX);
+    let sum = std::panic::catch_unwind(|| most + std::hint::black_box(1));
+    assert!(sum.is_err(), "it is {sum:?}");
+}
+
 /// What is dangerous is off until a directive of the start allows it, and what bounds clients is on.
 #[test]
 fn defaults_are_on_the_safe_side() {
@@ -86,6 +94,10 @@ fn defaults_are_on_the_safe_side() {
     for limit in [limits.normal, limits.replica, limits.pubsub] {
         assert!(limit.hard_bytes > 0, "every class has a bound");
     }
+    let unread = limits.print();
+    let expect = "slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+    assert!(unread.ends_with(expect), "{unread}");
+    assert_eq!(config.get("tls-auth-clients").as_deref(), Some("yes"));
     assert!(config.maxmemory_clients.of(1 << 30) > 0);
     assert!(config.client_query_buffer_limit.0 <= 1 << 30);
     assert!(config.proto_max_bulk_len.0 <= 512 << 20);
@@ -100,6 +112,7 @@ fn defaults_are_on_the_safe_side() {
         ("CONFIG SET enable-debug-command yes", "-ERR CONFIG SET failed"),
         ("CONFIG SET enable-protected-configs yes", "-ERR CONFIG SET failed"),
         ("CONFIG SET unixsocket /x", "-ERR CONFIG SET failed"),
+        ("CONFIG SET lua-enable-insecure-api yes", "-ERR CONFIG SET failed"),
     ] {
         let answer = bench.ask(client, command);
         assert!(answer.starts_with(refused), "{command}: {answer}");
