@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use server::handover::{Durability, Epoch, Role};
 
 use crate::log::Rec;
+use crate::mark::Mark;
 use crate::mutant::Mutant;
 use crate::node::Life;
 use crate::theme::Theme;
@@ -76,6 +77,13 @@ impl World {
             Role::Limbo(_) => in_limbo,
             _ => false,
         };
+        if self.mutant == Some(Mutant::RelayReadsHere)
+            && let Role::Follower { epoch, .. } = life.member.role()
+        {
+            let (epoch, depends) = (*epoch, life.log.offset());
+            return self.show(node, &Owed { write: None, epoch, depends, asked_at });
+        }
+        let Some(life) = &mut self.nodes[node].life else { return };
         if serves {
             let epoch = life.member.epoch().unwrap_or_default();
             life.owed.push_back(Owed { write: None, epoch, depends: life.data_end, asked_at });
@@ -98,10 +106,15 @@ impl World {
         let mutant = self.mutant;
         let Some(life) = &mut self.nodes[node].life else { return };
         let Some(released) = released(life, now, mutant) else { return };
+        let on_disk = life.member.configs().iter().any(|one| one.durability == Durability::Disk);
+        let lacks = on_disk && life.member.durable() < released;
         let owed = &mut life.owed;
         let mut ready = VecDeque::new();
         while owed.front().is_some_and(|one| one.depends <= released) {
             ready.extend(owed.pop_front());
+        }
+        if lacks && !ready.is_empty() {
+            self.mark(Mark::CommittedByOthers);
         }
         for answer in ready {
             let (epoch, last) = (answer.epoch, self.checks.shown.epoch);
@@ -145,6 +158,7 @@ impl World {
     }
 
     fn show(&mut self, node: usize, answer: &Owed) {
+        self.check_time(node, answer.epoch);
         let name = NAMES[node];
         let (epoch, last) = (answer.epoch, self.checks.shown.epoch);
         if epoch.term > last.term && self.rule.0 == switchover::Durability::Async {
@@ -242,9 +256,7 @@ pub fn is_data(rec: &Rec) -> bool {
 /// How the seed's cluster answers.
 pub fn rule(seed: u64, theme: Option<Theme>) -> (switchover::Durability, bool) {
     let durability = match seed % 3 {
-        _ if matches!(theme, Some(Theme::Blackout | Theme::Revived)) => {
-            switchover::Durability::Disk
-        }
+        _ if theme.is_some_and(Theme::is_of_disks) => switchover::Durability::Disk,
         0 if theme.is_none() => switchover::Durability::Async,
         1 if theme.is_none() && (seed / 3).is_multiple_of(2) => switchover::Durability::Disk,
         _ => switchover::Durability::Replicated,

@@ -299,7 +299,7 @@ impl World {
 
     pub fn write_label(&mut self, brain: u64, tag: Tag, name: String, label: Label) {
         self.labels[place_of(&name)] = label;
-        self.check_labels(brain, place_of(&name), label);
+        self.check_labels(brain, tag.0, place_of(&name), label);
         match self.way(STORE, BRAIN) {
             Some(_) => self.labelled(brain, tag, name, true),
             None => self.labelled(brain, tag, name, false),

@@ -30,7 +30,11 @@ impl World {
         }
         let id = self.number();
         let delay = self.delay();
-        self.after(delay, Thing::Write { node, id });
+        if self.rng.chance(500) {
+            self.after(delay, Thing::Pop { node, id, relayed: false });
+        } else {
+            self.after(delay, Thing::Write { node, id, way: 0 });
+        }
     }
 
     pub fn next_ping(&mut self) {
@@ -44,7 +48,7 @@ impl World {
             let Some(life) = &self.nodes[node].life else { continue };
             let primary = matches!(life.member.role(), Role::Primary { .. });
             if primary && (careless || life.member.stream_open(life.local(self.now))) {
-                self.append(node, Rec::Ping);
+                self.append_unit(node, [Rec::Ping]);
             }
         }
     }
@@ -133,6 +137,7 @@ impl World {
         let begins = limbo && !matches!(before.role, Role::Limbo(_));
         if begins {
             self.theme_at_limbo(node, target);
+            self.parked_at_limbo(node, target);
         }
         if begins && self.theme.is_none() && self.rng.chance(2_000) {
             let wait = self.rng.between(0, 4 * MS);
@@ -189,7 +194,10 @@ impl World {
         self.parted.clear();
         self.deaf.clear();
         self.late_reads = 0;
-        self.nodes.iter_mut().for_each(|node| node.failing = false);
+        for node in &mut self.nodes {
+            (node.failing, node.refusing) = (false, false);
+            (node.full_until, node.stalled_until) = (0, 0);
+        }
         for node in 0..NAMES.len() {
             self.go_on(node);
         }

@@ -6,6 +6,7 @@ use server::handover::{Config, Effect, Epoch, Outcome, Reply, Role};
 use switchover::Label;
 
 use crate::log::Rec;
+use crate::mark::Mark;
 use crate::node::{Cause, Life};
 use crate::world::{MS, NAMES, SEC, World};
 
@@ -18,10 +19,13 @@ const LATE: u64 = 5 * MS;
 #[derive(Default)]
 pub struct Checks {
     pub violations: Vec<String>,
+    pub marks: BTreeSet<Mark>,
     /// Who has ever been primary of an epoch.
     owners: BTreeMap<Epoch, String>,
     /// What a target has ever said to the handover of an epoch.
     pub decided: BTreeMap<Epoch, bool>,
+    /// Everything that clients asked for and that was executed anywhere.
+    pub executed: BTreeSet<u64>,
     /// Acknowledged writes and the epoch under which they were.
     pub acknowledged: Vec<(u64, Epoch)>,
     /// When each write came into being, by the hash of the log behind it.
@@ -34,11 +38,13 @@ pub struct Checks {
     pub faults: u64,
     pub limbo: [Option<InLimbo>; 3],
     pause: [Option<InPause>; 3],
-    /// The giver's log at each handover: offset T and hash.
-    handed: BTreeMap<Epoch, (u64, u64)>,
+    /// The giver's log at each handover: offset T and hash; and its stream's level.
+    handed: BTreeMap<Epoch, (u64, u64, u32)>,
+    /// The last epoch that was given away, and what its giver's wall clock showed then.
+    given: (Epoch, i64),
     led: bool,
-    /// Whom each operator has labelled as primary last.
-    led_to: BTreeMap<u64, usize>,
+    /// Whom each operator has labelled as primary last, and under which tag.
+    led_to: BTreeMap<u64, (usize, u64)>,
     pub switchovers: u64,
     pub aborted: u64,
     pub elections: u64,
@@ -102,11 +108,15 @@ impl World {
             None => true,
         };
         if !self.nodes.iter().any(holds) {
+            if !self.checks.owners.is_empty() {
+                self.mark(Mark::BegunAnew);
+            }
             self.checks.owners.clear();
             self.checks.decided.clear();
             self.checks.handed.clear();
             self.checks.acknowledged.clear();
             self.checks.shown.forget();
+            self.checks.given = (Epoch::ZERO, 0);
         }
     }
 
@@ -117,12 +127,24 @@ impl World {
             let member = node.life.as_ref().map(|life| &life.member);
             member.is_none_or(|one| one.promised().term >= term || one.data_epoch().term >= term)
         };
+        let last = self.checks.owners.keys().next_back().copied().unwrap_or_default();
+        let old = |node: &crate::node::Node| {
+            let role = node.life.as_ref().map(|life| life.member.role());
+            matches!(role, Some(Role::Primary { epoch }) if *epoch < last)
+        };
+        if self.nodes.iter().any(old) {
+            self.mark(Mark::FilledBesideOldPrimary);
+        }
         if !self.nodes.iter().any(knows) {
+            if last >= Epoch::of_term(term) {
+                self.mark(Mark::EpochsAgain);
+            }
             let first = Epoch::of_term(term);
             drop(self.checks.owners.split_off(&first));
             drop(self.checks.decided.split_off(&first));
             drop(self.checks.handed.split_off(&first));
             self.checks.shown.forget_epochs(first);
+            self.checks.given = (Epoch::ZERO, 0);
         }
     }
 
@@ -204,7 +226,10 @@ impl World {
             self.checks.limbo[node] = Some(InLimbo { since: self.now, pause_until: until });
             let record = &limbo.record;
             let hash = self.nodes[node].life.as_ref().map(|life| life.log.hash());
-            self.checks.handed.insert(record.epoch, (record.offset, hash.unwrap_or(0)));
+            let time = self.nodes[node].life.as_ref().map_or(0, |life| life.time(self.now));
+            self.checks.given = self.checks.given.max((record.epoch, time));
+            let level = self.levels[node];
+            self.checks.handed.insert(record.epoch, (record.offset, hash.unwrap_or(0), level));
             return;
         }
         let Role::Limbo(limbo) = &before.role else { return };
@@ -219,6 +244,9 @@ impl World {
             Role::Fenced => promised > epoch || self.limbo_over(limbo.record.offset, epoch),
             Role::Unmanaged | Role::Limbo(_) => false,
         };
+        if matches!(role, Role::Primary { .. }) {
+            self.mark(Mark::TakenBack);
+        }
         if !fine {
             let name = NAMES[node];
             self.violated(&format!("{name} leaves limbo {epoch} as {role:?}, answer {decided:?}"));
@@ -228,7 +256,7 @@ impl World {
     /// The bound has no mark of its own outside the member; that it is not passed early is the
     /// member's own test. Here: the record was indeed handed over.
     fn limbo_over(&self, offset: u64, epoch: Epoch) -> bool {
-        self.checks.handed.get(&epoch).is_some_and(|(t, _)| *t == offset)
+        self.checks.handed.get(&epoch).is_some_and(|(t, _, _)| *t == offset)
     }
 
     /// A member has become primary: it is the epoch's one owner, with exactly the giver's log.
@@ -240,11 +268,20 @@ impl World {
             self.violated(&format!("epoch {epoch} belongs to {owner}, and {id} takes it"));
         }
         let Some(life) = &self.nodes[node].life else { return };
-        if let Some((t, hash)) = self.checks.handed.get(&epoch)
-            && life.log.hash_at(*t) != Some(*hash)
-        {
-            let (t, own) = (*t, life.log.offset());
-            self.violated(&format!("{id} takes {epoch} with a log of {own}, not the giver's {t}"));
+        if life.log.ends_in_half() {
+            self.violated(&format!("{id} takes {epoch} in the middle of a transaction"));
+        }
+        let Some(life) = &self.nodes[node].life else { return };
+        if let Some((t, hash, level)) = self.checks.handed.get(&epoch).copied() {
+            let own = life.log.offset();
+            if life.log.hash_at(t) != Some(hash) {
+                self.violated(&format!(
+                    "{id} takes {epoch} with a log of {own}, not the giver's {t}"
+                ));
+            }
+            if level > self.levels[node] {
+                self.violated(&format!("{id} takes a stream of level {level}, which it cannot"));
+            }
         }
         let Some(life) = &self.nodes[node].life else { return };
         let others = self.nodes.iter().filter_map(|node| node.life.as_ref());
@@ -253,6 +290,16 @@ impl World {
             self.violated(&format!(
                 "{id} becomes primary of {epoch} empty, over members with data"
             ));
+        }
+    }
+
+    /// A member answers: what had expired when the epoch was given away is not there again.
+    pub fn check_time(&mut self, node: usize, epoch: Epoch) {
+        let Some(life) = &self.nodes[node].life else { return };
+        let (given, showed) = self.checks.given;
+        if epoch.term == given.term && epoch >= given && life.time(self.now) < showed {
+            let id = life.id();
+            self.violated(&format!("{id} answers in {epoch} by an earlier time than its giver's"));
         }
     }
 
@@ -286,15 +333,16 @@ impl World {
     }
 
     /// Whoever takes the last primary label away must have given it to another one before.
-    /// (Two operators can undo each other's labels until the next look; that is no wrong order.)
-    pub fn check_labels(&mut self, brain: u64, place: usize, label: Label) {
+    /// (Two operators can undo each other's labels until the next look; that is no wrong order. Nor is a
+    /// write that was under way for so long that the operator had gone on: under seed 508 it came late.)
+    pub fn check_labels(&mut self, brain: u64, tag: u64, place: usize, label: Label) {
         let given = self.checks.led_to.get(&brain).copied();
         if label == Label::Primary {
-            self.checks.led_to.insert(brain, place);
+            self.checks.led_to.insert(brain, (place, tag));
             self.checks.led = true;
         } else if self.checks.led
             && !self.labels.contains(&Label::Primary)
-            && given.is_none_or(|given| given == place)
+            && given.is_none_or(|(given, since)| given == place && tag > since)
         {
             self.violated("the old primary is unlabelled before the new one is labelled");
         }

@@ -2,12 +2,18 @@
 //! never; a crash leaves what was taken and by chance some of the rest. The record that outlives a
 //! process (`Kept`) is on the same disk, and is written at once.
 //!
+//! A disk that is full or stalls takes nothing for a while: the member hears that its seal or record
+//! was not kept, and what was to follow is not done. A sync that fails ends the process. What it had
+//! written can still be read, but may be gone after the next loss of power; so the record says that
+//! nothing is to be believed until the files have been written anew.
+//!
 //! Watched here: an id that comes back holds all that it ever told to be durable, and has promised all
 //! that it ever answered (`Checks::told`).
 
 use server::handover::{Effect, Event, Kept, Reply, Role};
 
 use crate::log::Log;
+use crate::mark::Mark;
 use crate::mutant::Mutant;
 use crate::node::Cause;
 use crate::theme::Theme;
@@ -26,10 +32,32 @@ pub struct Syncing {
 }
 
 impl Syncing {
-    pub fn of(log: &Log) -> Self {
-        Self { durable: log.count(), ..Self::default() }
+    /// Of a process that has read this log, of which only `sound` records are certain to be on the disk.
+    pub fn of(log: &Log, sound: Option<usize>) -> Self {
+        let durable = sound.map_or(log.count(), |sound| sound.min(log.count()));
+        Self { durable, ..Self::default() }
+    }
+
+    /// Of a mutant: behind what is missing nothing will be found, whatever is written there.
+    pub fn with_a_hole(self) -> Self {
+        Self { broken: true, ..self }
     }
 }
+
+/// What has come of something given to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    Taken,
+    /// The disk is full or slow, and as it was.
+    Refused,
+    /// Of a mutant: refused, and nobody looked.
+    Unseen,
+    /// The process has ended.
+    Ended,
+}
+
+/// A sync is waited for so long.
+const PATIENCE: u64 = 1_500 * MS;
 
 impl World {
     pub fn on_disk(&self) -> bool {
@@ -44,6 +72,7 @@ impl World {
         let slow = self.rng.chance(300);
         let wait =
             if slow { self.rng.between(50 * MS, 600 * MS) } else { self.rng.between(200, 4_000) };
+        let wait = wait + self.disk_rests_for(node);
         let Some(life) = self.nodes[node].life.as_mut().filter(|life| !life.sync.busy) else {
             return;
         };
@@ -52,22 +81,37 @@ impl World {
         self.after(wait, Thing::Synced { node, boot, turn, count });
     }
 
+    /// How long this disk still takes nothing.
+    fn disk_rests_for(&self, node: usize) -> u64 {
+        let place = &self.nodes[node];
+        place.full_until.max(place.stalled_until).saturating_sub(self.now)
+    }
+
     pub fn synced(&mut self, node: usize, boot: u64, turn: u64, count: usize) {
         let by_memory = self.mutant == Some(Mutant::KeepsByMemory);
         let fits = |life: &&mut crate::node::Life| life.boot == boot && life.sync.turn == turn;
+        let rests = self.disk_rests_for(node);
         let Some(life) = self.nodes[node].life.as_mut().filter(fits) else { return };
+        if rests > 0 {
+            let wait = rests + self.rng.between(200, 4_000);
+            return self.after(wait, Thing::Synced { node, boot, turn, count });
+        }
         life.sync.busy = false;
-        if self.disk_fails(node) {
+        if self.sync_fails(node) {
             return;
         }
-        let Some(life) = &mut self.nodes[node].life else { return };
+        let place = &mut self.nodes[node];
+        let Some(life) = &mut place.life else { return };
         if !life.sync.broken {
             life.sync.durable = life.sync.durable.max(count);
+            // All of it is in new files.
+            place.unsound = None;
         }
         let offset = if by_memory { life.log.offset() } else { life.log.end_of(count) };
         let more = life.log.count() > count;
         let conn = life.follow.as_ref().and_then(|follow| follow.conn.filter(|_| follow.up));
         self.event(node, Event::Durable { offset }, &Cause::Other);
+        self.told_durable(node);
         if let Some(conn) = conn {
             self.acknowledge(node, conn);
         }
@@ -76,24 +120,75 @@ impl World {
         }
     }
 
-    /// Whether the disk refuses what it is given now. The process then gives up the id that told of
-    /// it, and writes all of its files anew.
-    pub fn disk_fails(&mut self, node: usize) -> bool {
+    /// Whether the disk fails to make durable what it is given now. Then the process ends, and the
+    /// next one is told so by the record.
+    fn sync_fails(&mut self, node: usize) -> bool {
         if !std::mem::take(&mut self.nodes[node].failing) {
             return false;
         }
         self.note(|| format!("the disk of {} fails", NAMES[node]));
-        self.nodes[node].boots += 1;
-        let renewed = format!("{}{}", NAMES[node], self.nodes[node].boots);
         let Some(life) = &mut self.nodes[node].life else { return true };
         if self.mutant == Some(Mutant::FailedSyncIgnored) {
             life.sync.broken = true;
             return false;
         }
-        life.sync = Syncing { turn: life.sync.turn + 1, ..Syncing::default() };
-        self.event(node, Event::SyncFailed { renewed }, &Cause::Other);
-        self.sync_soon(node);
+        let (durable, written) = (life.sync.durable, life.log.count());
+        self.nodes[node].quick = self.rng.chance(7_000);
+        self.crash(node, written);
+        self.nodes[node].unsound = Some(durable);
         true
+    }
+
+    /// Gives a member's seal or record to its disk. Erasing a record works, or ends the process.
+    pub fn give_to_disk(&mut self, node: usize, effect: &Effect) -> Given {
+        let wait = match effect {
+            Effect::Sync => PATIENCE,
+            Effect::Keep { kept: Some(_) } => 0,
+            Effect::Keep { kept: None } => u64::MAX,
+            _ => return Given::Taken,
+        };
+        let refuses = wait < u64::MAX && std::mem::take(&mut self.nodes[node].refusing);
+        if refuses || self.disk_rests_for(node) > wait {
+            let unseen = self.mutant == Some(Mutant::NotKeptUnseen);
+            return if unseen { Given::Unseen } else { Given::Refused };
+        }
+        if *effect == Effect::Sync && self.sync_fails(node) {
+            return Given::Ended;
+        }
+        self.struck_at_record(node, effect);
+        Given::Taken
+    }
+
+    /// The disk did not take what the `rest` was to follow from. Who waits for an answer gets one.
+    pub fn not_kept(&mut self, node: usize, rest: impl Iterator<Item = Effect>) {
+        self.note(|| format!("the disk of {} takes nothing", NAMES[node]));
+        self.nodes[node].boots += 1;
+        let renewed = format!("{}{}", NAMES[node], self.nodes[node].boots);
+        let now = |world: &Self| {
+            let member = world.nodes[node].life.as_ref().map(|life| &life.member);
+            member.map(|member| (member.is_kept(), member.role().name()))
+        };
+        let before = now(self);
+        self.event(node, Event::NotKept { renewed: renewed.clone() }, &Cause::Other);
+        let is_lost = self.nodes[node].life.as_ref().is_some_and(|life| life.id() == renewed);
+        self.mark(match (before, now(self)) {
+            _ if is_lost => Mark::TakeoverNotKept,
+            (Some((true, _)), Some((false, _))) => Mark::IdNotKept,
+            (Some((_, "primary")), Some((_, "fenced"))) => Mark::OfficeNotKept,
+            _ => Mark::SealNotKept,
+        });
+        let refusal = || {
+            if is_lost {
+                Reply::WrongMember
+            } else {
+                Reply::NotReady("the disk did not take it".into())
+            }
+        };
+        for effect in rest {
+            if let Effect::Reply { token, .. } = effect {
+                self.effect(node, Effect::Reply { token, reply: refusal() });
+            }
+        }
     }
 
     /// Everything that the process has written is taken before it goes on.
@@ -212,6 +307,7 @@ impl World {
         self.note(|| format!("{} loses its disk", NAMES[node]));
         let place = &mut self.nodes[node];
         (place.disk, place.kept, place.disk_replid) = (Log::default(), None, 0);
+        place.unsound = None;
     }
 
     /// Processes end where something has just become durable, before or after others hear of it.

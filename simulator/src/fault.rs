@@ -3,7 +3,9 @@
 
 use switchover::Arbiter;
 
+use crate::mark::Mark;
 use crate::mutant::Mutant;
+use crate::theme::Harm;
 use crate::world::{BRAIN, MS, NAMES, SEC, STORE, Thing, UID, World};
 
 /// How far the rate of a member's clock may be off, in thousandths.
@@ -13,6 +15,7 @@ impl World {
     pub fn draw_rates(&mut self) {
         for node in 0..NAMES.len() {
             self.nodes[node].rate = 1_000 - RATE_OFF + self.rng.below(2 * RATE_OFF + 1);
+            self.walls[node] = self.rng.below(2_000) as i64;
         }
     }
 
@@ -62,6 +65,7 @@ impl World {
             | Thing::Synced { node, .. }
             | Thing::Exit { node, .. }
             | Thing::Write { node, .. }
+            | Thing::Pop { node, .. }
             | Thing::Read { node, .. }
             | Thing::UserUnpause { node, .. } => *node,
             Thing::Command { to, .. } => crate::node::place_of(&to.name),
@@ -105,7 +109,7 @@ impl World {
             Some(primary) if self.rng.chance(6_000) => primary,
             _ => self.rng.below(3) as usize,
         };
-        match self.rng.below(14) {
+        match self.rng.below(15) {
             0..3 => self.stop(node),
             3 | 4 => {
                 let (a, b) = (self.rng.below(5) as usize, self.rng.below(5) as usize);
@@ -132,8 +136,20 @@ impl World {
             }
             11 | 12 => drop(self.claim()),
             13 if self.rng.chance(3_000) => self.restore_status(),
+            14 if self.on_disk() => self.harm_disk(node),
             _ => {}
         }
+    }
+
+    fn harm_disk(&mut self, node: usize) {
+        let lasts = self.rng.between(50, 3_000);
+        let harm = match self.rng.below(4) {
+            0 => Harm::DiskFails(node),
+            1 => Harm::DiskRefuses(node),
+            2 => Harm::DiskFull(node, lasts),
+            _ => Harm::DiskStalls(node, lasts),
+        };
+        self.harmed(harm);
     }
 
     /// The status becomes what it was some time ago. Only such a copy as the members' words can
@@ -147,6 +163,9 @@ impl World {
         let Some((_, copy)) = self.copies.iter().rev().find(old).cloned() else { return };
         self.note(|| format!("the status is restored: {copy}"));
         self.checks.faults += 1;
+        if self.rule.0 == switchover::Durability::Async {
+            self.mark(Mark::RestoredUnderAsync);
+        }
         self.arbiter = copy;
     }
 

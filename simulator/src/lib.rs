@@ -9,18 +9,22 @@
 //! |---|---|
 //! | [`world`] | the queue of things to come, the network, chaos |
 //! | `node` | one member's process: its log, its gate, its effects |
+//! | `asked` | what operators ask of a member, and what it says of itself |
 //! | `link` | replication between two members |
 //! | `brain` | operators' processes, the arbiter's store, labels |
 //! | `check` | the promises, watched from outside |
 //! | `answer` | clients where answers wait for members, and the one history they see |
+//! | `relay` | what clients ask of a member that is not the primary |
 //! | `fault` | processes stopped, ways open in one direction, clocks, the status |
 //! | `disk` | disks that take their time, fail, and lose what they had not taken |
+//! | [`mark`] | narrow places that a world came through |
 //! | `misdeed` | planted bugs on the way between operators and members |
 //! | [`theme`] | fault plans that lead to narrow places |
 //! | [`model`] | every course of a small cluster, within bounds |
 //! | [`mutant`] | planted bugs, which the checkers must catch |
 
 mod answer;
+mod asked;
 mod brain;
 mod chaos;
 mod check;
@@ -29,15 +33,18 @@ mod disk;
 mod fault;
 mod link;
 mod log;
+pub mod mark;
 mod misdeed;
 pub mod model;
 pub mod mutant;
 mod node;
+mod relay;
 mod rng;
 pub mod run;
 pub mod theme;
 pub mod world;
 
+pub use mark::Mark;
 pub use mutant::Mutant;
 pub use run::{Report, Run, SECONDS, Victim, run, strike};
 pub use theme::Theme;

@@ -4,6 +4,7 @@
 use server::handover::{Epoch, Event, Peer, Record, Target};
 
 use crate::log::{Entry, Log, Rec};
+use crate::mark::Mark;
 use crate::mutant::Mutant;
 use crate::node::{Cause, place_of, record_of};
 use crate::world::{MS, NAMES, Thing, UID, World};
@@ -86,6 +87,7 @@ impl World {
 
     pub fn unfollow(&mut self, node: usize) {
         let Some(life) = &mut self.nodes[node].life else { return };
+        life.half = None;
         if let Some(conn) = life.follow.take().and_then(|follow| follow.conn) {
             self.send(conn, false, Wire::Closed);
             if let Some(ends) = self.conns.get_mut(&conn) {
@@ -137,6 +139,11 @@ impl World {
     }
 
     pub fn send(&mut self, conn: u64, to_follower: bool, wire: Wire) {
+        self.send_later(conn, to_follower, wire, 0);
+    }
+
+    /// As [`World::send`]; it and all behind it take so much longer.
+    fn send_later(&mut self, conn: u64, to_follower: bool, wire: Wire, wait: u64) {
         let Some(ends) = self.conns.get(&conn) else { return };
         let (a, b) = (ends.follower.0, ends.primary.0);
         if self.parted(a, b) || self.chaos && self.rng.chance(3) {
@@ -145,7 +152,7 @@ impl World {
         // Nothing is lost on a connection: it comes when the way is open again.
         let (from, to) = if to_follower { (b, a) } else { (a, b) };
         let stalled = self.deaf_until(from, to).map_or(0, |until| until - self.now);
-        let delay = self.delay() + stalled;
+        let delay = self.delay() + stalled + wait;
         let Some(ends) = self.conns.get_mut(&conn) else { return };
         let last = &mut ends.last[usize::from(to_follower)];
         let at = (self.now + delay).max(*last);
@@ -242,6 +249,7 @@ impl World {
         let served = Served { member, host, sent, acked: 0, durable: 0, online: false };
         let mine = life.log.hash_at(offset);
         life.served.insert(conn, served);
+        let mut late = false;
         if partial.is_some() {
             // What a process had asked for may come when it is gone, or follows another one: under
             // seed 9701 it lay on a way that was closed until then.
@@ -250,12 +258,16 @@ impl World {
                 life.boot == boot && now == Some(conn)
             };
             let theirs = self.nodes[place].life.as_ref().filter(asks);
+            late = theirs.is_none();
             if theirs.is_some_and(|life| life.log.hash_at(offset) != mine) {
                 self.violated(&format!(
                     "{} continues {} at {offset}, where their histories differ",
                     NAMES[place], NAMES[node]
                 ));
             }
+        }
+        if late {
+            self.mark(Mark::LateIntroduction);
         }
         self.note(|| {
             let kind = if partial.is_some() { "partially" } else { "fully" };
@@ -276,8 +288,18 @@ impl World {
                 batches.push((*conn, entries));
             }
         }
-        for (conn, entries) in batches {
+        for (conn, mut entries) in batches {
+            // The two halves of a transaction may come one after the other.
+            let half = entries.iter().position(|entry| matches!(entry.rec, Rec::Part(_)));
+            let rest = match half {
+                Some(at) if self.rng.chance(5_000) => entries.split_off(at + 1),
+                _ => Vec::new(),
+            };
             self.send(conn, true, Wire::Stream(entries));
+            if !rest.is_empty() {
+                let wait = std::mem::take(&mut self.nodes[node].halving);
+                self.send_later(conn, true, Wire::Stream(rest), wait);
+            }
         }
     }
 
@@ -342,7 +364,16 @@ impl World {
             if !self.current(node, conn) {
                 return;
             }
+            let counts_half = self.mutant == Some(Mutant::HalfCounts);
+            self.raise_floor(node, &entry.rec);
             let Some(life) = &mut self.nodes[node].life else { return };
+            if matches!(entry.rec, Rec::Part(_)) && !counts_half {
+                life.half = Some(entry);
+                continue;
+            }
+            if let Some(half) = life.half.take() {
+                life.log.append(half.rec);
+            }
             let start = life.log.offset();
             let hash = life.log.append(entry.rec.clone()).hash;
             let end = life.log.offset();
@@ -372,12 +403,14 @@ impl World {
             let Some(life) = &mut self.nodes[node].life else { return };
             let at = life.local(self.now);
             life.member.granted(at);
+            life.granted_at = self.now;
             self.send(conn, false, Wire::Ack(offset, durable));
         }
     }
 
     fn ack_came(&mut self, node: usize, conn: u64, offset: u64, durable: u64) {
         let liar = self.mutant == Some(Mutant::PromoteWithoutT);
+        let level = self.level_told(self.conns[&conn].follower.0);
         let Some(life) = &mut self.nodes[node].life else { return };
         let written = life.log.offset();
         let Some(served) = life.served.get_mut(&conn) else { return };
@@ -387,7 +420,7 @@ impl World {
         let first = !std::mem::replace(&mut served.online, true);
         let event = if first {
             let target = Target { member, host, port: 1, hostname: String::new() };
-            Event::ReplicaUp { peer: Peer { target, acked, durable, level: 0 } }
+            Event::ReplicaUp { peer: Peer { target, acked, durable, level } }
         } else {
             Event::Ack { member, offset: acked, durable }
         };
@@ -408,11 +441,15 @@ impl World {
         }
         let Some(life) = &mut self.nodes[node].life else { return };
         life.received.clear();
+        let half = life.half.take();
         if let Some(follow) = &mut life.follow {
             follow.conn = None;
             follow.up = false;
         }
         let boot = life.boot;
+        if half.is_some() {
+            self.mark(Mark::HalfDropped);
+        }
         self.retry(node, boot);
     }
 

@@ -9,6 +9,8 @@ use server::handover::{Epoch, Record};
 pub enum Rec {
     /// A client's write, by its number.
     Write(u64),
+    /// The first half of a transaction: without the write of the same number it has not happened.
+    Part(u64),
     /// The keep-alive of the stream.
     Ping,
     /// The argument of a record that the members themselves write.
@@ -19,7 +21,7 @@ impl Rec {
     fn len(&self) -> u64 {
         match self {
             Self::Write(_) => 3,
-            Self::Ping => 1,
+            Self::Ping | Self::Part(_) => 1,
             Self::Note(text) => text.len() as u64,
         }
     }
@@ -104,6 +106,18 @@ impl Log {
 
     pub fn truncate(&mut self, count: usize) {
         self.entries.truncate(count);
+    }
+
+    /// Whether it ends in the middle of a transaction.
+    pub fn ends_in_half(&self) -> bool {
+        self.entries.last().is_some_and(|entry| matches!(entry.rec, Rec::Part(_)))
+    }
+
+    /// Drops half a transaction at the end, as a loader does.
+    pub fn cut_half(&mut self) {
+        if self.ends_in_half() {
+            self.entries.pop();
+        }
     }
 
     pub fn writes(&self) -> impl Iterator<Item = u64> + '_ {

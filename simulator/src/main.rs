@@ -3,12 +3,13 @@
 //! it; `--model` goes through every course of the larger small clusters.
 //! Exit 0 clean, 1 a promise was broken or a bug was not caught, 64 usage.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use simulator::model::{Bounds, Found, LARGE, SMALL, explore};
-use simulator::{Mutant, Report, Run, SECONDS, Theme, run};
+use simulator::{Mark, Mutant, Report, Run, SECONDS, Theme, run};
 
 /// How many worlds a planted bug has to be caught in.
 const MUTANT_SEEDS: u64 = 2_000;
@@ -70,6 +71,8 @@ struct Sums {
     elections: u64,
     acknowledged: u64,
     broken: Vec<u64>,
+    /// In how many worlds each narrow place was come through, and the first of them.
+    marks: BTreeMap<Mark, (u64, u64)>,
 }
 
 impl Sums {
@@ -82,6 +85,10 @@ impl Sums {
         }
         if !report.violations.is_empty() {
             self.broken.push(report.seed);
+        }
+        for mark in &report.marks {
+            let met = self.marks.entry(*mark).or_insert((0, report.seed));
+            *met = (met.0 + 1, met.1.min(report.seed));
         }
         self.seeds += 1;
         self.operations += report.acknowledged + report.reads + report.switchovers;
@@ -99,6 +106,10 @@ impl Sums {
         self.elections += other.elections;
         self.acknowledged += other.acknowledged;
         self.broken.extend(other.broken);
+        for (mark, (count, first)) in other.marks {
+            let met = self.marks.entry(mark).or_insert((0, first));
+            *met = (met.0 + count, met.1.min(first));
+        }
         self
     }
 }
@@ -223,6 +234,10 @@ impl Outcome {
                  \"of{RATED}\":{rate}}}"
             )
         };
+        let marks = sums.marks.iter().map(|(mark, (worlds, seed))| {
+            format!("{{\"name\":\"{mark}\",\"worlds\":{worlds},\"seed\":{seed}}}")
+        });
+        let marks: Vec<String> = marks.collect();
         let planted: Vec<String> = self.planted.iter().map(planted).collect();
         let searched = |(name, found): &(&str, Found)| {
             let (states, complete, clean) = (found.states, found.complete, found.broken.is_none());
@@ -236,7 +251,7 @@ impl Outcome {
             "{{\"schema\":1,\"command\":\"simulate\",\"seeds\":{},\"operations\":{},\
              \"faults\":{},\"simulated_hours\":{hours:.1},\"violations\":{},\
              \"firstBroken\":{first},\"repeats\":{},\"switchovers\":{},\"elections\":{},\
-             \"acknowledged\":{},\"mutants\":[{}],\"model\":[{}],\"seconds\":{seconds:.1},\
+             \"acknowledged\":{},\"marks\":[{}],\"mutants\":[{}],\"model\":[{}],\"seconds\":{seconds:.1},\
              \"ok\":{}}}",
             sums.seeds,
             sums.operations,
@@ -246,6 +261,7 @@ impl Outcome {
             sums.switchovers,
             sums.elections,
             sums.acknowledged,
+            marks.join(","),
             planted.join(","),
             searched.join(","),
             self.is_clean(),

@@ -27,6 +27,19 @@ impl World {
         match (self.mutant, &mut command) {
             (Some(Mutant::KeepsUnequal), Command::Promote { config, .. }) => *config = published,
             (Some(Mutant::NoLeaseWait), Command::Promote { wait_ms, .. }) => *wait_ms = 0,
+            (Some(Mutant::HandoverUncommitted), Command::Level { to: target, .. })
+                if life.is_applied_by(target) =>
+            {
+                let name = to.name.clone();
+                let event = switchover::Event::Replied { tag, name, result: Ok(Reply::Ok) };
+                self.after(1, Thing::Told { brain, event });
+                return None;
+            }
+            (Some(Mutant::HandoverUncommitted), Command::Handover { to: target, .. })
+                if life.is_applied_by(target) =>
+            {
+                self.count_as_committed(node);
+            }
             (Some(Mutant::ReusedAddress), _) => to.member = life.id(),
             (Some(Mutant::PrepareSkipped), Command::Prepare { .. }) => {
                 let name = to.name.clone();
@@ -66,6 +79,12 @@ impl World {
                 let (lease_left_ms, restarted) = (0, true);
                 Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms, restarted })
             }
+            (
+                Some(Mutant::LeaseForgottenAtNext),
+                Ok(Reply::Sealed { member, data_epoch, offset, empty, restarted, .. }),
+            ) if life.granted_at <= life.knows_leases_since => {
+                Ok(Reply::Sealed { member, data_epoch, offset, empty, lease_left_ms: 0, restarted })
+            }
             (Some(Mutant::AbortWithoutCas), Ok(Reply::Prepared)) => {
                 if let [old, next] = life.member.configs() {
                     let config = Config { v: next.v, ..old.clone() };
@@ -95,6 +114,23 @@ impl World {
         let verb = Verb::Commit { config };
         let request = Request { uid: UID.into(), member: life.id(), verb };
         self.event(node, Event::Request { token: 0, request }, &Cause::Other);
+    }
+
+    /// The others are taken to have on their disks what the giver has in its log.
+    fn count_as_committed(&mut self, node: usize) {
+        let now = self.now;
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let env = life.env(now);
+        let offset = env.offset;
+        let members: Vec<String> = life.served.values().map(|one| one.member.clone()).collect();
+        for member in members {
+            life.member.handle(env, Event::Ack { member, offset, durable: offset });
+        }
+    }
+
+    /// The stream's level as this member says it.
+    pub fn level_told(&self, node: usize) -> u32 {
+        if self.mutant == Some(Mutant::LevelSkipped) { 1 } else { self.levels[node] }
     }
 
     /// What a giver makes of an answer: a late one may be taken for the answer to what is asked now.

@@ -84,8 +84,36 @@ pub enum Mutant {
     KeepsUnsealed,
     /// An id outlives the files that it told of.
     KeptAcrossDrop,
-    /// The disk's refusal is passed over.
+    /// A sync that failed is passed over.
     FailedSyncIgnored,
+    /// What a full disk does not take is answered as if it had.
+    NotKeptUnseen,
+    /// The record counts though a sync has failed: what is read may not be on the disk.
+    DistrustedBelieved,
+    /// The primary's own copy counts before its disk has it.
+    OwnMemoryCounts,
+    /// An epoch is given away though fewer than W members hold its log.
+    HandoverUncommitted,
+    /// A member forgets the leases that it gave when there is another primary.
+    LeaseForgottenAtNext,
+    /// An elected primary gives its epoch away before old leases have ended.
+    GivesBeforeOpen,
+    /// Half a transaction counts as applied.
+    HalfCounts,
+    /// A start counts half a transaction at the end of its files.
+    TornTailCounts,
+    /// What a relay sent before its link was lost is sent once more.
+    RelayResends,
+    /// A relayed client reads where it is.
+    RelayReadsHere,
+    /// Whoever is not the primary passes on what it is sent by a relay.
+    RelayCircle,
+    /// Who waits for something is led to the target before that has accepted.
+    PopServedTwice,
+    /// Nobody asks which stream the target can take.
+    LevelSkipped,
+    /// A new primary goes by its own clock, whatever the old one's showed.
+    FloorDropped,
     /// A restarted target does not find that it had accepted.
     AcceptanceForgotten,
     /// A restarted member says that it gave no leases.
@@ -114,13 +142,19 @@ impl Mutant {
             | Self::KeepsUnsealed
             | Self::KeptAcrossDrop
             | Self::FailedSyncIgnored
+            | Self::DistrustedBelieved
+            | Self::TornTailCounts
             | Self::AcceptanceForgotten => Theme::Blackout,
+            Self::NotKeptUnseen => Theme::Full,
+            Self::OwnMemoryCounts | Self::HandoverUncommitted => Theme::Stalled,
+            Self::LeaseForgottenAtNext | Self::GivesBeforeOpen => Theme::Regrant,
+            Self::HalfCounts => Theme::Halves,
             Self::LeasesForgotten => Theme::Revived,
             _ => return None,
         })
     }
 
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 53] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -158,6 +192,20 @@ impl Mutant {
         Self::KeepsUnsealed,
         Self::KeptAcrossDrop,
         Self::FailedSyncIgnored,
+        Self::NotKeptUnseen,
+        Self::DistrustedBelieved,
+        Self::OwnMemoryCounts,
+        Self::HandoverUncommitted,
+        Self::LeaseForgottenAtNext,
+        Self::GivesBeforeOpen,
+        Self::HalfCounts,
+        Self::TornTailCounts,
+        Self::RelayResends,
+        Self::RelayReadsHere,
+        Self::RelayCircle,
+        Self::PopServedTwice,
+        Self::LevelSkipped,
+        Self::FloorDropped,
         Self::AcceptanceForgotten,
         Self::LeasesForgotten,
     ];

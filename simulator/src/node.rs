@@ -4,21 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use server::handover::{
-    Effect, Env, Epoch, Event, Gate, Handover, Identity, Kept, Member, Outcome, Record, Request,
+    Effect, Env, Epoch, Event, Handover, Identity, Kept, Member, Outcome, Record, Reply, Request,
     Role, Target, Timing, Verb,
 };
-use switchover::{Event as Told, Link, Refusal, Replica, Tag};
+use switchover::Tag;
 
 use crate::answer::Owed;
 use crate::convert;
+use crate::disk::Given;
 use crate::link::{Follow, Served, Wire};
 use crate::log::{Entry, Log, Rec};
+use crate::mark::Mark;
 use crate::mutant::Mutant;
 use crate::run::Victim;
 use crate::world::{MS, NAMES, SEC, Thing, UID, World};
-
-/// A follower that has heard nothing for so long says so.
-const SILENT: u64 = 500 * MS;
 
 /// A pod: its process may be gone, its disk stays.
 pub struct Node {
@@ -38,8 +37,18 @@ pub struct Node {
     pub kept: Option<Kept>,
     /// The replication id of what the disk holds.
     pub disk_replid: u64,
-    /// The next thing given to the disk fails.
+    /// The next sync fails.
     pub failing: bool,
+    /// The next seal or record is not taken.
+    pub refusing: bool,
+    /// How much later the other half of the next transaction is to come.
+    pub halving: u64,
+    /// Until when the disk is full, and until when it stalls.
+    pub full_until: u64,
+    pub stalled_until: u64,
+    /// After a sync that failed: how many of the records that can be read are certain to be on the disk.
+    /// The record of the id is of no worth then.
+    pub unsound: Option<usize>,
 }
 
 /// A process.
@@ -53,8 +62,10 @@ pub struct Life {
     pub follow: Option<Follow>,
     pub served: BTreeMap<u64, Served>,
     /// Requests whose answer is still owed.
-    tokens: BTreeMap<u64, (u64, Tag)>,
-    held: Vec<u64>,
+    pub tokens: BTreeMap<u64, (u64, Tag)>,
+    pub held: Vec<u64>,
+    /// Clients that wait for something to be written.
+    pub parked: Vec<u64>,
     /// Answers that wait for commit.
     pub owed: VecDeque<Owed>,
     /// Behind the last data in the log, now and when the present office began.
@@ -66,6 +77,17 @@ pub struct Life {
     rate: u64,
     /// Of a mutant: what was received and not applied.
     pub received: Vec<Entry>,
+    /// The first half of a transaction whose other half has not come.
+    pub half: Option<Entry>,
+    /// When this member gave a lease last, and since when it knows of those that it gave (of a mutant).
+    pub granted_at: u64,
+    pub knows_leases_since: u64,
+    /// By its own clock, when an elected primary may answer.
+    pub opens_at: u64,
+    /// How far its wall clock is ahead, and the latest time that a giver in its log had told, in
+    /// milliseconds.
+    pub wall: i64,
+    pub floor: i64,
     promised_before: Epoch,
     tick_at: Option<u64>,
     pub sync: crate::disk::Syncing,
@@ -95,6 +117,11 @@ impl Node {
             kept: None,
             disk_replid: 0,
             failing: false,
+            refusing: false,
+            halving: 0,
+            full_until: 0,
+            stalled_until: 0,
+            unsound: None,
         }
     }
 }
@@ -123,13 +150,25 @@ impl Life {
         (local_us * 1_000).div_ceil(self.rate)
     }
 
+    /// The time that keys expire by here, in milliseconds.
+    pub fn time(&self, now_us: u64) -> i64 {
+        ((now_us / MS) as i64 + self.wall).max(self.floor)
+    }
+
     pub fn id(&self) -> String {
         self.member.identity().here.member.clone()
     }
 
-    fn target(&self) -> Option<Target> {
+    /// Whether a replica of this primary has applied everything.
+    pub fn is_applied_by(&self, member: &str) -> bool {
+        let end = self.log.offset();
+        self.served.values().any(|served| served.member == member && served.acked == end)
+    }
+
+    /// The place of the primary that clients of this member are led to.
+    pub fn leads_to(&self) -> Option<usize> {
         match self.member.role() {
-            Role::Follower { primary, .. } => Some(primary.clone()),
+            Role::Follower { primary, .. } => Some(place_of(&primary.host)),
             _ => None,
         }
     }
@@ -148,16 +187,21 @@ impl World {
             Some(Mutant::RestartedIdCounted) => 1,
             _ => self.nodes[node].boots,
         };
+        let level = self.levels[node];
         let here = Target {
             member: format!("{name}{life}"),
             host: name.into(),
             port: 1,
             hostname: String::new(),
         };
-        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps, level: 0 };
+        let identity = Identity { uid: Some(UID.into()), name: name.into(), here, keeps, level };
         let log = self.loaded(node);
         let place = &self.nodes[node];
-        let kept = place.kept.clone().filter(|_| keeps);
+        let believes = self.mutant == Some(Mutant::DistrustedBelieved);
+        let sound = place.unsound.is_none();
+        let kept = place.kept.clone().filter(|_| keeps && (sound || believes));
+        let sync = crate::disk::Syncing::of(&log, place.unsound);
+        let sync = if sound || !believes { sync } else { sync.with_a_hole() };
         let replid = if keeps && place.disk_replid > 0 { place.disk_replid } else { replid };
         let env = Env {
             now_us: self.now * place.rate / 1_000,
@@ -175,6 +219,7 @@ impl World {
             served: BTreeMap::new(),
             tokens: BTreeMap::new(),
             held: Vec::new(),
+            parked: Vec::new(),
             owed: VecDeque::new(),
             data_end: 0,
             data_end_at_office: 0,
@@ -182,11 +227,23 @@ impl World {
             cached_clock: None,
             rate: self.nodes[node].rate,
             received: Vec::new(),
+            half: None,
+            granted_at: 0,
+            knows_leases_since: 0,
+            opens_at: 0,
+            wall: self.walls[node],
+            floor: 0,
             promised_before: Epoch::ZERO,
             tick_at: None,
-            sync: crate::disk::Syncing::of(&log),
+            sync,
             log,
         });
+        if !sound {
+            self.mark(Mark::FilesDistrusted);
+        }
+        if !sound && !believes {
+            self.nodes[node].kept = None;
+        }
         self.check_kept(node);
         self.sync_soon(node);
     }
@@ -201,6 +258,9 @@ impl World {
         self.nodes[node].deferred.clear();
         self.checks.forget(node);
         life.log.truncate(keep);
+        if self.mutant != Some(Mutant::TornTailCounts) {
+            life.log.cut_half();
+        }
         self.nodes[node].disk = life.log;
         self.nodes[node].disk_replid = life.replid;
         self.cut_of(node);
@@ -252,12 +312,22 @@ impl World {
         {
             env.offset = record.offset;
         }
+        if let Event::Request { request: Request { verb, .. }, .. } = &event {
+            match verb {
+                Verb::Promote { wait_ms, .. } => life.opens_at = env.now_us + wait_ms * MS,
+                Verb::Handover { .. } if self.mutant == Some(Mutant::GivesBeforeOpen) => {
+                    env.now_us = env.now_us.max(life.opens_at);
+                }
+                _ => {}
+            }
+        }
         let boot = life.boot;
         let before = crate::check::Before::of(life, self.now);
         let elected = matches!(
             &event,
             Event::Request { request: Request { verb: Verb::Promote { .. }, .. }, .. }
         );
+        life.member.set_clock(life.time(self.now));
         let effects = life.member.handle(env, event);
         let after = life.member.role();
         if matches!(after, Role::Primary { .. }) && *after != before.role {
@@ -277,20 +347,28 @@ impl World {
     }
 
     fn perform(&mut self, node: usize, boot: u64, effects: Vec<Effect>, asked: bool) {
-        for effect in effects {
+        let mut effects = effects.into_iter();
+        while let Some(effect) = effects.next() {
             if self.struck(Victim::Member(node), 12) {
                 self.crash_somehow(node);
             }
-            if matches!(effect, Effect::Sync | Effect::Keep { .. }) {
-                if self.disk_fails(node) {
-                    return;
-                }
-                self.struck_at_record(node, &effect);
-            }
-            self.note_decision(node, &effect, asked);
             if self.nodes[node].life.as_ref().is_none_or(|life| life.boot != boot) {
+                let outcome = matches!(
+                    &effect,
+                    Effect::Answer { .. } | Effect::Reply { reply: Reply::Outcome { .. }, .. }
+                );
+                if outcome {
+                    self.mark(Mark::UnsentAnswer);
+                }
                 return;
             }
+            match self.give_to_disk(node, &effect) {
+                Given::Taken => {}
+                Given::Unseen => continue,
+                Given::Refused => return self.not_kept(node, effects),
+                Given::Ended => return,
+            }
+            self.note_decision(node, &effect, asked);
             self.effect(node, effect);
             if self.struck(Victim::Member(node), 12) {
                 return self.crash_somehow(node);
@@ -298,7 +376,7 @@ impl World {
         }
     }
 
-    fn effect(&mut self, node: usize, effect: Effect) {
+    pub fn effect(&mut self, node: usize, effect: Effect) {
         if !matches!(effect, Effect::ResumeHeld | Effect::RefuseHeld | Effect::Redirect(_)) {
             self.note(|| format!("{}: {effect:?}", NAMES[node]));
         }
@@ -313,7 +391,9 @@ impl World {
             }
             Effect::Sync => self.sync_now(node),
             Effect::Keep { kept } => self.keep(node, kept.map(|kept| *kept)),
-            Effect::Append { argument } => self.append(node, Rec::Note(Rc::from(argument))),
+            Effect::Append { argument } => {
+                self.append_unit(node, [Rec::Note(Rc::from(argument))]);
+            }
             Effect::Answer { epoch, accepted } => self.answer_on_link(node, epoch, accepted),
             Effect::Takeover { to, blob } => {
                 let boot = life.boot;
@@ -323,6 +403,7 @@ impl World {
                 }
             }
             Effect::Promote { .. } => {
+                life.knows_leases_since = self.now;
                 life.replid2 = Some((life.replid, life.log.offset()));
                 let replid = self.number();
                 self.unfollow(node);
@@ -333,17 +414,20 @@ impl World {
                 }
             }
             Effect::Follow { primary, epoch } => {
+                self.lead_parked(node, Some(place_of(&primary.host)));
+                self.note_new_primary(node);
                 self.stop_serving(node);
                 self.follow(node, primary, epoch);
             }
             Effect::Detach => {
+                self.lead_parked(node, None);
                 self.stop_serving(node);
                 self.unfollow(node);
             }
             Effect::ResumeHeld => {
                 let held = std::mem::take(&mut life.held);
                 for id in held {
-                    self.write_came(node, id);
+                    self.write_came(node, id, 0);
                 }
             }
             Effect::RefuseHeld => life.held.clear(),
@@ -362,26 +446,47 @@ impl World {
         }
     }
 
-    /// Appends to the own log and sends it to all who follow.
-    pub fn append(&mut self, node: usize, rec: Rec) {
-        self.check_append(node, &rec);
-        let late = if self.mutant == Some(Mutant::GrowthNotedLate) { 2 * SEC } else { 0 };
-        let Some(life) = &mut self.nodes[node].life else { return };
-        let data = crate::answer::is_data(&rec);
-        life.log.append(rec);
-        let (offset, at) = (life.log.offset(), life.local(self.now));
-        if data {
-            life.data_end = offset;
+    /// Whoever has a handover's record in its log goes by no earlier time than the giver did.
+    pub fn raise_floor(&mut self, node: usize, rec: &Rec) {
+        let Some(Record::Handover(record)) = record_of(rec) else { return };
+        if let Some(life) = &mut self.nodes[node].life
+            && self.mutant != Some(Mutant::FloorDropped)
+        {
+            life.floor = life.floor.max(record.clock_ms);
         }
+    }
+
+    fn note_new_primary(&mut self, node: usize) {
+        if let Some(life) = &mut self.nodes[node].life {
+            life.knows_leases_since = self.now;
+        }
+    }
+
+    /// Appends to the own log what belongs together, and sends it to all who follow.
+    pub fn append_unit(&mut self, node: usize, recs: impl IntoIterator<Item = Rec>) {
+        let late = if self.mutant == Some(Mutant::GrowthNotedLate) { 2 * SEC } else { 0 };
+        for rec in recs {
+            self.check_append(node, &rec);
+            self.raise_floor(node, &rec);
+            let Some(life) = &mut self.nodes[node].life else { return };
+            let data = crate::answer::is_data(&rec);
+            life.log.append(rec);
+            if data {
+                life.data_end = life.log.offset();
+                let hash = life.log.hash();
+                self.checks.written.insert(hash, self.now);
+            }
+        }
+        let Some(life) = &mut self.nodes[node].life else { return };
+        let (offset, at) = (life.log.offset(), life.local(self.now));
         if life.member.waits_for_commit() {
             life.member.note_stream(offset, at + late);
         }
-        if data {
-            let hash = life.log.hash();
-            self.checks.written.insert(hash, self.now);
-        }
         self.sync_soon(node);
         self.feed(node);
+        if self.mutant == Some(Mutant::OwnMemoryCounts) {
+            self.event(node, Event::Durable { offset }, &Cause::Other);
+        }
     }
 
     pub fn plan_tick(&mut self, node: usize) {
@@ -409,130 +514,6 @@ impl World {
         }
     }
 
-    pub fn commanded(
-        &mut self,
-        brain: u64,
-        tag: Tag,
-        to: &switchover::Member,
-        command: switchover::Command,
-    ) {
-        let node = place_of(&to.name);
-        if self.nodes[node].life.is_none() {
-            return self.lost(brain, tag, node);
-        }
-        let Some((to, command)) = self.miscommanded(node, (brain, tag), to, command) else {
-            return;
-        };
-        let cause = match &command {
-            switchover::Command::Unpause { id } => Cause::Unpause(id.clone()),
-            switchover::Command::Takeover { .. } => Cause::Takeover,
-            _ => Cause::Other,
-        };
-        let token = self.number();
-        self.note(|| {
-            format!("{} <- {} {}", NAMES[node], to.member, command.words("", &to).join(" "))
-        });
-        let request =
-            Request { uid: UID.into(), member: to.member.clone(), verb: convert::verb(command) };
-        if let Some(life) = &mut self.nodes[node].life {
-            life.tokens.insert(token, (brain, tag));
-        }
-        self.event(node, Event::Request { token, request }, &cause);
-    }
-
-    fn reply(
-        &mut self,
-        node: usize,
-        brain: u64,
-        tag: Tag,
-        result: Result<switchover::Reply, Refusal>,
-    ) {
-        self.note(|| format!("{} -> {result:?}", NAMES[node]));
-        match self.way(node, crate::world::BRAIN) {
-            Some(delay) => {
-                let name = NAMES[node].to_owned();
-                let event = Told::Replied { tag, name, result };
-                self.after(delay, Thing::Told { brain, event });
-            }
-            None => self.lost(brain, tag, node),
-        }
-    }
-
-    /// The operator sees its connection end, sooner or later, or never.
-    pub fn lost(&mut self, brain: u64, tag: Tag, node: usize) {
-        if self.chaos && self.rng.chance(2_000) {
-            return;
-        }
-        let delay = self.rng.between(MS, SEC);
-        let name = NAMES[node].to_owned();
-        let result = Err(Refusal::Lost("the connection ended".into()));
-        self.after(delay, Thing::Told { brain, event: Told::Replied { tag, name, result } });
-    }
-
-    pub fn takeover_came(&mut self, from: usize, boot: u64, to: Target, blob: String) {
-        let node = place_of(&to.host);
-        let Some(life) = &self.nodes[node].life else { return };
-        let right = life.id() == to.member;
-        let Ok(record) = Handover::decode(&blob) else { return };
-        let epoch = record.epoch;
-        let member = to.member.clone();
-        let request = Request { uid: UID.into(), member, verb: Verb::Takeover { blob } };
-        self.event(node, Event::Request { token: 0, request }, &Cause::Takeover);
-        let accepted = match &self.nodes[node].life {
-            Some(life) if right && life.id() == to.member => {
-                self.checks.decided.get(&epoch).copied()
-            }
-            Some(_) if !right && self.mutant == Some(Mutant::RestartedTargetDeclines) => {
-                Some(false)
-            }
-            _ => None,
-        };
-        if let (Some(accepted), Some(delay)) = (accepted, self.way(node, from)) {
-            let member = to.member;
-            let answer =
-                |member| Thing::TakeoverAnswer { node: from, boot, member, epoch, accepted };
-            self.theme_at_answer(|| answer(member.clone()));
-            self.after(delay, answer(member));
-        }
-    }
-
-    pub fn write_came(&mut self, node: usize, id: u64) {
-        let now = self.now;
-        let overridden = self.serves_in_limbo(node);
-        let Some(life) = &mut self.nodes[node].life else { return };
-        let at = life.local(now);
-        let gate = if overridden { Gate::Open } else { life.member.gate(at, true, true) };
-        match gate {
-            Gate::Open if !overridden && life.member.waits_for_commit() => {
-                self.append(node, Rec::Write(id));
-                self.owe_write(node, id);
-            }
-            Gate::Open => {
-                self.check_acknowledged(node, id);
-                self.append(node, Rec::Write(id));
-            }
-            Gate::Hold => {
-                life.member.note_held();
-                life.held.push(id);
-            }
-            Gate::Refuse => {}
-            Gate::Elsewhere => {
-                let target = life.target().map(|target| place_of(&target.host));
-                if let Some(place) = target
-                    && let Some(delay) = self.way(node, place)
-                {
-                    self.after(delay, Thing::Write { node: place, id });
-                }
-            }
-        }
-    }
-
-    fn serves_in_limbo(&self, node: usize) -> bool {
-        let limbo = self.checks.limbo[node].as_ref();
-        self.mutant == Some(Mutant::ResumeByTimer)
-            && limbo.is_some_and(|limbo| limbo.pause_until <= self.now)
-    }
-
     pub fn user_unpause(&mut self, node: usize, boot: u64) {
         let Some(life) = self.nodes[node].life.as_mut().filter(|life| life.boot == boot) else {
             return;
@@ -547,27 +528,6 @@ impl World {
         let request = Request { uid: UID.into(), member, verb: Verb::Unpause { id } };
         self.event(node, Event::Request { token: 0, request }, &Cause::Other);
     }
-
-    pub fn status_of(&self, node: usize) -> Option<switchover::Status> {
-        let life = self.nodes[node].life.as_ref()?;
-        let link = match (&life.follow, life.member.role()) {
-            (Some(follow), Role::Follower { .. }) if follow.up => {
-                let silent = self.now > follow.heard + SILENT;
-                if silent { Link::Down } else { Link::Up }
-            }
-            (Some(_), Role::Follower { .. }) => Link::Connecting,
-            _ => Link::None,
-        };
-        let silence_ms = life.follow.as_ref().map_or(0, |follow| (self.now - follow.heard) / MS);
-        let replicas = life.served.values().map(|served| Replica {
-            member: served.member.clone(),
-            offset: served.acked,
-            online: served.online,
-        });
-        let status = life.member.status(life.env(self.now));
-        let status = convert::status(status, link, replicas.collect());
-        Some(switchover::Status { silence_ms, ..status })
-    }
 }
 
 pub fn place_of(name: &str) -> usize {
@@ -578,6 +538,6 @@ pub fn place_of(name: &str) -> usize {
 pub fn record_of(rec: &Rec) -> Option<Record> {
     match rec {
         Rec::Note(text) => Record::parse(text.as_bytes()).ok(),
-        Rec::Write(_) | Rec::Ping => None,
+        Rec::Write(_) | Rec::Part(_) | Rec::Ping => None,
     }
 }

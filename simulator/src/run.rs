@@ -1,7 +1,10 @@
 //! One world from its seed to its end.
 
+use std::collections::BTreeSet;
+
 use switchover::{Reason, Request};
 
+use crate::mark::Mark;
 use crate::mutant::Mutant;
 use crate::theme::Theme;
 use crate::world::{MS, SEC, World};
@@ -23,6 +26,8 @@ pub struct Report {
     pub seed: u64,
     /// Broken promises; a run ends at the first.
     pub violations: Vec<String>,
+    /// Narrow places that it came through.
+    pub marks: BTreeSet<Mark>,
     pub switchovers: u64,
     pub aborted: u64,
     pub elections: u64,
@@ -64,6 +69,7 @@ fn report(seed: u64, world: World) -> Report {
     Report {
         seed,
         violations: checks.violations.clone(),
+        marks: checks.marks.clone(),
         switchovers: checks.switchovers,
         aborted: checks.aborted,
         elections: checks.elections,

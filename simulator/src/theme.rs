@@ -40,6 +40,14 @@ pub enum Theme {
     Reused,
     /// Power is lost everywhere, again and again, and disks fail now and then.
     Blackout,
+    /// Disks are full as members are sealed, promoted or handed over to, and then power is lost.
+    Full,
+    /// Another primary is elected or asked for while the one before may still answer.
+    Regrant,
+    /// The primary ends when half a transaction is with its replicas.
+    Halves,
+    /// The primary's disk takes nothing while others' do, and then power is lost everywhere.
+    Stalled,
     /// The primary hears nobody, while its followers start anew within a lease.
     Revived,
     /// The primary goes on alone; the status is restored from before that, and it is cut off.
@@ -47,7 +55,7 @@ pub enum Theme {
 }
 
 impl Theme {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::HalfSealed,
         Self::Marooned,
         Self::Chain,
@@ -62,6 +70,10 @@ impl Theme {
         Self::Restored,
         Self::Blackout,
         Self::Revived,
+        Self::Full,
+        Self::Stalled,
+        Self::Regrant,
+        Self::Halves,
     ];
 
     /// The plan of a seed's world, if it has one: every second world is left to chance.
@@ -122,6 +134,21 @@ impl Theme {
                 (harms, between(6_500, 8_000))
             }
             Self::Blackout => Self::blackout([a, x, y], rng),
+            Self::Regrant => {
+                let lasts = between(1_000, 2_000) / MS;
+                let claim = between(10, 60);
+                let next = claim + between(10, 250);
+                let again = if next.is_multiple_of(2) { Harm::Claim } else { Harm::Request };
+                let harms = vec![(0, Harm::Deaf(a, lasts)), (claim, Harm::Claim), (next, again)];
+                (harms, lasts * MS + between(1_000, 2_000))
+            }
+            Self::Halves => {
+                let gone = between(50, 300);
+                let wait = between(4_000, 6_000);
+                (vec![(0, Harm::Halve(a)), (gone, Harm::Crash(a, true))], wait)
+            }
+            Self::Full => Self::full([a, x, y], rng),
+            Self::Stalled => Self::stalled([a, x, y], rng),
             Self::Revived => {
                 let lasts = between(1_000, 2_000) / MS;
                 let end = between(0, 60);
@@ -179,6 +206,50 @@ impl Theme {
         (harms, dark + rng.between(500 * MS, 3 * SEC))
     }
 
+    fn full([a, x, y]: [usize; 3], rng: &mut Rng) -> (Vec<(u64, Harm)>, u64) {
+        let mut harms = Vec::new();
+        for node in [a, x, y] {
+            match rng.below(4) {
+                0 => harms.push((0, Harm::DiskFull(node, rng.between(100, 1_500)))),
+                1 | 2 => harms.push((0, Harm::DiskRefuses(node))),
+                _ => {}
+            }
+        }
+        // A seal, or a target that has to record what it takes over, or an id to be kept again.
+        match rng.below(3) {
+            0 => harms.push((rng.between(0, 30 * MS), Harm::Claim)),
+            1 => harms.push((0, Harm::Request)),
+            _ => harms.push((0, Harm::Quick(x))),
+        }
+        let dark = rng.between(100 * MS, 1_000 * MS);
+        let spared = rng.below(4) as usize;
+        for (place, node) in [a, x, y].into_iter().enumerate() {
+            if place != spared {
+                harms.push((dark + rng.below(3) * MS, Harm::Power(node)));
+            }
+        }
+        (harms, dark + rng.between(1_500 * MS, 3 * SEC))
+    }
+
+    fn stalled([a, x, y]: [usize; 3], rng: &mut Rng) -> (Vec<(u64, Harm)>, u64) {
+        let dark = rng.between(300 * MS, 1_400 * MS);
+        let mut harms = vec![(0, Harm::DiskStalls(a, dark / MS + 100))];
+        if rng.chance(5_000) {
+            // What the primary answers now is on too few disks, unless it answers nothing.
+            harms.push((0, Harm::DiskStalls(x, dark / MS + 100)));
+        }
+        if rng.chance(6_000) {
+            harms.push((rng.between(0, dark), Harm::Request));
+        }
+        harms.extend([a, x].map(|node| (dark + rng.below(3) * MS, Harm::Quick(node))));
+        // The third is away, so that the word of these two decides.
+        harms.push((dark, Harm::Alone(y, 3_000)));
+        if rng.chance(5_000) {
+            harms.push((dark, Harm::Power(y)));
+        }
+        (harms, dark + rng.between(4 * SEC, 6 * SEC))
+    }
+
     fn cold_start([a, x, y]: [usize; 3], rng: &mut Rng) -> (Vec<(u64, Harm)>, u64) {
         let mut harms = Vec::new();
         // One of them comes back without anything.
@@ -194,6 +265,11 @@ impl Theme {
             harms.push((100 * MS, Harm::Part(a, BRAIN, silent)));
         }
         (harms, rng.between(8 * SEC, 11 * SEC))
+    }
+
+    /// Whether answers promise the disk.
+    pub fn is_of_disks(self) -> bool {
+        matches!(self, Self::Blackout | Self::Full | Self::Stalled | Self::Revived)
     }
 
     /// Whether operators must be quick, or the moment is over before they act.
@@ -221,12 +297,19 @@ pub enum Harm {
     Power(usize),
     /// As [`Harm::Power`], and the next process is there at once.
     Quick(usize),
-    /// What is given to the disk next fails.
+    /// The next sync fails.
     DiskFails(usize),
+    /// The next seal or record is not taken.
+    DiskRefuses(usize),
+    /// Nothing is taken for so long: at once told, or waited for.
+    DiskFull(usize, u64),
+    DiskStalls(usize, u64),
     /// Nothing that the disk held is found again.
     DiskLost(usize),
     /// A claim by an operator that seals this member and dies.
     SealOnly(usize),
+    /// The other half of the next transaction that this member sends comes much later.
+    Halve(usize),
     Operators,
     LateReads(u32),
     LoseStatus,
@@ -286,9 +369,13 @@ impl World {
                 self.after(10 * MS, Thing::Boot { node });
             }
             Harm::DiskFails(node) => self.nodes[node].failing = true,
+            Harm::DiskRefuses(node) => self.nodes[node].refusing = true,
+            Harm::DiskFull(node, ms) => self.nodes[node].full_until = self.now + ms * MS,
+            Harm::DiskStalls(node, ms) => self.nodes[node].stalled_until = self.now + ms * MS,
             Harm::DiskLost(node) => self.disk_lost(node),
             Harm::Claim => drop(self.claim()),
             Harm::SealOnly(node) => self.seal_only(node),
+            Harm::Halve(node) => self.nodes[node].halving = 600 * MS,
             Harm::Operators => {
                 self.new_brain();
                 self.new_brain();
@@ -340,7 +427,9 @@ impl World {
     /// Whether clients of this member only read: an answer that waits for a commit is not stale.
     pub fn only_read(&self, node: usize) -> bool {
         let gone = self.nodes[node].stopped.is_some() || self.deaf_until(node, BRAIN).is_some();
-        matches!(self.theme, Some(Theme::Isolated | Theme::Stopped | Theme::Revived)) && gone
+        let reads_only =
+            [Theme::Isolated, Theme::Stopped, Theme::Revived, Theme::Regrant].map(Some);
+        reads_only.contains(&self.theme) && gone
     }
 
     /// A member has begun to give its epoch away to `target`.

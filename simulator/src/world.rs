@@ -10,6 +10,7 @@ use switchover::{Arbiter, Command, Event as Told, Label, Member, Request, Status
 use crate::brain::Brain;
 use crate::check::Checks;
 use crate::link::{Conn, Wire};
+use crate::mark::Mark;
 use crate::mutant::Mutant;
 use crate::node::Node;
 use crate::rng::Rng;
@@ -110,6 +111,13 @@ pub enum Thing {
     Write {
         node: usize,
         id: u64,
+        way: crate::relay::Way,
+    },
+    /// A client that waits for something to take.
+    Pop {
+        node: usize,
+        id: u64,
+        relayed: bool,
     },
     /// A client asks what is there; what had been shown to anybody by then.
     Read {
@@ -218,6 +226,10 @@ pub struct World {
     pub rule: (switchover::Durability, bool),
     /// How long an operator waits for a silent primary, in milliseconds.
     pub patience_ms: u64,
+    /// The greatest level of a stream that each member writes and takes.
+    pub levels: [u32; 3],
+    /// How far each member's wall clock is ahead, in milliseconds.
+    pub walls: [i64; 3],
     pub checks: Checks,
     /// The one crash of a calm world, until it has happened.
     pub plan: Option<Plan>,
@@ -252,6 +264,8 @@ impl World {
             copies: Vec::new(),
             rule: crate::answer::rule(run.seed, run.theme),
             patience_ms: 3_000,
+            levels: [0; 3],
+            walls: [0; 3],
             checks: Checks::default(),
             plan: None,
             trace: Vec::new(),
@@ -264,6 +278,10 @@ impl World {
         world.draw_rates();
         world.patience_ms = [20, 100, 500, 3_000][world.rng.below(4) as usize];
         world.after(SEC, Thing::NextRead);
+        if run.theme.is_none() && run.seed.is_multiple_of(5) {
+            // In the middle of an update one is older, or two.
+            world.levels = [0, 1, 2].map(|_| world.rng.below(2) as u32);
+        }
         if run.theme.is_some_and(Theme::is_hasty) {
             world.patience_ms = 20;
         }
@@ -300,6 +318,12 @@ impl World {
         if self.tracing {
             let (s, us) = (self.now / SEC, self.now % SEC);
             self.trace.push(format!("{s:>3}.{us:06} {}", line()));
+        }
+    }
+
+    pub fn mark(&mut self, mark: Mark) {
+        if self.checks.marks.insert(mark) {
+            self.note(|| format!("MARK {mark}"));
         }
     }
 
@@ -401,7 +425,8 @@ impl World {
             Thing::Tick { node, boot } => self.tick(node, boot),
             Thing::Exit { node, boot } => self.exit(node, boot),
             Thing::Boot { node } => self.boot(node),
-            Thing::Write { node, id } => self.write_came(node, id),
+            Thing::Write { node, id, way } => self.write_came(node, id, way),
+            Thing::Pop { node, id, relayed } => self.pop_came(node, id, relayed),
             Thing::NextWrite => self.next_write(),
             Thing::NextPing => self.next_ping(),
             Thing::NextChaos => self.next_chaos(),

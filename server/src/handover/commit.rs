@@ -6,7 +6,9 @@
 //! election reads is always one of the active ones, since a primary obeys a new config from PREPARE
 //! on, before it is published, and obeys the old one until COMMIT, after that.
 //!
-//! Under `disk` only what an id would find again after a restart counts, the primary's own copy too.
+//! Under `disk` only what an id would find again after a restart counts. The primary's own copy is one
+//! among them and no more: the log of an owner that comes back with less is no other history, since it
+//! never owns that epoch again, and what an election needs is any one of the W.
 //!
 //! **Invariant (no stale read).** An acknowledgement is also a lease: whoever sends it lets nobody
 //! else open for `lease × (1 + ρ)` from the sending on. The holder counts `lease` from the moment
@@ -144,7 +146,7 @@ impl Commit {
             if id == own.0 { Some(own_copy) } else { peers.get(id).map(of_peer) }
         };
         let needed = self.needed(config, own.0, peers);
-        self.reached(config, needed, value).min(own_copy)
+        self.reached(config, needed, value).min(own.1)
     }
 
     fn advance(&mut self, own: (&str, u64), peers: &BTreeMap<String, Peer>) {
@@ -157,16 +159,25 @@ impl Commit {
         }
     }
 
-    fn lease(&mut self, own: &str, peers: &BTreeMap<String, Peer>, lease_us: u64) {
+    /// Until when enough members of this config have given a lease.
+    fn leased(
+        &self,
+        config: &Config,
+        own: &str,
+        peers: &BTreeMap<String, Peer>,
+        lease_us: u64,
+    ) -> u64 {
         let leases = &self.leases;
         let value = |id: &str| if id == own { Some(u64::MAX) } else { leases.get(id).copied() };
         // A lease counted from 0 is none.
-        let until = self.configs.iter().map(|config| {
-            match self.reached(config, self.needed(config, own, peers), value) {
-                0 => 0,
-                from => from.saturating_add(lease_us),
-            }
-        });
+        match self.reached(config, self.needed(config, own, peers), value) {
+            0 => 0,
+            from => from.saturating_add(lease_us),
+        }
+    }
+
+    fn lease(&mut self, own: &str, peers: &BTreeMap<String, Peer>, lease_us: u64) {
+        let until = self.configs.iter().map(|config| self.leased(config, own, peers, lease_us));
         self.leased_until_us = until.min().unwrap_or(u64::MAX);
     }
 }
@@ -288,8 +299,13 @@ impl Member {
         self.count_commit(env.offset, None);
         let next = self.commit.configs.last().expect("pushed above, or seen");
         let own = (self.identity.here.member.as_str(), env.offset);
-        let holds = next.durability == Durability::Async
-            || self.commit.held(next, own, &self.peers) >= self.commit.committed;
+        let holds = if next.durability == Durability::Async {
+            // Whoever has given a lease holds all that is older, and no election misses it.
+            let until = self.commit.leased(next, own.0, &self.peers, self.timing.lease_us);
+            env.now_us < until
+        } else {
+            self.commit.held(next, own, &self.peers) >= self.commit.committed
+        };
         if holds && self.commit.opened {
             Reply::Prepared
         } else {

@@ -36,8 +36,8 @@ pub struct Config {
     pub v: u64,
     /// The term in which it was published.
     pub term: u64,
-    /// How many of the members hold a write before it is answered, the primary included; under
-    /// `async`, how many must have given a lease.
+    /// How many of the members hold a write before it is answered, the primary among them (under `disk`,
+    /// any of them); under `async`, how many must have given a lease.
     pub w: usize,
     pub durability: Durability,
     /// `degrade`: fewer may do once members have resigned. Otherwise the primary waits.

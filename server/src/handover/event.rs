@@ -123,12 +123,10 @@ pub enum Event {
     Durable { offset: u64 },
     /// The files are about to be dropped for a full resynchronisation's data.
     Replacing,
-    /// The disk did not take what it was given: nothing that it holds is trusted. `renewed` is the id
-    /// under which the member goes on.
-    SyncFailed { renewed: String },
     /// The disk is full or slow: an [`Effect::Sync`] or [`Effect::Keep`] could not be performed, what
     /// was on the disk before still is, and nothing that was to follow has been performed. `renewed` is
-    /// an id to go on under where the old one is not to be saved.
+    /// an id to go on under where the old one is not to be saved. (Where the disk failed to make durable what
+    /// it had taken, the process ends instead, and the next one finds a record that speaks for nobody.)
     NotKept { renewed: String },
     /// The link to a member replica is gone.
     ReplicaGone { member: String },

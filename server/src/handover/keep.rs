@@ -212,7 +212,7 @@ impl Member {
                 self.forget_kept(out);
                 return;
             }
-            Unwritten::NoId => return self.sync_failed(env, renewed, out),
+            Unwritten::NoId => return self.end_id(env, renewed, out),
         }
         if self.role == Role::Fenced {
             // What was to be done for this may be among what was not.
@@ -220,13 +220,9 @@ impl Member {
         }
     }
 
-    /// What was said to be durable may not be: this id ends, and with it whatever it held.
-    pub(super) fn sync_failed(&mut self, env: Env, renewed: String, out: &mut Vec<Effect>) {
-        self.kept = true;
+    /// This id ends, and with it whatever it was bound by; the member goes on as another one.
+    fn end_id(&mut self, env: Env, renewed: String, out: &mut Vec<Effect>) {
         self.forget_kept(out);
-        if self.identity.uid.is_none() {
-            return;
-        }
         self.fence(env, out);
         self.identity.here.member = renewed;
         self.accepted.clear();

@@ -176,7 +176,6 @@ impl Member {
             }
             Event::Replacing => self.forget_kept(&mut out),
             Event::Durable { offset } => self.durable_upto(env, offset, &mut out),
-            Event::SyncFailed { renewed } => self.sync_failed(env, renewed, &mut out),
             Event::NotKept { renewed } => self.not_kept(env, renewed, &mut out),
             Event::ReplicaUp { peer } => self.replica_up(env, peer, &mut out),
             Event::Ack { member, offset, durable } => {

@@ -102,6 +102,23 @@ fn async_answers_nothing_while_the_others_lag_by_more_than_a_lease() {
     assert_eq!(released(&a), None);
 }
 
+/// After a restored status a primary that had answered alone took a member that had been silent into its
+/// config at once, and then an election among the two needed the word of that member alone.
+#[test]
+fn async_counts_a_member_that_has_given_a_lease() {
+    let mut a = primary("1/1/1/async/degrade/a");
+    write(&mut a, 10);
+    let two = || Verb::Prepare { config: config("2/1/2/async/degrade/a,bb") };
+    assert!(matches!(a.ask(two()), Some(Reply::NotReady(_))));
+    a.replica_up("bb", 0);
+    assert!(matches!(a.ask(two()), Some(Reply::NotReady(_))));
+    let end = write(&mut a, 10);
+    ack(&mut a, "bb", end);
+    assert_eq!(a.ask(two()), Some(Reply::Prepared));
+    a.now_us += LEASE_US;
+    assert!(matches!(a.ask(two()), Some(Reply::NotReady(_))));
+}
+
 #[test]
 fn without_a_config_nothing_waits() {
     let mut bare = Node::boot("a");

@@ -67,19 +67,36 @@ fn a_record_is_read_as_it_is_written() {
     assert!(Kept::decode("v=1&uid=u").is_err());
 }
 
-/// Acknowledged is what W members would find again, and the primary's own copy is one of them.
+/// Acknowledged is what W members would find again, and the primary's own copy may be one of them.
 #[test]
 fn a_write_is_answered_when_w_members_hold_it_durably() {
     let (mut a, end) = primary();
     a.event(Event::Ack { member: "bb".into(), offset: end, durable: 0 });
     assert_eq!(a.member.released(a.now_us), Some(0), "memory is not enough");
     a.event(Event::Ack { member: "bb".into(), offset: end, durable: end });
-    assert_eq!(a.member.released(a.now_us), Some(0), "the own copy is not durable");
+    assert_eq!(a.member.released(a.now_us), Some(0), "one disk is not enough");
     let effects = durable(&mut a, end - 1);
     assert!(kept(&effects).flatten().is_some_and(|one| one.owned == Epoch::of_term(1)));
     assert_eq!(a.member.released(a.now_us), Some(end - 1));
     durable(&mut a, end);
     assert_eq!(a.member.released(a.now_us), Some(end));
+}
+
+/// The primary's disk stalled, two others held everything, and nobody was answered.
+#[test]
+fn a_write_is_answered_when_w_others_hold_it_durably() {
+    let (mut a, end) = primary();
+    a.replica_up("ccc", end);
+    for member in ["bb", "ccc"] {
+        a.event(Event::Ack { member: member.into(), offset: end, durable: end });
+    }
+    assert_eq!((a.member.durable(), a.member.released(a.now_us)), (0, Some(end)));
+    // Alone it may go on only with what its own disk has.
+    let alone: Config = "2/1/1/disk/degrade/a".parse().unwrap();
+    let prepare = || Verb::Prepare { config: alone.clone() };
+    assert!(matches!(a.ask(prepare()), Some(Reply::NotReady(_))));
+    durable(&mut a, end);
+    assert_eq!(a.ask(prepare()), Some(Reply::Prepared));
 }
 
 /// The promise, and the log that the answer tells of, are durable before the answer leaves.
@@ -166,15 +183,10 @@ fn the_record_is_erased_before_the_data_go_and_at_the_end() {
     assert_eq!(kept(&durable(&mut b, 100)), None, "who has resigned keeps nothing");
 }
 
+/// A log that lacks what was durable is none that the id may speak for.
 #[test]
-fn a_failed_sync_ends_the_id_that_told_of_it() {
-    let (mut b, record) = follower();
-    let effects = b.event(Event::SyncFailed { renewed: "b2".into() });
-    assert_eq!(kept(&effects), Some(None));
-    assert_eq!(b.member.role().name(), "fenced");
-    assert_eq!(b.member.identity().here.member, "b2");
-    assert_eq!(b.ask_as(UID, "bb", Verb::Seal { term: 3 }), Some(Reply::WrongMember));
-    // A log that lacks what was durable is none that the id may speak for.
+fn a_shorter_log_than_was_durable_ends_the_id() {
+    let (_, record) = follower();
     let cut = boot("b3", record.offset - 1, Epoch::ZERO, Some(record));
     assert_eq!(cut.member.identity().here.member, "b3");
 }
