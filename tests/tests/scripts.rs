@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::members::{Member, UID, cluster};
-use tests::resp::Value;
+use tests::resp::{Value, ok};
 use tests::server::Server;
 use tests::wait;
 
@@ -43,6 +43,35 @@ fn who_asks_together_with_an_endless_script_is_answered() -> Result<()> {
     let ended = script.receive()?;
     ensure!(matches!(&ended, Value::Error(text) if text.contains("killed by user")), "{ended:?}");
     ensure!(other.say("PING")? == Value::Text("PONG".into()));
+    Ok(())
+}
+
+/// Who waited for a list was served in the middle of the script that filled it, as soon as anybody said
+/// what may be said while a script is busy: the script found what it had pushed gone.
+#[test]
+fn who_waits_for_a_key_is_served_at_the_end_of_the_script_that_fills_it() -> Result<()> {
+    let directives = ["--busy-reply-threshold", "10", "--enable-debug-command", "yes"];
+    let server = Server::start("busy-blocked", &directives)?;
+    let (mut script, mut waiting, mut other) =
+        (server.client()?, server.client()?, server.client()?);
+    waiting.send(&["BLPOP", "list", "0"])?;
+    wait::until("it waits", PATIENCE, || {
+        Ok((server.info("blocked_clients")? == "1").then_some(()))
+    })?;
+    // So that another client can end it.
+    ok(&mut other, "DEBUG SET-DISABLE-DENY-SCRIPTS 1")?;
+    let code = "redis.call('LPUSH', KEYS[1], 'first') \
+                while not string.find(redis.call('CLIENT', 'LIST'), 'name=end') do end \
+                return redis.call('LPUSH', KEYS[1], 'second')";
+    script.send(&["EVAL", code, "1", "list"])?;
+    wait::until("it is busy", PATIENCE, || {
+        let busy = matches!(other.say("GET k")?, Value::Error(text) if text.starts_with("BUSY"));
+        Ok(busy.then_some(()))
+    })?;
+    ok(&mut other, "HELLO 2 SETNAME end")?;
+    ensure!(script.receive()? == Value::Int(2));
+    let served = ["list", "second"].map(|word| Value::Text(word.into()));
+    ensure!(waiting.receive()? == Value::Array(served.to_vec()));
     Ok(())
 }
 

@@ -336,7 +336,8 @@ impl Engine {
         client.carried_wait = None;
         self.append_own_pushes(client);
         self.flush_outbox();
-        if self.blocking.has_ready() {
+        // What a script in the middle of its run has pushed is its own until its end.
+        if self.blocking.has_ready() && self.rooms.scripts.running.is_none() {
             self.timed("command-unblocking", Self::serve_blocked);
         }
     }
