@@ -270,6 +270,7 @@ fn replicaof(cx: &mut Context<'_>) -> Handled {
         return Ok(());
     }
     engine.follow_primary(host, port, None);
+    engine.end_waits();
     client.reply().ok();
     Ok(())
 }

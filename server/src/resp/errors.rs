@@ -44,6 +44,9 @@ pub const READ_ONLY: &str = "READONLY You can't write against a read only replic
 pub const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 pub const MASTER_DOWN: &str =
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+/// The end of a blocking command whose server became a replica.
+pub const UNBLOCKED: &str = "UNBLOCKED force unblock from blocking operation, \
+     instance state changed (master -> replica?)";
 pub const NO_LOCAL_FILES: &str =
     "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
 pub const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";

@@ -81,3 +81,20 @@ fn a_server_that_starts_without_files_has_named_them_before_it_answers() {
     assert_eq!(engine.rooms.aof.state, State::On);
     assert_eq!(engine.aof_durable_offset(), Some(engine.stream_offset()));
 }
+
+/// Who waited for copies while its server was made a replica was left waiting until the data of the
+/// new primary had come, and was then answered with what had been reached, as if it had been enough.
+#[test]
+fn who_waits_for_copies_hears_that_its_server_became_a_replica() {
+    let (_folder, mut bench) = bench_in("demoted");
+    let (client, other, by_hand) = (bench.client(), bench.client(), bench.client());
+    assert_eq!(bench.ask(by_hand, "CONFIG SET appendonly yes"), "+OK");
+    assert_eq!(bench.ask(client, "WAIT 1 0"), "");
+    assert_eq!(bench.ask(other, "WAITAOF 0 1 0"), "");
+    assert_eq!(bench.ask(by_hand, "REPLICAOF 127.0.0.1 1"), "+OK");
+    for waiting in [client, other] {
+        assert_eq!(bench.out(waiting), format!("-{}", errors::UNBLOCKED));
+        assert_eq!(bench.ask(waiting, "PING"), "+PONG");
+    }
+    assert_eq!(bench.engine.waiting_for_copies(), 0);
+}

@@ -98,9 +98,16 @@ impl Engine {
         self.settle_waits(|wait, _, now_ms| wait.deadline_ms.is_some_and(|at| at <= now_ms));
     }
 
-    /// Answers all who wait with what has been reached.
-    pub(super) fn end_waits(&mut self) {
-        self.settle_waits(|_, _, _| true);
+    /// Replicas will not acknowledge here again: answers all who wait with what has been reached. A
+    /// server that was made a replica by hand says so instead, as Valkey does. A member's clients are
+    /// not to notice that their primary moved.
+    pub fn end_waits(&mut self) {
+        if self.is_managed() || !self.replication().is_replica() {
+            return self.settle_waits(|_, _, _| true);
+        }
+        for wait in std::mem::take(&mut self.rooms.replication.waits) {
+            self.refuse_wait(wait.client, errors::UNBLOCKED);
+        }
     }
 
     /// `appendonly` was turned off: who waits for this node's disk would wait for ever.
@@ -108,8 +115,13 @@ impl Engine {
         let local = |wait: &mut Wait| matches!(wait.need, Need::Durable { local: true, .. });
         let refused: Vec<Wait> = self.rooms.replication.waits.extract_if(.., local).collect();
         for wait in refused {
-            self.answer(wait.client, |client| client.reply().error(&errors::NO_LOCAL_FILES.into()));
+            self.refuse_wait(wait.client, errors::NO_LOCAL_FILES);
         }
+    }
+
+    fn refuse_wait(&mut self, client: ClientId, why: &str) {
+        self.note_error(why, None);
+        self.answer(client, |client| client.reply().error(&why.into()));
     }
 
     fn settle_waits(&mut self, over: impl Fn(&Wait, Reached, u64) -> bool) {
