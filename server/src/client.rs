@@ -189,6 +189,8 @@ pub struct Client {
     /// Milliseconds of the engine's monotonic clock.
     pub created_ms: u64,
     pub active_ms: u64,
+    /// What of the connection is in the sum of all, in bytes: see `Clients::count`.
+    pub counted_bytes: u64,
     /// When the output first exceeded its soft limit.
     pub soft_limit_since_ms: Option<u64>,
     pub last_command: Option<&'static crate::command::Command>,
@@ -245,6 +247,7 @@ impl Client {
             read_stopped: false,
             created_ms: now_ms,
             active_ms: now_ms,
+            counted_bytes: 0,
             soft_limit_since_ms: None,
             last_command: None,
             commands: 0,

@@ -35,11 +35,14 @@ pub const COMMANDS: &[Command] = &[Command {
 
 /// What tests have set.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Debug {
     /// Keys whose time has come stay until somebody asks for them (SET-ACTIVE-EXPIRE 0).
     pub keeps_expired: bool,
     /// RESTORE looks at no checksum (SET-SKIP-CHECKSUM-VALIDATION 1).
     pub trusts_checksums: bool,
+    /// What is done ten times a second is not done (PAUSE-CRON 1).
+    pub pauses_cron: bool,
     /// Scripts may run what they else may not (SET-DISABLE-DENY-SCRIPTS 1).
     pub scripts_run_all: bool,
 }
@@ -69,7 +72,7 @@ const SUBCOMMANDS: &[Sub] = &[
     sub("log", (1, 1), "<text>", "Writes a line into the server's log.", log),
     sub("object", (1, 2), "<key>", "How a value is held.", object),
     sub("panic", (0, 0), "", "Ends the process as a fault of its own would.", panic),
-    sub("pause-cron", (1, 1), "<0|1>", "Changes nothing.", ok),
+    sub("pause-cron", (1, 1), "<0|1>", "Stops what the server does by time.", pause_cron),
     sub("populate", (1, 3), "<count> [<prefix>] [<size>]", "Makes keys.", populate),
     sub("protocol", (1, 1), "<type>", "Answers with a value of that type.", protocol::protocol),
     sub("quicklist-packed-threshold", (1, 1), "<size>", "Changes nothing.", ok),
@@ -180,6 +183,15 @@ fn set_active_expire(cx: &mut Context<'_>) -> Handled {
 
 fn set_scripts(cx: &mut Context<'_>) -> Handled {
     cx.engine.debug.scripts_run_all = flag(cx)?;
+    ok(cx)
+}
+
+/// What tests find then is done by commands alone. Members are told of by the same clock.
+fn pause_cron(cx: &mut Context<'_>) -> Handled {
+    if cx.engine.is_managed() {
+        return Err("ERR the clock of a managed server is its members' too".into());
+    }
+    cx.engine.debug.pauses_cron = flag(cx)?;
     ok(cx)
 }
 

@@ -11,6 +11,8 @@ pub struct Clients {
     free: Vec<u32>,
     last_serial: u64,
     count: usize,
+    /// The sum of what clients counted when they were last looked at, in bytes.
+    evictable_bytes: u64,
     /// Clients with output to write or an end to perform; drained by `net`.
     pub flush: Vec<ClientId>,
     pub bounds: Rc<OutputBounds>,
@@ -43,7 +45,33 @@ impl Clients {
         slot.serial = 0;
         self.free.push(id.slot);
         self.count -= 1;
+        let counted = client.as_ref().map_or(0, |client| client.counted_bytes);
+        self.evictable_bytes = self.evictable_bytes.saturating_sub(counted);
         client
+    }
+
+    /// Takes note of what a client counts towards `maxmemory-clients` by now. Returns the sum of what
+    /// all counted when they were last looked at, in bytes.
+    pub fn count(&mut self, id: ClientId) -> u64 {
+        let before = self.evictable_bytes;
+        if let Some(client) = self.get_mut(id) {
+            let bytes = client.evictable_bytes() as u64;
+            let counted = std::mem::replace(&mut client.counted_bytes, bytes);
+            // The sum lacks who was running when all were counted.
+            self.evictable_bytes = before.saturating_sub(counted) + bytes;
+        }
+        self.evictable_bytes
+    }
+
+    /// Counts every client anew but the one that is running; the sum, in bytes.
+    pub fn count_all(&mut self) -> u64 {
+        let mut sum = 0;
+        for client in self.iter_mut() {
+            client.counted_bytes = client.evictable_bytes() as u64;
+            sum += client.counted_bytes;
+        }
+        self.evictable_bytes = sum;
+        sum
     }
 
     pub fn len(&self) -> usize {

@@ -16,6 +16,9 @@ const EXPIRE_SEGMENTS: usize = 16;
 
 impl Engine {
     pub fn cron(&mut self) {
+        if self.debug.pauses_cron {
+            return;
+        }
         self.timed("expire-cycle", Self::expire_some);
         self.end_idle();
         self.bound_tracking();
@@ -113,23 +116,31 @@ impl Engine {
         bound > 0 && client.evictable_bytes() as u64 > bound
     }
 
+    /// A connection does not read what it was answered: `maxmemory-clients` holds for that at once.
+    pub fn count_unread(&mut self, id: ClientId) {
+        let bound = self.clients_bound();
+        if bound > 0 && self.clients.count(id) > bound {
+            self.evict_clients();
+        }
+    }
+
     /// `maxmemory-clients`: the largest connections end until the others fit.
     pub fn evict_clients(&mut self) {
         let bound = self.clients_bound();
         if bound == 0 {
             return;
         }
-        let sizes = || self.clients.iter().map(|client| (client.evictable_bytes(), client.id));
-        let mut total: u64 = sizes().map(|(bytes, _)| bytes as u64).sum();
+        let mut total = self.clients.count_all();
         if total <= bound {
             return;
         }
-        let mut sizes: Vec<(usize, ClientId)> = sizes().filter(|(bytes, _)| *bytes > 0).collect();
+        let sizes = self.clients.iter().map(|client| (client.counted_bytes, client.id));
+        let mut sizes: Vec<(u64, ClientId)> = sizes.filter(|(bytes, _)| *bytes > 0).collect();
         sizes.sort_unstable();
         while total > bound
             && let Some((bytes, id)) = sizes.pop()
         {
-            total -= bytes as u64;
+            total -= bytes;
             self.clients.close(id, Closing::Now);
             self.stats.evicted_clients += 1;
         }

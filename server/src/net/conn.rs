@@ -20,6 +20,8 @@ const DRAIN_MS: u64 = 5_000;
 const REPLICA_CHUNK_BYTES: usize = 256 * 1024;
 /// An output buffer that is empty keeps at most this capacity, in bytes.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
+/// Unread output from which on `maxmemory-clients` is looked at whenever there is more of it, in bytes.
+const COUNTED_OUTPUT_BYTES: usize = 16 * 1024;
 /// Unread output at which a connection that has not authenticated is ended.
 const UNAUTHENTICATED_OUTPUT_BYTES: usize = 1024;
 
@@ -367,7 +369,10 @@ impl Net {
             && (pending > UNAUTHENTICATED_OUTPUT_BYTES || client.output_full);
         if over {
             engine.stats.clients_over_output_limit += 1;
-            self.drop_conn(engine, id);
+            return self.drop_conn(engine, id);
+        }
+        if pending >= COUNTED_OUTPUT_BYTES {
+            engine.count_unread(id);
         }
     }
 

@@ -238,6 +238,12 @@ impl Parser {
         self.bulk.map_or(0, |len| self.pos + len + 2)
     }
 
+    /// Bytes at the start of a half-read command that were taken apart: its headers, and the
+    /// arguments that are whole.
+    pub fn parsed_bytes(&self) -> usize {
+        self.pos
+    }
+
     /// Reads one command from the start of `buf`.
     #[inline]
     pub fn parse(&mut self, buf: &[u8], limits: &Limits) -> Result<Parsed, ProtocolError> {

@@ -50,6 +50,9 @@ pub fn line(engine: &Engine, client: &Client) -> String {
     let subscriptions = |count: fn(&crate::engine::pubsub::Subscriptions) -> usize| {
         client.subscriptions.as_ref().map_or(0, |subs| count(subs))
     };
+    // As in Valkey, what of a command was taken apart is no longer the query buffer's.
+    let argv = client.parser.parsed_bytes().min(client.input.len());
+    let unread = client.input.len() - argv;
     let multi_bytes = client.multi.as_ref().map_or(0, |multi| multi.bytes);
     let mut text = format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={}",
@@ -66,13 +69,12 @@ pub fn line(engine: &Engine, client: &Client) -> String {
     );
     let _ = write!(
         text,
-        " sub={} psub={} ssub={} multi={} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={}",
+        " sub={} psub={} ssub={} multi={} watch={} qbuf={unread} qbuf-free={} argv-mem={argv} multi-mem={}",
         subscriptions(|subs| subs.channels.len()),
         subscriptions(|subs| subs.patterns.len()),
         subscriptions(|subs| subs.shard_channels.len()),
         client.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64),
         client.watching.len(),
-        client.input.len(),
         client.input.capacity() - client.input.len(),
         multi_bytes,
     );
