@@ -269,4 +269,11 @@ impl Engine {
         self.now = self.floor.under(now);
         hooks::set_clock(self);
     }
+
+    /// Reads the clock anew in the middle of a turn.
+    pub fn pass_time(&mut self) {
+        let Now { mono_us, unix_us } = self.now;
+        let passed_us = self.read_clock_us().saturating_sub(mono_us);
+        self.set_now(Now { mono_us: mono_us + passed_us, unix_us: unix_us + passed_us as i64 });
+    }
 }

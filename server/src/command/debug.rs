@@ -145,6 +145,10 @@ fn sleep(cx: &mut Context<'_>) -> Handled {
         return Err(errors::OUT_OF_RANGE.into());
     }
     std::thread::sleep(Duration::from_secs_f64(seconds));
+    if !cx.engine.in_script {
+        // Keys grow old meanwhile; for a script all happens at one time.
+        cx.engine.pass_time();
+    }
     ok(cx)
 }
 
@@ -239,7 +243,15 @@ fn match_letters(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
+/// Tells of a key as it lies there, also of one whose time is over.
 fn object(cx: &mut Context<'_>) -> Handled {
+    cx.engine.keyspace.ignore_expiry(true);
+    let told = tell_object(cx);
+    cx.engine.keyspace.ignore_expiry(false);
+    told
+}
+
+fn tell_object(cx: &mut Context<'_>) -> Handled {
     let key = cx.args.at(2);
     let db = db(cx);
     let idle_s = db.idle_s(key).unwrap_or(0);
@@ -342,12 +354,29 @@ mod tests {
         bench.ask(client, "SET k v PX 10");
         bench.pass_ms(50);
         assert_eq!(bench.ask(client, "DBSIZE"), ":1");
+        assert!(bench.ask(client, "DEBUG OBJECT k").starts_with("+Value at"));
         assert_eq!(bench.ask(client, "GET k"), "$-1");
         assert_eq!(bench.ask(client, "DBSIZE"), ":0");
         bench.ask(client, "SET k v PX 10");
         bench.ask(client, "DEBUG SET-ACTIVE-EXPIRE 1");
         bench.pass_ms(50);
         assert_eq!(bench.ask(client, "DBSIZE"), ":0");
+    }
+
+    /// What was to be over behind the sleep of a transaction was served to who waited for it.
+    #[test]
+    fn keys_grow_old_while_the_server_sleeps() {
+        let (mut bench, client) = bench();
+        let waiting = bench.client();
+        let awake_us = bench.engine.now.mono_us + 200_000;
+        bench.engine.read_clock = Some(std::sync::Arc::new(move || awake_us));
+        assert_eq!(bench.ask(waiting, "BLPOP l 0"), "");
+        for command in ["MULTI", "RPUSH l a", "PEXPIRE l 100", "DEBUG SLEEP 0", "EXEC"] {
+            bench.ask(client, command);
+        }
+        assert_eq!(bench.out(waiting), "", "it waits for the next one");
+        bench.ask(client, "RPUSH l b");
+        assert_eq!(bench.out(waiting), "*2 $1 l $1 b");
     }
 
     #[test]

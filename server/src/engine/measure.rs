@@ -284,10 +284,9 @@ impl Engine {
     }
 
     /// A command that waited was answered without running again.
-    pub(super) fn note_unblocked(&mut self, row: &Command, failed: bool) {
+    pub(super) fn note_unblocked(&mut self, row: &Command) {
         if let Some(stats) = self.measures.of(row) {
             stats.calls += 1;
-            stats.failed += u64::from(failed);
         }
     }
 
@@ -421,6 +420,30 @@ mod tests {
         assert!(text.contains("errorstat_ERR:count=2"), "{text}");
         bench.ask(client, "CONFIG RESETSTAT");
         assert!(!bench.ask(client, "INFO errorstats").contains("errorstat_ERR"));
+    }
+
+    /// The error by which CLIENT UNBLOCK ends a wait was in no statistics, and CONFIG RESETSTAT left the
+    /// count of evicted scripts.
+    #[test]
+    fn waits_that_end_with_an_error_count_as_refused() {
+        let mut bench = Bench::new(&[]);
+        let (client, other) = (bench.client(), bench.client());
+        for n in 0..=500 {
+            bench.ask(other, &format!("EVAL return\t{n} 0"));
+        }
+        assert!(bench.ask(other, "INFO stats").contains("evicted_scripts:1 "));
+        bench.ask(other, "CONFIG RESETSTAT");
+        assert!(bench.ask(other, "INFO stats").contains("evicted_scripts:0 "));
+        let id = bench.ask(client, "CLIENT ID").replace(':', "");
+        assert_eq!(bench.ask(client, "BLPOP l 0"), "");
+        assert_eq!(bench.ask(other, &format!("CLIENT UNBLOCK {id} ERROR")), ":1");
+        assert!(bench.out(client).starts_with("-UNBLOCKED"));
+        let told = bench.ask(other, "INFO commandstats errorstats");
+        let row = told.split("cmdstat_blpop:").nth(1).expect("a row");
+        assert!(row.starts_with("calls=1,"), "{row}");
+        let row = row.split(' ').next().expect("a line");
+        assert!(row.ends_with("rejected_calls=1,failed_calls=0"), "{row}");
+        assert!(told.contains("errorstat_UNBLOCKED:count=1"), "{told}");
     }
 
     /// An error that a script caught and then returned was counted once more.

@@ -182,7 +182,15 @@ fn shown(row: &Command, args: Args<'_>, at: usize) -> Vec<u8> {
 
 /// Whether an argument must not be seen by others: passwords, rules of users, secret directives.
 pub fn is_secret(row: &Command, args: Args<'_>, at: usize) -> bool {
-    const SECRET: [&str; 4] = ["requirepass", "primaryauth", "masterauth", "tls-key-file-pass"];
+    const SECRET: [&str; 7] = [
+        "requirepass",
+        "primaryuser",
+        "primaryauth",
+        "masteruser",
+        "masterauth",
+        "tls-key-file-pass",
+        "tls-client-key-file-pass",
+    ];
     match row.name {
         "auth" => at >= 1,
         "hello" => (2..args.len())

@@ -344,7 +344,11 @@ impl Engine {
         }
         client.commands += 1;
         if let Some(row) = row {
-            self.note_unblocked(row, error.is_some());
+            self.note_unblocked(row);
+        }
+        if let Some(error) = error {
+            // It is counted as if it had been refused, as in Valkey.
+            self.note_error(&error.0, row);
         }
         self.take_blocked(id, Hold::None);
         self.clients.queue_flush(id);

@@ -55,6 +55,11 @@ fn cve_2025_67733_no_second_reply_in_a_script_s_text() {
         assert!(bench.out(client).starts_with(expect.trim_end()), "{script}");
         assert_eq!(bench.ask(client, "PING"), "+PONG", "{script}");
     }
+    // A connection of RESP2 is sent the same number.
+    let (mut bench, script) = (Bench::new(&[]), "return {big_number = '1\\r\\n:1'}");
+    let client = bench.client();
+    send(&mut bench, client, &[b"EVAL", script.as_bytes(), b"0"]);
+    assert_eq!(bench.out(client), "$5 1  :1");
     for format in ["txt", "\\r\\n:", "\\195\\169\\195\\169\\195\\169", "\\255\\254", ""] {
         let mut bench = Bench::new(&[]);
         let client = bench.client();

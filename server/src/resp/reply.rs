@@ -90,14 +90,14 @@ impl<'a> Reply<'a> {
         self.one_line(text);
     }
 
-    /// A number of any size in its digits; a bulk string in RESP2.
+    /// A number of any size in its digits; a bulk string in RESP2. Line breaks become spaces in both.
     pub fn big_number(&mut self, digits: &[u8]) {
         if self.is_resp3() {
             self.put(b"(");
-            self.one_line(digits);
         } else {
-            self.bulk(digits);
+            self.header(b'$', digits.len() as i64);
         }
+        self.one_line(digits);
     }
 
     fn one_line(&mut self, text: &[u8]) {

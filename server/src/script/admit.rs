@@ -27,8 +27,6 @@ pub struct Rights {
     pub allow_oom: bool,
 }
 
-const STALE: &str = "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' \
-     and 'allow-stale' flag is not set on the script.";
 const RO_COMMAND: &str = "ERR Can not execute a script with write flag using *_ro command.";
 
 /// Whether a script with these flags may begin; `ro` is for `EVAL_RO` and its kin.
@@ -45,7 +43,7 @@ pub fn may_begin(
         return Ok(Rights { read_only: ro, allow_oom: situation.obey });
     }
     if situation.stale && !flags.has(ScriptFlags::ALLOW_STALE) {
-        return Err(STALE.into());
+        return Err(errors::MASTER_DOWN.into());
     }
     let allow_oom = situation.obey || flags.has(ScriptFlags::ALLOW_OOM);
     if situation.out_of_memory && !allow_oom && !no_writes {
@@ -124,7 +122,7 @@ mod tests {
         check(FLAGGED, false, &replica, Err(errors::READ_ONLY));
         check(FLAGGED, false, &obeying, Ok((false, true)));
         check(FLAGGED, false, &full, Err(errors::OOM));
-        check(FLAGGED, false, &stale, Err(STALE));
+        check(FLAGGED, false, &stale, Err(errors::MASTER_DOWN));
         check(ScriptFlags::ALLOW_OOM, false, &full, Ok((false, true)));
         check(ScriptFlags::ALLOW_STALE, false, &stale, Ok((false, false)));
         check(no_writes, false, &full, Ok((true, false)));

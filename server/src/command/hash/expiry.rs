@@ -359,6 +359,8 @@ fn set_expired(cx: &mut Context<'_>, key: &[u8], pairs: Args<'_>) {
     if let Ok(Some(hash)) = db(cx).typed_mut::<Hash>(key) {
         removed.extend(pairs.iter().step_by(2).filter(|field| hash.remove(field)));
     }
+    // Those that were not there before have come and gone.
+    cx.engine.stats.expired_fields += (pairs.len() / 2 - removed.len()) as u64;
     if !removed.is_empty() {
         expired(cx, key, &removed);
     }

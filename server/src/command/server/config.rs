@@ -155,6 +155,7 @@ fn resetstat(cx: &mut Context<'_>) -> Handled {
     cx.engine.keyspace.reset_hits();
     cx.engine.memory.peak = cx.engine.used_memory();
     cx.engine.lazyfree.reset();
+    cx.engine.rooms.scripts.cache.evicted = 0;
     cx.client.reply().ok();
     Ok(())
 }

@@ -87,3 +87,24 @@ fn logs_keep_what_is_over_their_bounds() {
     bench.ask(client, "SLOWLOG RESET");
     assert_eq!(bench.ask(client, "SLOWLOG LEN"), ":0");
 }
+
+/// The password of a client's key, and the name that a replica authenticates by, stood in the log.
+#[test]
+fn secret_directives_are_not_logged() {
+    let secrets = [
+        "requirepass",
+        "primaryuser",
+        "primaryauth",
+        "masteruser",
+        "masterauth",
+        "tls-key-file-pass",
+        "tls-client-key-file-pass",
+    ];
+    let mut bench = Bench::new(&[("commandlog-execution-slower-than", "0")]);
+    let client = bench.client();
+    for name in secrets {
+        bench.ask(client, &format!("CONFIG SET {name} secret maxclients 100"));
+        let log = bench.ask(client, "COMMANDLOG GET 1 slow");
+        assert!(log.contains(&format!("{name} $10 (redacted) $10 maxclients $3 100")), "{log}");
+    }
+}

@@ -119,7 +119,7 @@ impl Engine {
         }
     }
 
-    fn refuse_wait(&mut self, client: ClientId, why: &str) {
+    fn refuse_wait(&mut self, client: ClientId, why: &'static str) {
         self.note_error(why, None);
         self.answer(client, |client| client.reply().error(&why.into()));
     }
