@@ -151,6 +151,7 @@ impl Engine {
 
     /// Directives have changed.
     pub(super) fn replication_configured(&mut self) {
+        let credentials = self.primary_credentials();
         let room = &mut self.rooms.replication;
         room.state.backlog_size = self.config.repl_backlog_size.0;
         room.state.hard_limit = match self.config.client_output_buffer_limit.replica.hard_bytes {
@@ -159,6 +160,12 @@ impl Engine {
         };
         if let Some(link) = &mut room.state.link {
             link.config.timeout_ms = self.config.repl_timeout_s.max(1) * 1000;
+            // For the next attempt.
+            link.config.listening_port = self.config.announced_port();
+            link.config.announce_ip.clone_from(&self.config.replica_announce_ip);
+            if link.config.member.is_none() {
+                link.config.auth = credentials;
+            }
         }
     }
 

@@ -20,10 +20,7 @@ impl Engine {
             Some(_) => hooks::node_credentials(self).map(|(user, password)| {
                 (Some(String::from_utf8_lossy(&user).into_owned()), password)
             }),
-            None => (!self.config.primaryauth.is_empty()).then(|| {
-                let user = self.config.primaryuser.clone();
-                ((!user.is_empty()).then_some(user), self.config.primaryauth.clone().into_bytes())
-            }),
+            None => self.primary_credentials(),
         };
         let config = LinkConfig {
             host: host.to_owned(),
@@ -40,6 +37,13 @@ impl Engine {
         self.rooms.replication.state.follow(link);
         self.replication_changed();
         self.link_tick();
+    }
+
+    /// The name and password for a primary that is no other member, as the directives say.
+    pub(super) fn primary_credentials(&self) -> Option<(Option<String>, Vec<u8>)> {
+        let (user, password) = (&self.config.primaryuser, &self.config.primaryauth);
+        let user = (!user.is_empty()).then(|| user.clone());
+        (!password.is_empty()).then(|| (user, password.clone().into_bytes()))
     }
 
     /// Sends a command to the primary beside the stream, if the link is up, at the end of this turn
