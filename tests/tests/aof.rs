@@ -387,3 +387,32 @@ fn fields_keep_their_times_in_a_base_of_commands() -> Result<()> {
     check(&server, "written")?;
     check(&server.again("fields-since", &directives)?, "written and loaded")
 }
+
+/// A base in the form of commands left out all functions, what SCRIPT LOAD had brought, and users: they
+/// were gone with the first restart behind a rewrite.
+#[test]
+fn functions_and_scripts_stay_in_a_base_of_commands() -> Result<()> {
+    let directives = [&ON[..], &["--aof-use-rdb-preamble", "no"]].concat();
+    let server = Server::start("functions", &directives)?;
+    let mut client = server.client()?;
+    let library = "#!lua name=lib\nredis.register_function('answer', function() return 42 end)";
+    ensure!(client.call(&["FUNCTION", "LOAD", library])? == Value::Text("lib".into()));
+    let sha = client.call(&["SCRIPT", "LOAD", "return 'loaded'"])?.text()?;
+    ok(&mut client, "BGREWRITEAOF")?;
+    wait::until("the rewrite is over", PATIENCE, || {
+        let idle = server.info("aof_rewrite_in_progress")? == "0";
+        Ok((idle && server.info("aof_pending_rewrite")? == "0").then_some(()))
+    })?;
+    let base = files(&server.directory, ".base.aof")?.pop().context("a base of commands")?;
+    ensure!(fs::read(base)?.starts_with(b"#+"), "the base is no list of commands, in frames");
+    let answers = |server: &Server| -> Result<Value> { server.client()?.say("FCALL answer 0") };
+    if let Some(program) = stock("REDISHA_VALKEY") {
+        let stock = on_copy(&server.directory, &program, "functions-stock")?;
+        ensure!(answers(&stock)? == Value::Int(42), "Valkey");
+    }
+    let server = server.again("functions-again", &directives)?;
+    ensure!(answers(&server)? == Value::Int(42));
+    let loaded = server.client()?.call(&["EVALSHA", &sha, "0"])?;
+    ensure!(loaded == Value::Text("loaded".into()), "{loaded:?}");
+    Ok(())
+}

@@ -21,6 +21,7 @@ use crate::resp::{Args, CommandError, errors};
 use super::Engine;
 use log::{Log, Reason, Where};
 
+pub(in crate::engine) use replicate::ALL_RECORD;
 pub(crate) use replicate::Change;
 
 /// The room's state.

@@ -14,6 +14,8 @@ use crate::acl::{self, Users};
 use crate::engine::Engine;
 
 const RECORD: &[u8] = b"redisha:acl:";
+/// The start of a record of all users, before their text.
+pub(in crate::engine) const ALL_RECORD: &[u8] = b"redisha:acl:=";
 
 impl Engine {
     /// Commands may change users of a managed cluster only on its primary, from where all get them.

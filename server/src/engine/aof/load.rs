@@ -102,6 +102,7 @@ impl Engine {
         let mut fresh = crate::store::Keyspace::new(self.config.databases, self.keyspace.seed());
         fresh.set_limits(self.keyspace.limits());
         self.replace_keyspace(fresh);
+        self.rooms.scripts.flush_functions();
         self.load_open(sources, None, true);
         while !self.load_step()? {}
         Ok(())

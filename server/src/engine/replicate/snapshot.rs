@@ -9,6 +9,7 @@ use crate::persistence::rdb::{Aux, Draft, Form, Sealer, Writer};
 use crate::replication::{Stage, Transfer};
 use crate::resp::CommandError;
 
+use super::super::access::ALL_RECORD;
 use super::super::aof::Rewrite;
 use super::super::{Engine, hooks};
 use parts::{Encoder, SharedWriter};
@@ -160,6 +161,10 @@ impl Engine {
         };
         let encoder = if purpose == Purpose::AofCommands {
             let mut writer = CommandWriter::default();
+            writer.scripts(&aux.scripts);
+            if let Some(text) = &aux.acl {
+                writer.record(ALL_RECORD, text);
+            }
             if let Some(text) = &aux.migration {
                 writer.record(crate::migration::RECORD, text.as_bytes());
             }

@@ -1,6 +1,7 @@
 //! A base in the form of commands, for `aof-use-rdb-preamble no`. Pure.
 
 use crate::persistence::rdb::dump;
+use crate::persistence::rdb::functions::Carried;
 use crate::resp::encode_command;
 use crate::store::{IntBuf, ValueRef};
 
@@ -18,6 +19,12 @@ impl CommandWriter {
     /// Appends a record of members, which stock servers take without effect.
     pub fn record(&mut self, prefix: &[u8], text: &[u8]) {
         self.command(&[b"PING", &[prefix, text].concat()]);
+    }
+
+    /// Appends the libraries, and what SCRIPT LOAD brought.
+    pub fn scripts(&mut self, scripts: &Carried) {
+        scripts.libraries.iter().for_each(|text| self.command(&[b"FUNCTION", b"LOAD", text]));
+        scripts.loaded.iter().for_each(|text| self.command(&[b"SCRIPT", b"LOAD", text]));
     }
 
     /// Appends one key; entries may come in any order of databases.
