@@ -19,7 +19,7 @@ pub use value::{
 };
 pub use words::{
     Allowed, AuthClients, AuthClientsUser, LogFormat, LogLevel, LogTimestamp, OomScoreAdj,
-    Percentiles, RdbVersionCheck, Share, ShutdownOn, SyslogFacility,
+    Percentiles, PropagationError, RdbVersionCheck, Share, ShutdownOn, SyslogFacility,
 };
 
 /// Why a directive was not accepted; one line, without the directive's name.

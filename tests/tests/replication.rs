@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use tests::impostor::Impostor;
 use tests::resp::{Value, ok};
 use tests::server::Server;
 use tests::wait;
@@ -346,5 +347,45 @@ fn who_receives_the_stream_writes_nothing() -> Result<()> {
     let _ = receiver.read_to_end(&mut rest);
     ok(&mut person, "CLIENT UNPAUSE")?;
     ensure!(person.say("GET k")? == Value::Text("before".into()));
+    Ok(())
+}
+
+/// `propagation-error-behavior` was taken and had no effect: a replica that differed from its primary
+/// went on whatever was asked for.
+#[test]
+fn a_replica_ends_rather_than_differ_if_asked_to() -> Result<()> {
+    for (behavior, read_only, ends) in [
+        ("ignore", "yes", false),
+        ("panic", "yes", true),
+        ("panic-on-replicas", "yes", true),
+        ("panic", "no", false),
+    ] {
+        let primary = Impostor::start()?;
+        let source = format!("127.0.0.1 {}", primary.port);
+        let directives = [
+            "--replicaof",
+            &source,
+            "--propagation-error-behavior",
+            behavior,
+            "--replica-read-only",
+            read_only,
+        ];
+        let mut replica = Server::start("replica", &directives)?;
+        wait::until("the replica follows", PATIENCE, || {
+            Ok((replica.info("master_link_status")? == "up").then_some(()))
+        })?;
+        primary.stream(&["OFTOMORROW", "key"]);
+        primary.stream(&["SET", "last", "1"]);
+        if ends {
+            ensure!(!replica.ended().success(), "{behavior}");
+            ensure!(replica.log().contains("OFTOMORROW of the stream was not applied"));
+        } else {
+            wait::until("it goes on", PATIENCE, || {
+                Ok((replica.info("slave_failed_commands")? == "1"
+                    && replica.client()?.say("GET last")?.text()? == "1")
+                    .then_some(()))
+            })?;
+        }
+    }
     Ok(())
 }

@@ -14,9 +14,10 @@ pub fn strlen(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
-/// Refuses a string that would grow beyond what one bulk string may hold.
+/// Refuses a string that would grow beyond what one bulk string may hold; what the primary let grow
+/// grows here, too.
 fn check_len(cx: &Context<'_>, len: usize) -> Handled {
-    if len as u64 > cx.engine.config.proto_max_bulk_len.0 {
+    if !cx.from_primary && len as u64 > cx.engine.config.proto_max_bulk_len.0 {
         return Err(errors::STRING_TOO_LONG.into());
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::command::{Command, Flags, lookup, subcommand};
+use crate::config::PropagationError;
 use crate::handover::Record;
 use crate::replication::Asks;
 use crate::resp::Args;
@@ -78,8 +79,23 @@ impl Engine {
             let name = args.at(0)[..args.at(0).len().min(64)].escape_ascii();
             let text = format!("{name} of the stream was not applied: {why}");
             super::super::hooks::warn(self, &text);
+            assert!(
+                origin == Origin::Source || !self.ends_when_unlike(),
+                "{text}; propagation-error-behavior ends this server"
+            );
         }
         Ok(())
+    }
+
+    /// Whether it is rather ended than unlike its primary or its file, as
+    /// `propagation-error-behavior` says. A replica that takes writes may be unlike by those.
+    fn ends_when_unlike(&self) -> bool {
+        let copies = !self.is_loading() && self.config.replica_read_only;
+        match self.config.propagation_error_behavior {
+            PropagationError::Ignore => false,
+            PropagationError::Panic => copies || self.is_loading(),
+            PropagationError::PanicOnReplicas => copies,
+        }
     }
 
     /// Runs a command of a stream. No gate refuses it; the reply is dropped, and an error reply is
@@ -151,6 +167,26 @@ mod tests {
             }
         }
         bench.engine.clients.put_back(client);
+    }
+
+    /// A replica whose `proto-max-bulk-len` is smaller refused what its primary had let grow, and was
+    /// unlike it from then on.
+    #[test]
+    fn what_a_primary_let_grow_grows_here() {
+        for (origin, taken) in [(Origin::Primary, true), (Origin::Source, false)] {
+            let mut bench = Bench::new(&[("proto-max-bulk-len", "1mb")]);
+            let link = bench.client();
+            let link = bench.id(link);
+            let mut link = bench.engine.clients.take(link).expect("it was just made");
+            let mut change = |line: &str| {
+                let args = OwnedArgs::from_parts(line.split(' ').map(str::as_bytes));
+                bench.engine.change(&mut link, args.args(), origin).is_ok()
+            };
+            assert!(change("SETRANGE long 1048575 x"));
+            assert_eq!(change("SETRANGE long 1048576 x"), taken, "{origin:?}");
+            assert_eq!(change("APPEND long xyz"), taken, "{origin:?}");
+            bench.engine.clients.put_back(link);
+        }
     }
 
     /// `HSETEX … KEEPTTL` was read as HSET, which takes the time from the field: every replica and
