@@ -4,6 +4,9 @@
 //! `cargo xtask test` sets both). Without them the tests with peers are skipped aloud; with `CI` set
 //! that is a failure.
 
+#[path = "interop/fields.rs"]
+mod fields;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;

@@ -138,6 +138,9 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
+/// Of the version that a replica tells no more is kept.
+const VERSION_LEN: usize = 32;
+
 fn psync(cx: &mut Context<'_>) -> Handled {
     let Context { engine, client, args, .. } = cx;
     let next = parse_i64(args.at(2)).ok_or(errors::NOT_INTEGER)?;
@@ -206,7 +209,7 @@ fn replconf(cx: &mut Context<'_>) -> Handled {
                 other => level_of(other).map(Introduced::Level),
             }
         } else if args.is(at, "version") {
-            None
+            Some(Introduced::Version(text().chars().take(VERSION_LEN).collect()))
         } else {
             let name = args.at(at).escape_ascii();
             return Err(format!("ERR Unrecognized REPLCONF option: {name}").into());

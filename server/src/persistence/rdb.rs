@@ -2,9 +2,9 @@
 //!
 //! We write version 11, which Valkey from 7.2 and Redis from 7.2 read, or `VALKEY080` where fields of
 //! hashes have expiry times. We read `REDIS0001` to
-//! `REDIS0012` and `VALKEY080` as long as they hold types that this server has; a type or a
-//! format that it does not have is refused by name, since dropping data silently
-//! would be a loss that nobody sees.
+//! `REDIS0012` and `VALKEY080`, each with its own types for hashes whose fields have such times, as
+//! long as they hold types that this server has; a type or a format that it does not have is
+//! refused by name, since dropping data silently would be a loss that nobody sees.
 //!
 //! Nothing is ever allocated from a length that the bytes merely declare.
 
@@ -39,6 +39,10 @@ pub const VALKEY_VERSION: u16 = 80;
 /// The type of a hash whose fields have expiry times, in Valkey's version only: elsewhere the number
 /// means something else.
 const HASH_WITH_TIMES: u8 = 22;
+
+/// The versions in which the numbers 22 to 25 are Redis's hashes whose fields have expiry times:
+/// from 7.4 on, and what may be read as such although it is not known.
+const REDIS_FIELD_TIMES: std::ops::Range<u16> = 12..VALKEY_VERSION;
 
 /// Auxiliary fields that the loader looks at. Other servers skip the `redisha-` ones.
 pub mod aux_field {

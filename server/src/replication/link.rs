@@ -20,6 +20,8 @@ pub use super::loader::Loaded;
 
 /// A primary that sends no line end for so long a first line is none.
 const LINE_MAX: usize = 64 * 1024;
+/// The version of Valkey whose snapshots are read here, as primaries are told.
+const READS_AS: &str = "9.0.0";
 /// The wait after the first failure, and the greatest one.
 const RETRY_MIN_MS: u64 = 100;
 const RETRY_MAX_MS: u64 = 1000;
@@ -222,6 +224,8 @@ impl Link {
             let words: Vec<&[u8]> = std::iter::once(b"REPLCONF".as_slice()).chain(words).collect();
             say(Greeting::Optional, &words);
         }
+        // Valkey sends expiry times of fields only to whom it knows to read them.
+        say(Greeting::Optional, &[b"REPLCONF", b"version", READS_AS.as_bytes()]);
         if let Some([uid, own, target, epoch]) = &self.config.member {
             let words: Vec<&[u8]> = vec![
                 b"REPLCONF",

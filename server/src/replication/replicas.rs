@@ -41,6 +41,8 @@ pub struct Replica {
     /// It keeps the scripts that EVAL brings.
     pub scripts: bool,
     pub rdb_only: bool,
+    /// Which version of Valkey it is, or is like, if it has said so: Redis does not.
+    pub version: Option<String>,
     /// It is a server of ours: it opens sessions for clients of another.
     pub relays: bool,
     /// The greatest level of a stream that it takes, if it is one; see `STREAM_LEVEL`.
@@ -75,6 +77,7 @@ impl Replica {
             psync2: false,
             scripts: false,
             rdb_only: false,
+            version: None,
             relays: false,
             level: 0,
             bare: false,
@@ -89,6 +92,14 @@ impl Replica {
             behind_since_ms: None,
             took_at_ms: now_ms,
         }
+    }
+
+    /// Whether it reads a snapshot with expiry times of fields, as Valkey from 9.0 on does. A program
+    /// that keeps the snapshot need not.
+    pub fn takes_field_times(&self) -> bool {
+        let major = self.version.as_ref().and_then(|version| version.split('.').next());
+        let reads = major.and_then(|major| major.parse::<u32>().ok()).is_some_and(|n| n >= 9);
+        reads || self.relays || self.rdb_only
     }
 
     /// The word that INFO shows.

@@ -40,7 +40,10 @@ impl Corpus {
         Ok(Self {
             commands,
             encoded,
-            rdb: vec![fs::read(data.join("valkey.rdb"))?, fs::read(data.join("redis.rdb"))?],
+            rdb: ["valkey.rdb", "redis.rdb", "redis-fields.rdb"]
+                .iter()
+                .map(|name| fs::read(data.join(name)))
+                .collect::<Result<_, _>>()?,
             payloads,
             acl: lines("acl.txt")?,
             globs: lines("globs.txt")?,

@@ -1,6 +1,7 @@
 //! Serving replicas.
 
 use crate::client::{Client, ClientId, Closing, Duty};
+use crate::persistence::rdb;
 use crate::replication::{MemberLink, Replica, Stage, Sync};
 use crate::resp::CommandError;
 
@@ -18,6 +19,8 @@ pub enum Introduced {
     Psync2,
     Scripts,
     RdbOnly(bool),
+    /// The version of Valkey that it is like.
+    Version(String),
     /// Clients can be relayed to it.
     Relays,
     /// The greatest level of a stream that it takes.
@@ -41,6 +44,7 @@ impl Engine {
             Introduced::Level(level) => replica.level = level,
             Introduced::Scripts => replica.scripts = true,
             Introduced::RdbOnly(only) => replica.rdb_only = only,
+            Introduced::Version(version) => replica.version = Some(version),
             Introduced::Member(member) => replica.member = Some(member),
         }
     }
@@ -88,6 +92,37 @@ impl Engine {
         replica.stage = Stage::WaitSnapshot;
         replica.bare = ask.is_none();
         Ok(())
+    }
+
+    /// The data need a snapshot of Valkey 9.0's version: those that wait for one and cannot read it
+    /// are told so, instead of being sent what they give up in the middle of, again and again. To this
+    /// code stock replicas ask again after a second; to any other at once, without end.
+    pub(super) fn refuse_unable(&mut self) {
+        let unable = |r: &Replica| r.stage == Stage::WaitSnapshot && !r.takes_field_times();
+        let replicas = &mut self.rooms.replication.state.replicas;
+        if !replicas.iter().any(unable) || !self.keyspace.has_expiring_fields() {
+            return;
+        }
+        let mut refused = Vec::new();
+        for replica in replicas.iter_mut().filter(|r| unable(r)) {
+            replica.stage = Stage::Introduced;
+            let version = replica.version.as_deref().unwrap_or("which it does not tell");
+            let why = format!(
+                "fields of hashes have expiry times, which only an RDB of version VALKEY{:03} holds; \
+                 a replica of this version ({}) does not read it: take one of Valkey 9.0 or \
+                 later, or remove those times (HPERSIST)",
+                rdb::VALKEY_VERSION,
+                version.escape_default(),
+            );
+            refused.push((replica.client, format!("{}:{}", replica.host, replica.port), why));
+        }
+        for (id, place, why) in refused {
+            hooks::warn(self, &format!("the replica {place} is refused a full resync: {why}"));
+            if let Some(client) = self.clients.get_mut(id) {
+                client.reply().error(&format!("NOMASTERLINK {why}").into());
+            }
+            self.clients.close(id, Closing::AfterOutput);
+        }
     }
 
     /// `REPLCONF ACK offset [FACK durable [KEPT offset]]`.

@@ -182,6 +182,9 @@ impl Engine {
 
     /// Begins a full resync for the replicas that wait for one, if no snapshot is being made.
     pub(super) fn begin_resync(&mut self) {
+        if self.rooms.replication.job.is_none() {
+            self.refuse_unable();
+        }
         let room = &mut self.rooms.replication;
         let waits = |stage| stage == Stage::WaitSnapshot;
         if room.job.is_some() || !room.state.replicas.iter().any(|r| waits(r.stage)) {

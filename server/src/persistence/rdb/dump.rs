@@ -45,9 +45,9 @@ pub fn restore(
 ) -> Result<Option<Value>, RdbError> {
     let end = payload.len().checked_sub(10).ok_or(RdbError::Truncated)?;
     let mut cur = Cursor::new(&payload[..end]).with_strings_up_to(string_max);
-    let valkey = payload[end..end + 2] == VALKEY_VERSION.to_le_bytes();
+    let version = u16::from_le_bytes([payload[end], payload[end + 1]]);
     let read = |cur: &mut Cursor<'_>| -> Result<Option<Value>, Stop> {
-        let mut value = ValueReader::new(cur.byte()?, valkey, limits)?;
+        let mut value = ValueReader::new(cur.byte()?, version, limits)?;
         value.advance(cur)?;
         Ok(value.finish())
     };

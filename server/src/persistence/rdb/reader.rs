@@ -203,7 +203,7 @@ impl Reader {
             }
             op::SLOT_IMPORT => return Err(RdbError::Unsupported("a slot import").into()),
             type_id => {
-                let value = ValueReader::new(type_id, self.version == VALKEY_VERSION, self.limits)?;
+                let value = ValueReader::new(type_id, self.version, self.limits)?;
                 let key = cur.string()?.into_owned();
                 self.phase = Phase::Value { key, value };
             }

@@ -3,9 +3,11 @@
 
 use super::building::{Building, Kind};
 use super::cursor::{Cursor, Stop};
-use super::packed::{Form, Packed};
-use super::{HASH_WITH_TIMES, RdbError, stream};
+use super::packed::{Elem, Form, Packed};
+use super::{HASH_WITH_TIMES, REDIS_FIELD_TIMES, RdbError, VALKEY_VERSION, stream};
 use crate::store::{Limits, Value};
+
+const TOO_LATE: RdbError = RdbError::Corrupt("a field's time is beyond all times");
 
 /// How the elements of a value are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,11 @@ enum Layout {
     Pairs,
     /// A count, then as many pairs of strings with a time in milliseconds, -1 for none.
     Timed,
+    /// A count, then as many times with a field and its value: 0 for none, 1 for [`Head::origin`],
+    /// and so on in milliseconds.
+    TimesFirst,
+    /// One listpack of fields, each with its value and its time in milliseconds, 0 for none.
+    Triples,
     /// A count, then as many members with a score in digits.
     ScoresText,
     /// A count, then as many members with a binary score.
@@ -32,12 +39,23 @@ enum Layout {
     Stream,
 }
 
+/// What precedes the elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    /// The time, in milliseconds, that those of the fields are written from.
+    origin: i64,
+    /// Elements (or blobs, or nodes) still to come.
+    left: u64,
+}
+
 /// A value in the course of being read.
 #[derive(Debug)]
 pub struct ValueReader {
     layout: Layout,
-    /// Elements (or blobs, or nodes) still to come; none until the count has been read.
-    left: Option<u64>,
+    /// The least time of the fields is written before all else.
+    least_first: bool,
+    /// None until it has been read.
+    head: Option<Head>,
     building: Building,
     /// A stream, which is not built of elements.
     stream: Option<Box<stream::Reader>>,
@@ -45,8 +63,9 @@ pub struct ValueReader {
 
 impl ValueReader {
     /// Starts on a value of the type with this number; names the types that are refused.
-    /// `valkey`: the number is of Valkey's own version.
-    pub fn new(type_id: u8, valkey: bool, limits: Limits) -> Result<Self, RdbError> {
+    /// `version` says whose number it is: Redis and Valkey use some for different things.
+    pub fn new(type_id: u8, version: u16, limits: Limits) -> Result<Self, RdbError> {
+        let valkey = version == VALKEY_VERSION;
         let (kind, layout) = match type_id {
             0 => (Kind::Str, Layout::Single),
             1 => (Kind::List, Layout::Strings),
@@ -67,7 +86,8 @@ impl ValueReader {
             18 => (Kind::List, Layout::Nodes),
             20 => (Kind::Set, Layout::Blob(Form::Listpack)),
             HASH_WITH_TIMES if valkey => (Kind::Hash, Layout::Timed),
-            22..=25 => return Err(RdbError::Unsupported("a hash whose fields expire")),
+            22 | 24 if REDIS_FIELD_TIMES.contains(&version) => (Kind::Hash, Layout::TimesFirst),
+            23 | 25 if REDIS_FIELD_TIMES.contains(&version) => (Kind::Hash, Layout::Triples),
             other => return Err(RdbError::UnknownType(other)),
         };
         let stream = match type_id {
@@ -77,7 +97,10 @@ impl ValueReader {
             _ => None,
         };
         let stream = stream.map(|version| Box::new(stream::Reader::new(version)));
-        Ok(Self { layout, left: None, building: Building::new(kind, limits), stream })
+        let building = Building::new(kind, limits);
+        // The numbers below were used before the release of what they are for.
+        let least_first = matches!(type_id, 24 | 25);
+        Ok(Self { layout, least_first, head: None, building, stream })
     }
 
     /// Reads on; done once this answers Ok. On `Stop::More` the cursor stands at the first byte
@@ -86,15 +109,26 @@ impl ValueReader {
         if let Some(stream) = &mut self.stream {
             return stream.advance(cur);
         }
-        if self.left.is_none() {
-            let single = matches!(self.layout, Layout::Single | Layout::Blob(_));
-            self.left = Some(if single { 1 } else { committed(cur, Cursor::length)? });
-        }
-        while let Some(left) = self.left.filter(|n| *n > 0) {
-            committed(cur, |cur| self.element(cur))?;
-            self.left = Some(left - 1);
+        let Head { origin, mut left } = match self.head {
+            Some(head) => head,
+            None => committed(cur, |cur| self.head(cur))?,
+        };
+        while left > 0 {
+            let read = committed(cur, |cur| self.element(origin, cur));
+            left -= u64::from(read.is_ok());
+            self.head = Some(Head { origin, left });
+            read?;
         }
         Ok(())
+    }
+
+    fn head(&self, cur: &mut Cursor<'_>) -> Result<Head, Stop> {
+        let origin = if self.least_first { cur.i64_le()? } else { 1 };
+        if origin < 0 {
+            return Err(RdbError::Corrupt("the least time of a hash is negative").into());
+        }
+        let single = matches!(self.layout, Layout::Single | Layout::Blob(_) | Layout::Triples);
+        Ok(Head { origin, left: if single { 1 } else { cur.length()? } })
     }
 
     /// The value; none if it is an empty collection, which no server keeps.
@@ -105,7 +139,7 @@ impl ValueReader {
         }
     }
 
-    fn element(&mut self, cur: &mut Cursor<'_>) -> Result<(), Stop> {
+    fn element(&mut self, origin: i64, cur: &mut Cursor<'_>) -> Result<(), Stop> {
         match self.layout {
             Layout::Single => self.building.string(&cur.string()?),
             Layout::Strings => self.building.one(&cur.string()?)?,
@@ -122,6 +156,15 @@ impl ValueReader {
                 }
                 self.building.timed(&field, &value, (at_ms != -1).then_some(at_ms))?;
             }
+            Layout::TimesFirst => {
+                let at_ms = match cur.length()?.checked_sub(1) {
+                    None => None,
+                    Some(later) => Some(origin.checked_add_unsigned(later).ok_or(TOO_LATE)?),
+                };
+                let field = cur.string()?;
+                self.building.timed(&field, &cur.string()?, at_ms)?;
+            }
+            Layout::Triples => self.triples(&cur.string()?)?,
             Layout::ScoresText => {
                 let member = cur.string()?;
                 self.building.member(&member, cur.f64_text()?)?;
@@ -137,6 +180,19 @@ impl ValueReader {
                 2 => self.blob(Form::Listpack, &cur.string()?)?,
                 _ => return Err(RdbError::Corrupt("a list node has an unknown form").into()),
             },
+        }
+        Ok(())
+    }
+
+    fn triples(&mut self, blob: &[u8]) -> Result<(), RdbError> {
+        let mut walk = Packed::new(Form::Listpack, blob)?;
+        while let Some((field, value)) = walk.advance_pair()? {
+            let at_ms = match walk.advance()? {
+                Some(Elem::Int(0)) => None,
+                Some(Elem::Int(at_ms)) if at_ms > 0 => Some(at_ms),
+                _ => return Err(RdbError::Corrupt("a field has no time where one must be")),
+            };
+            field.with_bytes(|f| value.with_bytes(|v| self.building.timed(f, v, at_ms)))?;
         }
         Ok(())
     }
