@@ -15,6 +15,10 @@
 //! written when the source takes none any more; the primary that wrote it takes them when as many
 //! members hold it as must hold a write. A source that has to drop its own data to
 //! follow is told so only when they hold everything.
+//!
+//! **Invariant (nothing is left out unseen).** A command of the source that cannot be executed here
+//! is counted in the log, behind the same point; as long as any is, nobody cuts over, and a source
+//! that was told to take no more writes is told to go on. Only a new copy of its data ends that.
 
 mod control;
 mod cut;
@@ -24,4 +28,4 @@ mod tests;
 
 pub use control::{Asked, Control, Leave, Source, Told};
 pub use cut::{Cut, Do, Facts};
-pub use moving::{Moving, Phase, Point, RECORD};
+pub use moving::{Moving, Phase, Point, RECORD, Unapplied};

@@ -2,6 +2,9 @@
 //!
 //! `REDISHA_VALKEY` and `REDISHA_REDIS` name the stock servers, as for the tests of interoperation.
 
+#[path = "migration/unapplied.rs"]
+mod unapplied;
+
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ mod source;
 
 use crate::client::{ClientId, Closing};
 use crate::command::{Command, Flags};
-use crate::migration::{Control, Cut, Moving, Phase, Point, RECORD, Source};
+use crate::migration::{Control, Cut, Moving, Phase, Point, RECORD, Source, Unapplied};
 use crate::replication::{Link, LinkConfig, Stream};
 use crate::resp::CommandError;
 
@@ -25,6 +25,8 @@ type Auth = Option<(Option<String>, Vec<u8>)>;
 pub struct Room {
     /// What all members know of it.
     moving: Option<Moving>,
+    /// It says of what is missing here what the log does not say yet.
+    unrecorded: bool,
     /// How to log in at the source, once the operator has said it.
     auth: Option<Auth>,
     /// The primary's connections to the source.
@@ -156,8 +158,14 @@ impl Engine {
         Some(format!("MIGRATING writes are taken by {host}:{port} until the cut-over").into())
     }
 
-    /// What STATUS tells.
-    pub fn migration_status(&self) -> [(&'static str, String); 3] {
+    /// What of the source's stream could not be executed here.
+    fn unapplied(&self) -> Option<&Unapplied> {
+        self.rooms.migration.moving.as_ref()?.unapplied.as_ref()
+    }
+
+    /// What STATUS tells: state, lag in bytes, what stands in the way, and how many commands of the
+    /// source were not executed here.
+    pub fn migration_status(&self) -> [(&'static str, String); 4] {
         let room = &self.rooms.migration;
         let links = room.links.as_ref();
         let cutting = links.is_some_and(|links| links.cut.is_some());
@@ -170,14 +178,23 @@ impl Engine {
         };
         let offset = self.migration_point().map_or(0, |point| point.offset);
         let lag = links.map_or(0, |links| links.source_offset.saturating_sub(offset));
-        let error = match links.filter(|links| !links.link.is_streaming()) {
-            Some(links) => links.last_error.clone(),
+        let mut errors = Vec::new();
+        match links.filter(|links| !links.link.is_streaming()) {
+            Some(links) if links.last_error.is_empty() => {}
+            Some(links) => errors.push(links.last_error.clone()),
             None if self.is_migrating() && room.wants_login() => {
-                "the source's password is to be said again".into()
+                errors.push("the source's password is to be said again".into());
             }
-            None => String::new(),
-        };
-        [("migration", word.into()), ("migration-lag", lag.to_string()), ("migration-error", error)]
+            None => {}
+        }
+        errors.extend(self.unapplied().map(Unapplied::to_string));
+        let count = self.unapplied().map_or(0, |unapplied| unapplied.count);
+        [
+            ("migration", word.into()),
+            ("migration-lag", lag.to_string()),
+            ("migration-error", errors.join("; ")),
+            ("migration-unapplied", count.to_string()),
+        ]
     }
 
     /// The point of the source's history that the data are.

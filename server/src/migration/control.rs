@@ -30,6 +30,13 @@ pub enum Leave {
     Redirecting { host: String, port: u16, auth: Option<(String, String)> },
 }
 
+impl Leave {
+    /// It leads its clients here, by whatever it knows.
+    pub fn redirects(&self) -> bool {
+        matches!(self, Self::Redirecting { .. })
+    }
+}
+
 /// What was asked of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -100,6 +107,15 @@ impl Control {
 
     pub fn unpause(&mut self, out: &mut Vec<u8>) {
         self.ask(Asked::Unpause, &[b"CLIENT", b"UNPAUSE"], out);
+    }
+
+    /// Has the source take writes again, whatever it was told; `redirects`: it may send its clients
+    /// elsewhere, which a stock server does not know.
+    pub fn give_back(&mut self, redirects: bool, out: &mut Vec<u8>) {
+        if redirects {
+            self.ask(Asked::Unpause, &[b"CLIENT", b"FORCE", b"REDIRECT", b"OFF"], out);
+        }
+        self.unpause(out);
     }
 
     /// Has the source send its clients to this address: by errors, since a server outside is not
@@ -264,6 +280,8 @@ mod tests {
         assert_eq!(said, "AUTH u p ROLE");
         let said = asked(|control, out| control.redirect("cache", 6379, out)).1;
         assert_eq!(said, "CLIENT FORCE REDIRECT cache 6379 ERROR");
+        let said = asked(|control, out| control.give_back(true, out)).1;
+        assert_eq!(said, "CLIENT FORCE REDIRECT OFF CLIENT UNPAUSE");
         let auth = ("default".to_owned(), "word".to_owned());
         let said = asked(|control, out| control.follow("cache", 6379, Some(&auth), out)).1;
         assert_eq!(

@@ -42,6 +42,8 @@ enum Step {
 pub struct Facts {
     /// The source's offset up to which its writes are here.
     pub here: u64,
+    /// All of them could be executed here.
+    pub whole: bool,
     /// As many members as must hold a write hold everything that is here.
     pub held: bool,
     /// Records may be appended to the log.
@@ -61,6 +63,8 @@ pub enum Do {
     NoteDone,
     /// Take writes.
     Finish,
+    /// Have the source take writes again: some of what it wrote is missing here.
+    GiveBack,
 }
 
 impl Cut {
@@ -72,6 +76,11 @@ impl Cut {
     /// Nothing has been said to the source that its own timer does not take back.
     pub fn can_be_given_up(&self) -> bool {
         matches!(self.step, Step::Pausing | Step::Levelling(_))
+    }
+
+    /// The source has all its data and can take writes again.
+    fn can_be_given_back(&self) -> bool {
+        !matches!(self.step, Step::Following | Step::Gone | Step::Closing)
     }
 
     /// Whether the log says that it is done already, though nobody may rely on that yet.
@@ -115,7 +124,10 @@ impl Cut {
 
     /// What is to be done now, if anything is; to be asked again until nothing is.
     pub fn next(&mut self, facts: Facts) -> Option<Do> {
-        let redirecting = matches!(self.leave, Leave::Redirecting { .. });
+        if !facts.whole && self.can_be_given_back() {
+            return Some(Do::GiveBack);
+        }
+        let redirecting = self.leave.redirects();
         let (step, act) = match self.step {
             Step::Levelling(wanted) if facts.here >= wanted && facts.held => {
                 (Step::Leaving, if redirecting { Do::Redirect } else { Do::Hold })

@@ -3,6 +3,8 @@
 //! The source's password is no part of it, since the stream and the files reach those who must not
 //! know it: a successor that needs one waits until the operator says it again.
 
+use std::fmt;
+
 use super::control::Source;
 use crate::handover::RecordError;
 use crate::handover::fields::{self, Fields};
@@ -22,6 +24,42 @@ pub struct Moving {
     /// The source wants to know who asks.
     pub login: bool,
     pub phase: Phase,
+    /// What of the source's stream is missing here since its data were copied.
+    pub unapplied: Option<Unapplied>,
+}
+
+/// Commands of the source's stream that could not be executed here: what they changed there is not
+/// so here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unapplied {
+    pub count: u64,
+    /// The name of the last of them, without its arguments.
+    pub name: String,
+    /// Why it was not executed.
+    pub why: String,
+}
+
+/// Of an error no more is told, in characters.
+const WHY_MAX: usize = 200;
+
+impl Unapplied {
+    /// One more.
+    pub fn add(&mut self, name: &str, why: &str) {
+        self.count += 1;
+        name.clone_into(&mut self.name);
+        self.why = why.chars().take(WHY_MAX).collect();
+    }
+}
+
+impl fmt::Display for Unapplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, name, why } = self;
+        match count {
+            1 => write!(f, "a command of the source's stream was not applied here, ")?,
+            _ => write!(f, "{count} commands of the source's stream were not applied here, ")?,
+        }
+        write!(f, "so that data are missing; the last one is {name}: {why}")
+    }
 }
 
 /// How far it is.
@@ -55,6 +93,7 @@ impl Moving {
             port: source.port,
             login: source.auth.is_some(),
             phase: Phase::Copying,
+            unapplied: None,
         }
     }
 
@@ -90,6 +129,14 @@ impl Moving {
         if let Some([id, offset, db]) = &numbers {
             pairs.extend([("id", id.as_str()), ("offset", offset), ("db", db)]);
         }
+        let count = self.unapplied.as_ref().map(|unapplied| unapplied.count.to_string());
+        if let (Some(Unapplied { name, why, .. }), Some(count)) = (&self.unapplied, &count) {
+            pairs.extend([
+                ("unapplied", count.as_str()),
+                ("last", name.as_str()),
+                ("why", why.as_str()),
+            ]);
+        }
         fields::encode(&pairs)
     }
 
@@ -111,12 +158,21 @@ impl Moving {
             "done" => Phase::Done,
             _ => return Err(RecordError::Field("phase")),
         };
+        let unapplied = match fields.get("unapplied")?.as_str() {
+            "" => None,
+            _ => Some(Unapplied {
+                count: fields.parsed("unapplied")?,
+                name: fields.get("last")?,
+                why: fields.get("why")?,
+            }),
+        };
         Ok(Self {
             uid: fields.needed("uid")?,
             host: fields.needed("host")?,
             port: fields.parsed("port")?,
             login: fields.get("login")? == "1",
             phase,
+            unapplied,
         })
     }
 }

@@ -2,9 +2,9 @@
 //! what counts, crashes and planned switches at any moment. And faults planted on purpose, each of
 //! which the world must catch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use super::{Asked, Cut, Do, Facts, Leave, Moving, Phase, Point, Source, Told};
+use super::{Asked, Cut, Do, Facts, Leave, Moving, Phase, Point, Source, Told, Unapplied};
 use crate::replication::ReplId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,19 @@ enum Planted {
     RecordForgotten,
     /// Writes are taken as soon as the log says that it is done.
     TakenEarly,
+    /// Nobody minds what could not be executed here.
+    MissingIgnored,
+    /// That is known only where it happened.
+    MissingForgotten,
+    /// A source that was told to take no more writes is left so.
+    NotGivenBack,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
     Copied(u64),
+    /// It could not be executed here.
+    Missing(u64),
     Leaving,
     Done,
 }
@@ -38,12 +46,16 @@ enum Outside {
     Follows,
 }
 
+#[allow(clippy::struct_excessive_bools)] // independent facts
 struct World {
     seed: u64,
     planted: Planted,
     redirects: bool,
+    may_be_strange: bool,
     /// What the source has acknowledged.
     written: u64,
+    /// What of it cannot be executed here.
+    strange: BTreeSet<u64>,
     source: Outside,
     logs: [Vec<Entry>; 3],
     primary: usize,
@@ -62,7 +74,9 @@ impl World {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             planted,
             redirects: seed.is_multiple_of(2),
+            may_be_strange: seed.is_multiple_of(3),
             written: 0,
+            strange: BTreeSet::new(),
             source: Outside::Takes,
             logs: [const { Vec::new() }; 3],
             primary: 0,
@@ -88,10 +102,15 @@ impl World {
 
     fn here(&self) -> u64 {
         let copied = self.log().iter().filter_map(|entry| match entry {
-            Entry::Copied(offset) => Some(*offset),
+            Entry::Copied(offset) | Entry::Missing(offset) => Some(*offset),
             _ => None,
         });
         copied.max().unwrap_or(0)
+    }
+
+    fn whole(&self) -> bool {
+        let missing = |entry: &Entry| matches!(entry, Entry::Missing(_));
+        self.planted == Planted::MissingIgnored || !self.log().iter().any(missing)
     }
 
     fn held(&self) -> bool {
@@ -110,10 +129,18 @@ impl World {
     /// One thing happens; an error is what must never be.
     fn step(&mut self) -> Result<(), String> {
         match self.random(12) {
-            0 | 1 if self.source_takes() => self.written += 1,
+            0 | 1 if self.source_takes() => {
+                self.written += 1;
+                // In some worlds only: where it happens there is no cut-over.
+                if self.may_be_strange && self.random(30) == 0 {
+                    self.strange.insert(self.written);
+                }
+            }
             2 | 3 if self.here() < self.written && !self.source_follows() => {
                 let next = self.here() + 1;
-                self.logs[self.primary].push(Entry::Copied(next));
+                let missing = self.strange.contains(&next);
+                let entry = if missing { Entry::Missing(next) } else { Entry::Copied(next) };
+                self.logs[self.primary].push(entry);
             }
             4 | 5 => {
                 let other = (self.primary + 1 + self.random(2) as usize) % 3;
@@ -127,21 +154,47 @@ impl World {
             8 if self.source == Outside::Paused && self.random(4) == 0 => {
                 self.source = Outside::Takes;
             }
-            9 if self.cut.is_none() && !self.log().contains(&Entry::Done) => {
-                let auth = None;
-                let leave = Leave::Redirecting { host: "here".into(), port: 1, auth };
-                self.cut = Some(Cut::new(leave));
-                (self.asked, self.answers) = (VecDeque::new(), VecDeque::new());
-                if self.source_takes() {
-                    self.source = Outside::Paused;
-                }
-                self.answers.push_back(self.role());
-            }
+            9 if self.cut.is_none() && !self.log().contains(&Entry::Done) => self.attempt(),
             10 if self.random(10) == 0 => self.another_leads()?,
             _ => {}
         }
         self.advance();
         self.check()
+    }
+
+    /// The operator asks for the cut-over.
+    fn attempt(&mut self) {
+        (self.asked, self.answers) = (VecDeque::new(), VecDeque::new());
+        if !self.whole() {
+            return self.give_back();
+        }
+        let leave = Leave::Redirecting { host: "here".into(), port: 1, auth: None };
+        self.cut = Some(Cut::new(leave));
+        if self.source_takes() {
+            self.source = Outside::Paused;
+        }
+        self.answers.push_back(self.role());
+    }
+
+    fn give_back(&mut self) {
+        if self.planted != Planted::NotGivenBack {
+            self.asked.push_back(Do::GiveBack);
+        }
+    }
+
+    /// In the end the operator asks once more, and the source hears all that it is told: where nobody
+    /// may cut over it takes writes.
+    fn ends(mut self) -> Result<bool, String> {
+        if !self.taking && !self.whole() {
+            self.attempt();
+            while !self.asked.is_empty() {
+                self.source_obeys();
+            }
+            if matches!(self.source, Outside::Paused | Outside::Left) {
+                return Err("nobody takes writes".into());
+            }
+        }
+        Ok(self.taking)
     }
 
     fn role(&self) -> Told {
@@ -157,6 +210,12 @@ impl World {
                     self.source = Outside::Left;
                 }
                 Told::Done(if asked == Do::Hold { Asked::Hold } else { Asked::Redirect })
+            }
+            Do::GiveBack => {
+                if !self.source_follows() {
+                    self.source = Outside::Takes;
+                }
+                Told::Done(Asked::Unpause)
             }
             Do::Follow => {
                 self.source = Outside::Follows;
@@ -181,6 +240,7 @@ impl World {
         while let Some(mut cut) = self.cut.take() {
             let facts = Facts {
                 here: self.here(),
+                whole: self.whole(),
                 held: self.held() || self.planted == Planted::HeldIgnored,
                 open: true,
             };
@@ -191,6 +251,10 @@ impl World {
                 Some(Do::NoteLeaving) => self.logs[self.primary].push(Entry::Leaving),
                 Some(Do::NoteDone) => self.logs[self.primary].push(Entry::Done),
                 Some(Do::Finish) => (self.cut, self.finished) = (None, true),
+                Some(Do::GiveBack) => {
+                    self.cut = None;
+                    self.give_back();
+                }
                 Some(Do::AskRole) if self.planted == Planted::AskedOnce => {
                     self.answers.push_back(Told::Primary(self.levelled));
                 }
@@ -216,6 +280,13 @@ impl World {
         }
         self.cut = None;
         self.finished = false;
+        if self.planted == Planted::MissingForgotten {
+            for entry in &mut self.logs[other] {
+                if let Entry::Missing(offset) = *entry {
+                    *entry = Entry::Copied(offset);
+                }
+            }
+        }
         self.taking = self.planted == Planted::RecordForgotten;
         if self.source_follows() && self.here() < self.written {
             return Err(format!("{} of {} are nowhere", self.written - self.here(), self.written));
@@ -241,6 +312,9 @@ impl World {
         if self.here() < self.written {
             return Err(format!("{} of {} are not here", self.written - self.here(), self.written));
         }
+        if !self.strange.is_empty() {
+            return Err(format!("{:?} could not be executed here", self.strange));
+        }
         Ok(())
     }
 }
@@ -255,7 +329,10 @@ fn run(planted: Planted) -> (Option<String>, usize) {
                 return (Some(format!("seed {seed}, step {step}: {why}")), over);
             }
         }
-        over += usize::from(world.taking);
+        match world.ends() {
+            Ok(taking) => over += usize::from(taking),
+            Err(why) => return (Some(format!("seed {seed}, at the end: {why}")), over),
+        }
     }
     (None, over)
 }
@@ -269,9 +346,15 @@ fn one_of_two_takes_writes_whatever_happens() {
 
 #[test]
 fn planted_faults_are_caught() {
-    for planted in
-        [Planted::HeldIgnored, Planted::AskedOnce, Planted::RecordForgotten, Planted::TakenEarly]
-    {
+    for planted in [
+        Planted::HeldIgnored,
+        Planted::AskedOnce,
+        Planted::RecordForgotten,
+        Planted::TakenEarly,
+        Planted::MissingIgnored,
+        Planted::MissingForgotten,
+        Planted::NotGivenBack,
+    ] {
         let (violation, _) = run(planted);
         assert!(violation.is_some(), "{planted:?}");
     }
@@ -286,6 +369,13 @@ fn what_members_know_is_written_and_read() {
         let moving = Moving { phase, ..Moving::new("uid", &source) };
         let text = moving.text();
         assert!(!text.contains("secret"), "a password in {text}");
+        assert_eq!(Moving::parse(text.as_bytes()), Ok(moving.clone()));
+        let mut unapplied = Unapplied::default();
+        unapplied.add("SETRANGE", "ERR too long");
+        unapplied.add("LPUSH", &"ERR & = % \u{e9}".repeat(100));
+        let moving = Moving { unapplied: Some(unapplied), ..moving };
+        let text = moving.text();
+        assert!(text.len() < 1500, "{text}");
         assert_eq!(Moving::parse(text.as_bytes()), Ok(moving));
     }
     for text in [

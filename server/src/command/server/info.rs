@@ -241,6 +241,12 @@ fn member(engine: &Engine, lines: &mut Lines) {
     lines.add("redisha_last_pause_usec", status.pause_us);
     lines.add("redisha_relayed_clients", engine.relayed_clients());
     lines.add("redisha_draining", u8::from(status.draining));
+    let [word, lag, _, unapplied] = engine.migration_status();
+    if word.1 != "none" {
+        lines.add("redisha_migration", word.1);
+        lines.add("redisha_migration_lag_bytes", lag.1);
+        lines.add("redisha_migration_unapplied", unapplied.1);
+    }
 }
 
 fn persistence(engine: &Engine, lines: &mut Lines) {

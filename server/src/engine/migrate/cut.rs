@@ -24,6 +24,10 @@ impl Engine {
     ) -> Result<(), CommandError> {
         let now_ms = self.now.mono_ms();
         let leaving = self.is_leaving();
+        if let Some(why) = self.unapplied_refusal() {
+            self.give_source_back(&leave);
+            return Err(format!("NOTREADY {why}").into());
+        }
         let Some(links) = &mut self.rooms.migration.links else {
             return Err("NOTREADY nothing is taken over from another server".into());
         };
@@ -45,6 +49,27 @@ impl Engine {
         let id = client.id;
         self.clients.queue_flush(id);
         Ok(())
+    }
+
+    /// It may have been told by this primary's predecessor to take no more writes.
+    fn give_source_back(&mut self, leave: &Leave) {
+        let Some(links) = self.rooms.migration.links.as_mut() else { return };
+        if let Some(id) = links.control_client
+            && let Some(client) = self.clients.get_mut(id)
+        {
+            links.control.give_back(leave.redirects(), &mut client.out);
+            self.clients.queue_flush(id);
+        }
+    }
+
+    /// Why nobody may cut over: what the source wrote is not all here.
+    fn unapplied_refusal(&self) -> Option<String> {
+        let unapplied = self.unapplied()?;
+        Some(format!(
+            "{unapplied}. Remove at the source what this server does not take; then end the \
+             migration, FLUSHALL here and begin it again, for a new copy. To do without what is \
+             missing, end the migration"
+        ))
     }
 
     /// The log says that the source may follow this cluster.
@@ -122,6 +147,7 @@ impl Engine {
         while matches!(self.member().role(), Role::Primary { .. }) {
             let facts = Facts {
                 here: self.migration_point().map_or(0, |point| point.offset),
+                whole: self.unapplied().is_none(),
                 held: self.members_hold_all(),
                 open: !self.stream_is_paused(),
             };
@@ -158,6 +184,11 @@ impl Engine {
                 self.note_phase(point.map_or(Phase::Copying, Phase::Leaving))?;
             }
             (Do::NoteDone, _) => self.note_phase(Phase::Done)?,
+            (Do::GiveBack, leave) => {
+                control.give_back(leave.redirects(), out);
+                let why = self.unapplied_refusal().unwrap_or_default();
+                self.end_cut_over(Err(why));
+            }
             (Do::Finish, leave) => {
                 if let Leave::Redirecting { .. } = leave {
                     // Whoever waited there is led here now.

@@ -1,7 +1,7 @@
 //! The two connections to the source: what comes in on them.
 
 use crate::client::{Client, Closing};
-use crate::migration::{Asked, Moving, Phase, Point, RECORD, Source, Told};
+use crate::migration::{Asked, Moving, Phase, Point, RECORD, Source, Told, Unapplied};
 use crate::replication::{Action, Loaded, Unit};
 
 use super::super::effects::{LinkEvent, LinkOwner};
@@ -159,6 +159,10 @@ impl Engine {
             links.stream.clear();
         }
         let point = Point { id, offset, db: stream_db };
+        if let Some(moving) = &mut self.rooms.migration.moving {
+            // What was missing is in the new copy, if the source has it still.
+            moving.unapplied = None;
+        }
         if let Err(error) = self.note_phase(Phase::Following(point)) {
             return self.source_fails(client, error.0.into_owned());
         }
@@ -206,7 +210,8 @@ impl Engine {
     /// What was executed goes into the stream with the point that the data are then, as one unit: a
     /// successor has both or neither, and so repeats nothing and leaves nothing out.
     fn flush_migrated(&mut self) {
-        if self.outbox.is_empty() {
+        let unrecorded = std::mem::take(&mut self.rooms.migration.unrecorded);
+        if self.outbox.is_empty() && !unrecorded {
             return;
         }
         if let Some(moving) = &self.rooms.migration.moving {
@@ -238,10 +243,21 @@ impl Engine {
             let (offset, db) = (point.offset + length, client.db as u32);
             let point = Point { offset, db, ..*point };
             // A source that writes again has not left.
-            let stays = matches!(phase, Phase::Leaving(_)) && self.outbox.is_empty();
+            let wrote = !self.outbox.is_empty() || self.rooms.migration.unrecorded;
+            let stays = matches!(phase, Phase::Leaving(_)) && !wrote;
             *phase = if stays { Phase::Leaving(point) } else { Phase::Following(point) };
         }
         Ok(())
+    }
+
+    /// A command of the source's stream was not executed here. The record says so, too, though there
+    /// is nothing else to be recorded: a successor need not meet the command again.
+    pub(in super::super) fn note_unapplied(&mut self, name: &str, why: &str) {
+        let room = &mut self.rooms.migration;
+        if let Some(moving) = &mut room.moving {
+            moving.unapplied.get_or_insert_with(Unapplied::default).add(name, why);
+            room.unrecorded = true;
+        }
     }
 
     /// Something happened on the second connection to the source.

@@ -38,7 +38,8 @@ fn row_of_stream(args: Args<'_>) -> Result<&'static Command, String> {
 
 impl Engine {
     /// Takes one command of a stream for `client`, its link. One that cannot be executed is logged
-    /// and counted; the error ends the link, since all that follows would be in the wrong place.
+    /// and counted, and keeps a migration from its cut-over; the error ends the link, since all that
+    /// follows would be in the wrong place.
     pub fn take_command(
         &mut self,
         client: &mut Client,
@@ -77,6 +78,9 @@ impl Engine {
         if let Err(why) = taken {
             self.rooms.replication.failed_commands += 1;
             let name = args.at(0)[..args.at(0).len().min(64)].escape_ascii();
+            if origin == Origin::Source {
+                self.note_unapplied(&name.to_string(), &why);
+            }
             let text = format!("{name} of the stream was not applied: {why}");
             super::super::hooks::warn(self, &text);
             assert!(

@@ -1,0 +1,124 @@
+//! Commands of a source that cannot be executed here: what they changed would be lost by a cut-over.
+
+use anyhow::{Result, ensure};
+use tests::impostor::Impostor;
+use tests::members::{Member, UID, cluster, elect, three_with};
+use tests::resp::Value;
+
+use super::{arrives, begins, fill, full_resyncs, refused, source};
+
+/// The members take no string that is longer; their source does.
+const SHORT: [&str; 2] = ["--proto-max-bulk-len", "1mb"];
+const TOO_LONG: [&str; 4] = ["SETRANGE", "long", "1048576", "x"];
+
+/// Such a command was logged and nothing else, and the cut-over lost what it had changed. Now nobody
+/// cuts over, whoever is the primary, until the data have been copied anew.
+#[test]
+fn what_was_not_applied_keeps_from_cutting_over() -> Result<()> {
+    let Some(source) = source(Some("REDISHA_VALKEY"), "valkey")? else { return Ok(()) };
+    let mut outside = fill(&source)?;
+    let [mut a, mut b, mut c] = three_with("replicated", &SHORT)?;
+    let from = format!("HOST 127.0.0.1 PORT {}", source.port);
+    begins(&mut a, &from)?;
+    a.until("migration", "following")?;
+    outside.call(&TOO_LONG)?.int()?;
+    outside.say("SET late word")?;
+    arrives(&mut a.server.client()?, "late", "word")?;
+    a.until("migration-unapplied", "1")?;
+    let why = a.status("migration-error")?;
+    ensure!(why.contains("SETRANGE: ERR string exceeds maximum allowed size"), "{why}");
+    ensure!(a.server.info("redisha_migration_unapplied")? == "1");
+    a.refused("CUTOVER", "TIMEOUT 9000", "NOTREADY a command of the source's stream was not")?;
+    ensure!(outside.say("SET late other")?.text()? == "OK", "it was paused all the same");
+
+    for member in [&b, &c] {
+        a.until_serves(member)?;
+    }
+    a.moves_to("s1", &b)?;
+    b.until("migration-unapplied", "1")?;
+    refused(&mut b)?;
+    // Nothing else is written, and yet everybody knows it.
+    outside.call(&TOO_LONG)?.int()?;
+    for member in [&b, &a, &c] {
+        member.until("migration-unapplied", "2")?;
+    }
+    ensure!(full_resyncs(&source)? == 1, "the data were copied anew");
+    source.signal("STOP");
+    drop(b);
+    elect(&mut a, &mut c)?;
+    ensure!(a.status("migration-unapplied")? == "2");
+    refused(&mut a)?;
+    source.signal("CONT");
+    outside.say("DEL long")?.int()?;
+    again_from_the_beginning(&mut a, &from)?;
+    a.until("migration-unapplied", "0")?;
+    a.until_serves(&c)?;
+    let to = format!("TIMEOUT 5000 HOST 127.0.0.1 PORT {}", a.server.port);
+    a.expect("CUTOVER", &to, "DONE")
+}
+
+/// As the refusal says: the migration is ended, and begun again with no keys.
+fn again_from_the_beginning(member: &mut Member, from: &str) -> Result<()> {
+    let end = ["REDISHA", "MIGRATE", "UID", UID, "MEMBER", &member.id, "HOST", "", "PORT", "0"];
+    ensure!(member.operator.call(&end)?.text()? == "OK");
+    ensure!(member.server.client()?.say("FLUSHALL")?.text()? == "OK");
+    begins(member, from)?;
+    member.until("migration", "following")
+}
+
+/// A restart finds it beside the data, in files of either kind.
+#[test]
+fn a_restart_knows_what_was_not_applied() -> Result<()> {
+    for files in
+        [["--save", "3600 1"].as_slice(), &["--appendonly", "yes", "--appendfsync", "always"]]
+    {
+        let Some(source) = source(Some("REDISHA_VALKEY"), "valkey")? else { return Ok(()) };
+        let mut outside = fill(&source)?;
+        let directives = [files, &SHORT].concat();
+        let (mut a, _) = cluster(0, &directives)?;
+        begins(&mut a, &format!("HOST 127.0.0.1 PORT {}", source.port))?;
+        a.until("migration", "following")?;
+        outside.call(&TOO_LONG)?.int()?;
+        a.until("migration-unapplied", "1")?;
+        if files[0] == "--save" {
+            ensure!(a.server.client()?.say("SAVE")?.text()? == "OK");
+        }
+        // The source does not say it again.
+        source.signal("STOP");
+        let mut a = a.again("a", &directives)?;
+        a.tell("SEAL", "TERM 2")?;
+        a.expect("PROMOTE", "TERM 2", "OK")?;
+        a.until("migration-unapplied", "1")?;
+        refused(&mut a)?;
+        source.signal("CONT");
+    }
+    Ok(())
+}
+
+/// The last write of a source whose pause ran out cannot be executed here, when the source was told
+/// already to take no more: it takes writes again, since nobody else does.
+#[test]
+fn a_source_is_given_back_what_cannot_be_applied_here() -> Result<()> {
+    let source = Impostor::start()?;
+    let (mut a, _) = cluster(0, &SHORT)?;
+    begins(&mut a, &format!("HOST 127.0.0.1 PORT {}", source.port))?;
+    a.until("migration", "following")?;
+    source.mute("CLIENT FORCE");
+    let to = format!("TIMEOUT 20000 HOST 127.0.0.1 PORT {}", a.server.port);
+    let line = format!("REDISHA CUTOVER UID {UID} MEMBER {} {to}", a.id);
+    let mut asked = a.server.internal()?;
+    asked.send(&line.split(' ').collect::<Vec<_>>())?;
+    source.until_heard("CLIENT FORCE REDIRECT 127.0.0.1")?;
+    source.stream(&TOO_LONG);
+    match asked.receive()? {
+        Value::Error(why) if why.contains("data are missing") => {}
+        other => anyhow::bail!("CUTOVER: {other:?}"),
+    }
+    source.say("+OK\r\n");
+    source.until_heard("CLIENT FORCE REDIRECT OFF")?;
+    source.say("+OK\r\n");
+    refused(&mut a)?;
+    let told = |line: &str| source.heard().iter().any(|heard| heard.starts_with(line));
+    ensure!(!told("REPLICAOF") && !told("CLIENT PAUSE 9"), "{:?}", source.heard());
+    Ok(())
+}
