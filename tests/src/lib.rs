@@ -13,6 +13,7 @@ pub mod load;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
 pub mod local;
 pub mod members;
+pub mod mover;
 pub mod place;
 pub mod programs;
 pub mod resp;

@@ -2,63 +2,15 @@
 //! after the end was sent, so that a client may repeat on another connection what got no answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::members::{Member, cluster, handover};
+use tests::mover::{Connect, Mover};
 use tests::resp::{Client, Value};
 use tests::wait;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A client that increments a key without a pause. When its server ends the connection it goes on
-/// at the next one, repeating the command that got no answer: a value that is not the next one
-/// would be a write lost or done twice.
-struct Mover {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(i64, usize)>>,
-}
-
-impl Mover {
-    fn start(ports: [u16; 2], key: String) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            let (mut acknowledged, mut moves) = (0, 0);
-            let mut client = Client::connect(("127.0.0.1", ports[0]))?;
-            while !told.load(Ordering::Relaxed) {
-                match client.call(&["INCR", &key]) {
-                    Ok(answer) => {
-                        let value = answer.int()?;
-                        acknowledged += 1;
-                        ensure!(value == acknowledged, "{key}: {value}, not {acknowledged}");
-                    }
-                    Err(error) => {
-                        ensure!(is_end(&error), "{key}: {error:#}");
-                        moves += 1;
-                        client = Client::connect(("127.0.0.1", ports[1]))?;
-                    }
-                }
-            }
-            Ok((acknowledged, moves))
-        });
-        Self { stop, thread }
-    }
-
-    /// Acknowledged writes and connections that were ended.
-    fn end(self) -> Result<(i64, usize)> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the client panicked"))?
-    }
-}
-
-/// Whether the connection was ended in order: a reset would be none.
-fn is_end(error: &anyhow::Error) -> bool {
-    let text = format!("{error:#}");
-    text.contains("the server ended the connection") || text.contains("Broken pipe")
-}
 
 fn count(member: &Member, key: &str) -> Result<i64> {
     Ok(member.server.client()?.call(&["GET", key])?.text()?.parse().unwrap_or(0))
@@ -75,8 +27,12 @@ fn end_all(movers: Vec<Mover>, primary: &Member) -> Result<()> {
 }
 
 fn movers(from: &Member, to: &Member) -> Result<Vec<Mover>> {
-    let ports = [from.server.port, to.server.port];
-    let movers = (0..8).map(|at| Mover::start(ports, format!("k{at}"))).collect();
+    let way = |member: &Member| -> Arc<Connect> {
+        let port = member.server.port;
+        Arc::new(move || Client::connect(("127.0.0.1", port)))
+    };
+    let ways = [way(from), way(to)];
+    let movers = (0..8).map(|at| Mover::start(ways.clone(), format!("k{at}"))).collect();
     wait::until("writes go on", PATIENCE, || Ok((count(from, "k7")? > 50).then_some(())))?;
     Ok(movers)
 }
@@ -135,6 +91,28 @@ fn without_an_operator_a_draining_primary_hands_over_by_itself() -> Result<()> {
     a.server.signal("TERM");
     let ended = a.server.ended();
     ensure!(ended.success(), "{ended}: {}", a.server.log());
+    ensure!(b.status("role")? == "primary" && b.status("epoch")? == "1.1");
+    end_all(movers, &b)
+}
+
+/// With two members both must hold a write: the one that ends resigns, and its successor goes on alone.
+#[test]
+fn without_an_operator_the_successor_of_two_goes_on_alone() -> Result<()> {
+    let start = |name| Member::start(name, &["--shutdown-timeout", "6"]);
+    let (mut a, mut b) = (start("a")?, start("b")?);
+    a.expect("BOOTSTRAP", &format!("TERM 1 CONFIG 1/1/1/replicated/degrade/{}", a.id), "OK")?;
+    b.follow("1.0", &a)?;
+    b.until("link", "up")?;
+    a.until_serves(&b)?;
+    a.change_config(&format!("2/1/2/replicated/degrade/{},{}", a.id, b.id))?;
+    let movers = movers(&a, &b)?;
+    a.server.signal("TERM");
+    let ended = a.server.ended();
+    ensure!(ended.success(), "{ended}: {}", a.server.log());
+    let before = count(&b, "k7")?;
+    wait::until("writes go on at the one that is left", PATIENCE, || {
+        Ok((count(&b, "k7")? > before + 50).then_some(()))
+    })?;
     ensure!(b.status("role")? == "primary" && b.status("epoch")? == "1.1");
     end_all(movers, &b)
 }

@@ -1,15 +1,18 @@
 //! Everything that clients were told, under planned switches, crashes and stopped processes, could
-//! have been told by one server: texts, counters, lists, hashes, transactions, scripts, expiry.
+//! have been told by one server: texts, counters, lists, hashes, transactions, scripts, expiry. And
+//! where wall clocks jump around switches, what was told to have expired is not there again.
 
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use redis::Commands;
 use tests::linear::record::{Connect, Recorder};
 use tests::linear::{self, Kind};
 use tests::local::{Local, NAMES};
+use tests::members::{handover, three_with};
 use tests::programs::eventually;
 use tests::resp::Client;
 
@@ -107,4 +110,46 @@ fn a_stopped_primary_that_goes_on_is_not_seen() {
         signal(local, others[0], "-CONT");
         whole(local);
     });
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// The giver's clock jumps in the pause, in which nothing that expires is removed, so that texts go
+/// which are there by every other clock; after the switch it is behind by as much.
+#[test]
+fn what_has_expired_by_a_clock_that_jumped_is_not_there_again() -> Result<()> {
+    let mut members = three_with("replicated", &["--enable-debug-command", "yes"])?;
+    let address = SocketAddr::from(([127, 0, 0, 1], members[0].server.port));
+    let connect: Arc<Connect> = Arc::new(move || Client::connect_within(address, PATIENCE));
+    // Few clients on each object: a write that waits for the switch would hide what is there again.
+    let recorders = ["jumps-1", "jumps-2", "jumps-3", "jumps-4"]
+        .map(|name| Recorder::of(&[Kind::Jumping], name, vec![Arc::clone(&connect); 2]));
+    for round in 1..=9 {
+        std::thread::sleep(Duration::from_millis(300));
+        let [giver, taker, _] = &mut members;
+        let id = format!("jump-{round}");
+        giver.pause(&id, taker)?;
+        let jump = |ms: i64| format!("DEBUG SET-WALL-CLOCK-OFFSET {ms}");
+        giver.operator.say(&jump(round * HOUR_MS))?.text()?;
+        // Reads go on in a pause.
+        std::thread::sleep(Duration::from_millis(15));
+        let answer = giver.tell("HANDOVER", &handover(&id, taker))?.text()?;
+        ensure!(answer.starts_with("ACCEPTED"), "{answer}");
+        taker.until("role", "primary")?;
+        giver.operator.say(&jump(-round * HOUR_MS))?.text()?;
+        giver.until("link", "up")?;
+        members.rotate_left(1);
+        let [primary, next, _] = &members;
+        next.until("primary-member", &primary.id)?;
+        next.until("link", "up")?;
+        primary.until_serves(next)?;
+    }
+    let history: Vec<_> = recorders.into_iter().flat_map(Recorder::stop).collect();
+    let gone = |one: &&linear::Operation| matches!(one.answer, Some((_, tests::resp::Value::Nil)));
+    let gone = history.iter().filter(gone).count();
+    let verdict = linear::judge(history);
+    eprintln!("{} operations, {gone} of them found nothing", verdict.operations);
+    ensure!(gone > OF_A_KIND, "{gone} texts that had gone show nothing");
+    ensure!(verdict.is_clean(), "{:?} {:?}", verdict.broken, verdict.undecided);
+    Ok(())
 }

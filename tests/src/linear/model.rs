@@ -26,9 +26,12 @@ pub enum Kind {
     Scripted,
     /// A text that expires.
     Expiring,
+    /// The same where clocks jump.
+    Jumping,
 }
 
 impl Kind {
+    /// All whose answers do not depend on clocks that jump.
     pub const ALL: [Self; 7] = [
         Self::Text,
         Self::Counter,
@@ -61,6 +64,8 @@ pub enum Action {
     Replace(String, String),
     /// A text that is there for so many milliseconds.
     SetFor(String, u64),
+    /// The same by a clock that jumps: the text may go at any time, and is not there again then.
+    SetByJumpingClock(String, u64),
 }
 
 impl Action {
@@ -96,7 +101,7 @@ impl Action {
                 command(&["EXEC"]),
             ],
             Self::Replace(old, new) => vec![command(&["EVAL", REPLACE, "1", key, old, new])],
-            Self::SetFor(text, ms) => {
+            Self::SetFor(text, ms) | Self::SetByJumpingClock(text, ms) => {
                 vec![command(&["SET", key, text, "PX", &ms.to_string()])]
             }
         }
@@ -137,7 +142,14 @@ impl State {
     /// The object after this operation; none if it could not have been answered so.
     pub fn after(&self, operation: &Operation) -> Option<Self> {
         match (self, &operation.action) {
-            (_, Action::SetFor(text, ms)) => Self::for_a_time(text, *ms, operation),
+            (_, Action::SetFor(text, ms)) => {
+                let lasts = Duration::from_millis(*ms);
+                let latest = operation.ended().saturating_add(lasts);
+                Self::for_a_time(text, (operation.begun + lasts, latest), operation)
+            }
+            (_, Action::SetByJumpingClock(text, _)) => {
+                Self::for_a_time(text, (operation.begun, Duration::MAX), operation)
+            }
             (Self::Expiring(text, earliest, latest), _) => {
                 self.passing(text, (*earliest, *latest), operation)
             }
@@ -149,11 +161,13 @@ impl State {
         }
     }
 
-    /// A text was set that goes so many milliseconds after that, whenever that was.
-    fn for_a_time(text: &str, ms: u64, operation: &Operation) -> Option<Self> {
-        let lasts = Duration::from_millis(ms);
-        let latest = operation.ended().saturating_add(lasts);
-        let next = Self::Expiring(text.to_owned(), operation.begun + lasts, latest);
+    /// A text was set that goes between these moments.
+    fn for_a_time(
+        text: &str,
+        (earliest, latest): (Duration, Duration),
+        operation: &Operation,
+    ) -> Option<Self> {
+        let next = Self::Expiring(text.to_owned(), earliest, latest);
         let told = operation.answer.as_ref().map(|(_, told)| told);
         told.is_none_or(|told| *told == Value::Text("OK".into())).then_some(next)
     }
@@ -184,7 +198,9 @@ impl State {
     fn run(&self, action: &Action) -> (Self, Value) {
         let ok = Value::Text("OK".into());
         match action {
-            Action::Set(text) | Action::SetFor(text, _) => (Self::Text(text.clone()), ok),
+            Action::Set(text) | Action::SetFor(text, _) | Action::SetByJumpingClock(text, _) => {
+                (Self::Text(text.clone()), ok)
+            }
             Action::Append(more) => {
                 let text = self.text().unwrap_or_default() + more;
                 let length = Value::Int(text.len() as i64);

@@ -42,11 +42,16 @@ pub struct Recorder {
 impl Recorder {
     /// One client for each way to connect. Objects bear `name`, so that histories do not meet.
     pub fn start(name: &str, ways: Vec<Arc<Connect>>) -> Self {
+        Self::of(&Kind::ALL, name, ways)
+    }
+
+    /// As [`Self::start`], on objects of these kinds.
+    pub fn of(kinds: &'static [Kind], name: &str, ways: Vec<Arc<Connect>>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let start = Instant::now();
         let running = ways.into_iter().enumerate().map(|(number, connect)| {
             let (stop, name) = (Arc::clone(&stop), name.to_owned());
-            thread::spawn(move || Seat::new(name, number, start).work(&*connect, &stop))
+            thread::spawn(move || Seat::new(kinds, name, number, start).work(&*connect, &stop))
         });
         Self { running: running.collect(), stop }
     }
@@ -69,6 +74,7 @@ enum Told {
 
 /// One client.
 struct Seat {
+    kinds: &'static [Kind],
     name: String,
     number: usize,
     start: Instant,
@@ -81,10 +87,10 @@ struct Seat {
 }
 
 impl Seat {
-    fn new(name: String, number: usize, start: Instant) -> Self {
+    fn new(kinds: &'static [Kind], name: String, number: usize, start: Instant) -> Self {
         let chance = number as u64 + 1;
         let (history, seen) = (Vec::new(), String::new());
-        Self { name, number, start, history, chance, seen, count: 0 }
+        Self { kinds, name, number, start, history, chance, seen, count: 0 }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -114,7 +120,7 @@ impl Seat {
 
     /// One operation; false if the connection is of no use any more.
     fn operate(&mut self, client: &mut Client) -> bool {
-        let kind = Kind::ALL[self.below(Kind::ALL.len() as u64) as usize];
+        let kind = self.kinds[self.below(self.kinds.len() as u64) as usize];
         let round = self.start.elapsed().as_micros() / ROUND.as_micros();
         let object = format!("{}:{round}:{kind:?}", self.name);
         let action = self.choose(kind);
@@ -156,7 +162,10 @@ impl Seat {
             (Kind::Pair, _) => Action::Both,
             (Kind::Scripted, 1) => Action::Replace(self.seen.clone(), text),
             (Kind::Expiring, 0) => Action::SetFor(text, 20 + self.below(400)),
-            (Kind::Text | Kind::Counter | Kind::Scripted | Kind::Expiring, _) => Action::Get,
+            (Kind::Jumping, 0) => Action::SetByJumpingClock(text, 20 + self.below(400)),
+            (Kind::Text | Kind::Counter | Kind::Scripted | Kind::Expiring | Kind::Jumping, _) => {
+                Action::Get
+            }
         }
     }
 }
