@@ -1,6 +1,7 @@
 //! A running cluster, through the tools that `cargo xtask cluster up` put into a folder.
 
 use std::env;
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -54,7 +55,7 @@ impl Cluster {
     pub fn program(&self, name: &str) -> Result<Pid> {
         let path = self.data().join("pids").join(name);
         let record =
-            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let pid = record.split_whitespace().next().and_then(|word| word.parse().ok());
         let none = || format!("{} has no process", path.display());
         pid.and_then(Pid::from_raw).with_context(none)
@@ -92,6 +93,27 @@ impl Cluster {
         Ok(pod["spec"]["nodeName"].as_str().context("the pod has no node")?.to_owned())
     }
 
+    /// The process of a pod's only container.
+    pub fn process_of(&self, pod: &str, namespace: &str) -> Result<Pid> {
+        let object = self.get("pod", pod, namespace)?;
+        let id = object["status"]["containerStatuses"][0]["containerID"].as_str();
+        let id = id.and_then(|id| id.strip_prefix("containerd://"));
+        let id = id.with_context(|| format!("{pod} has no running container"))?;
+        for entry in fs::read_dir("/proc").context("list the processes")?.flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // A process may end while it is looked at.
+            let group = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+            if group.contains(id)
+                && let Some(pid) = Pid::from_raw(pid)
+            {
+                return Ok(pid);
+            }
+        }
+        bail!("no process of {pod} is there")
+    }
+
     /// The operator's pod that holds the lease.
     pub fn acting_operator(&self) -> Result<String> {
         let lease = self.get("lease", "redisha-operator", NAMESPACE)?;
@@ -127,8 +149,7 @@ impl RedisHA {
     /// The object of the example, whether it is there or not.
     pub fn example(cluster: &Cluster) -> Result<Self> {
         // Only read here, so that the name is not written down twice.
-        let yaml =
-            std::fs::read_to_string(file("examples/redisha.yaml")).context("read the example")?;
+        let yaml = fs::read_to_string(file("examples/redisha.yaml")).context("read the example")?;
         let name = yaml.lines().find_map(|line| line.strip_prefix("  name: "));
         let name = name.context("the example has no name")?.trim().to_owned();
         Ok(Self { cluster: cluster.clone(), name, namespace: "default".to_owned() })

@@ -1,6 +1,7 @@
 //! Stock clients that write all the while, and the account of what they were told.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::clients::{Clients, Library};
 use crate::ledger::{Verdict, judge};
 use crate::place::Place;
+use crate::resp::Client;
 use crate::wait;
 
 /// How long a client may take for its next answers, or to end; far beyond any pause.
@@ -32,6 +34,15 @@ pub struct Target {
 }
 
 impl Target {
+    /// A plain connection that is logged in; made in the place that the calling thread is in. `patience`
+    /// is for the connection and for each answer.
+    pub fn connect(&self, patience: Duration) -> Result<Client> {
+        let address: SocketAddr = format!("{}:{}", self.host, self.port).parse()?;
+        let mut client = Client::connect_within(address, patience)?;
+        client.call(&["AUTH", self.password.as_deref().unwrap_or_default()])?.text()?;
+        Ok(client)
+    }
+
     /// What a key holds now; empty when there is none.
     pub fn read(&self, keys: &[String]) -> Result<Vec<String>> {
         let login = self.password.as_ref().map(|word| format!(":{word}@")).unwrap_or_default();

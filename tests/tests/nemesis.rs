@@ -92,9 +92,11 @@ fn run(cluster: Cluster) -> Result<Found> {
     let mut recovery_ms: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     let mut complaints = Vec::new();
     let end = Instant::now() + Duration::from_secs(seconds);
+    let mut every_kind = false;
     'all: loop {
         for fault in order.shuffled() {
-            if Instant::now() > end {
+            // However slow the machine is, there is one of each.
+            if every_kind && Instant::now() > end {
                 break 'all;
             }
             match strike(&world, fault, &probe) {
@@ -113,6 +115,7 @@ fn run(cluster: Cluster) -> Result<Found> {
                 }
             }
         }
+        every_kind = true;
     }
     let history = clients.stop();
     let objects = linear::judge(recorder.stop());
@@ -137,7 +140,13 @@ fn strike(world: &World, fault: &Fault, probe: &Probe) -> Result<Duration> {
     })?;
     world.redisha.settled().context("after the fault")?;
     std::thread::sleep(PEACE);
-    Ok(probe.longest_gap(begun))
+    let gap = probe.longest_gap(begun).context("the probe has no answers")?;
+    let lasted = gap.1 - gap.0;
+    if fault.bar.is_some_and(|bar| lasted > bar) {
+        let since = gap.0.saturating_duration_since(begun).as_millis();
+        eprintln!("  late, from {since} ms after the fault: {}", probe.course(gap));
+    }
+    Ok(lasted)
 }
 
 fn last_values(target: &Target) -> Result<Vec<u64>> {

@@ -1,8 +1,7 @@
 //! Clients on every node that count together and note what they were told, and a probe.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -42,7 +41,7 @@ impl Clients {
         let stop = Arc::new(AtomicBool::new(false));
         // The address of a Service that has just been made leads nowhere for a moment.
         let mut client = wait::until("a first connection", FIRST, || {
-            target.place.run(|| connect(target)).map(Some)
+            target.place.run(|| target.connect(PATIENCE)).map(Some)
         })?;
         for counter in 0..COUNTERS {
             target.place.run(|| client.call(&["DEL", &name(counter)]).map(drop))?;
@@ -95,7 +94,7 @@ fn work(
         thread::sleep(BREATH);
         counter = (counter + 1) % COUNTERS;
         let Some(client) = &mut connection else {
-            connection = connect(target).ok();
+            connection = target.connect(PATIENCE).ok();
             continue;
         };
         let begun = start.elapsed();
@@ -122,70 +121,111 @@ fn operate(client: &mut Client, kind: Kind, counter: u32) -> Result<u64> {
 pub fn ways(target: &Target) -> Vec<Arc<Connect>> {
     let way = |place: &str| -> Arc<Connect> {
         let target = Target { place: Place::Namespace(place.into()), ..target.clone() };
-        Arc::new(move || target.place.run(|| connect(&target)))
+        Arc::new(move || target.place.run(|| target.connect(PATIENCE)))
     };
     PLACES.into_iter().chain(PLACES).map(way).collect()
 }
 
-fn connect(target: &Target) -> Result<Client> {
-    let address: SocketAddr = format!("{}:{}", target.host, target.port).parse()?;
-    let mut client = Client::connect_within(address, PATIENCE)?;
-    let password = target.password.as_deref().unwrap_or_default();
-    match client.call(&["AUTH", password])? {
-        Value::Error(error) => bail!("{error}"),
-        _ => Ok(client),
-    }
-}
-
-/// A client that writes all the time and notes when it was answered.
+/// A client that writes all the time and notes what came of it.
 pub struct Probe {
     stop: Arc<AtomicBool>,
-    answers: Arc<Mutex<Vec<Instant>>>,
+    notes: Arc<Mutex<Notes>>,
     running: Option<JoinHandle<()>>,
+}
+
+/// What the probe was told.
+#[derive(Default)]
+struct Notes {
+    answers: Vec<Instant>,
+    failures: Vec<Failure>,
+}
+
+/// An attempt to connect or to write that came to nothing.
+struct Failure {
+    begun: Instant,
+    ended: Instant,
+    why: String,
 }
 
 impl Probe {
     pub fn start(target: &Target) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let answers = Arc::new(Mutex::new(Vec::new()));
-        let (ending, notes, target) = (Arc::clone(&stop), Arc::clone(&answers), target.clone());
+        let notes = Arc::new(Mutex::new(Notes::default()));
+        let (ending, noted, target) = (Arc::clone(&stop), Arc::clone(&notes), target.clone());
         let running = thread::Builder::new().name("probe".into()).spawn(move || {
             let work = || {
-                probe(&target, &ending, &notes);
+                probe(&target, &ending, &noted);
                 Ok(())
             };
             target.place.run(work).expect("the control plane's network is there");
         });
-        Ok(Self { stop, answers, running: Some(running.context("start the probe")?) })
+        Ok(Self { stop, notes, running: Some(running.context("start the probe")?) })
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().expect("the probe does not panic")
     }
 
     /// When it was answered last.
     pub fn last_answer(&self) -> Option<Instant> {
-        self.answers.lock().expect("the probe does not panic").last().copied()
+        self.notes().answers.last().copied()
     }
 
-    /// The longest time between two answers, of which the later one came after `begun`.
-    pub fn longest_gap(&self, begun: Instant) -> Duration {
-        let answers = self.answers.lock().expect("the probe does not panic");
-        let pairs = answers.windows(2).filter(|pair| pair[1] > begun);
-        pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    /// The two answers that lie furthest apart of those of which the later one came after `begun`.
+    pub fn longest_gap(&self, begun: Instant) -> Option<(Instant, Instant)> {
+        let notes = self.notes();
+        let pairs = notes.answers.windows(2).filter(|pair| pair[1] > begun);
+        pairs.map(|pair| (pair[0], pair[1])).max_by_key(|(from, to)| *to - *from)
+    }
+
+    /// What came to nothing in that time, in milliseconds from its begin, those of a kind together.
+    pub fn course(&self, (from, to): (Instant, Instant)) -> String {
+        let notes = self.notes();
+        let mut runs: Vec<(&Failure, &Failure, usize)> = Vec::new();
+        for failure in notes.failures.iter().filter(|one| one.begun >= from && one.begun <= to) {
+            match runs.last_mut() {
+                Some((first, last, count)) if first.why == failure.why => {
+                    (*last, *count) = (failure, *count + 1);
+                }
+                _ => runs.push((failure, failure, 1)),
+            }
+        }
+        let ms = |at: Instant| at.saturating_duration_since(from).as_millis();
+        let told = runs.iter().map(|(first, last, count)| {
+            format!("{}–{}: {count} × {}", ms(first.begun), ms(last.ended), first.why)
+        });
+        told.collect::<Vec<_>>().join("; ")
     }
 }
 
-fn probe(target: &Target, stop: &AtomicBool, answers: &Mutex<Vec<Instant>>) {
+fn probe(target: &Target, stop: &AtomicBool, notes: &Mutex<Notes>) {
     let mut connection = None;
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(BREATH);
-        let Some(client) = &mut connection else {
-            connection = connect(target).ok();
-            continue;
-        };
-        match client.call(&["INCR", "nemesis:probe"]) {
-            Ok(Value::Int(_)) => {
-                answers.lock().expect("its reader does not panic").push(Instant::now());
+        let begun = Instant::now();
+        let told = attempt(target, &mut connection);
+        let mut notes = notes.lock().expect("its reader does not panic");
+        let ended = Instant::now();
+        match told {
+            Ok(true) => notes.answers.push(ended),
+            Ok(false) => {}
+            Err(error) => {
+                connection = None;
+                notes.failures.push(Failure { begun, ended, why: format!("{error:#}") });
             }
-            _ => connection = None,
         }
+    }
+}
+
+/// Connects, or writes where that is done; true when a write was answered.
+fn attempt(target: &Target, connection: &mut Option<Client>) -> Result<bool> {
+    let Some(client) = connection else {
+        *connection = Some(target.connect(PATIENCE)?);
+        return Ok(false);
+    };
+    match client.call(&["INCR", "nemesis:probe"])? {
+        Value::Int(_) => Ok(true),
+        other => bail!("{other:?}"),
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tests::cluster::{NAMESPACE, signal};
 
 use super::World;
-use super::machine::{cable, mute, primary, process_of};
+use super::machine::{Way, cable, filter, primary, replica};
 
 /// Takes a fault away.
 pub type Heal = Box<dyn FnOnce() -> Result<()>>;
@@ -75,6 +75,20 @@ pub const FAULTS: &[Fault] = &[
         inject: mute_primary,
     },
     Fault {
+        name: "deafen-primary",
+        what: "nothing that is sent to the primary's node arrives",
+        hold: Duration::from_secs(15),
+        bar: Some(SILENT),
+        inject: deafen_primary,
+    },
+    Fault {
+        name: "partition-replica",
+        what: "the cable of a replica's node is cut",
+        hold: Duration::from_secs(15),
+        bar: Some(SILENT),
+        inject: partition_replica,
+    },
+    Fault {
         name: "disk-full",
         what: "the disk of the primary's node takes nothing more",
         hold: Duration::from_secs(5),
@@ -109,24 +123,22 @@ fn nothing_to_heal() -> Heal {
     Box::new(|| Ok(()))
 }
 
-fn kill_primary(world: &World) -> Result<Heal> {
-    let pod = world.redisha.primary()?;
-    signal(process_of(world, &pod, &world.redisha.namespace)?, Signal::KILL)?;
+fn kill(world: &World, pod: &str, namespace: &str) -> Result<Heal> {
+    signal(world.cluster.process_of(pod, namespace)?, Signal::KILL)?;
     Ok(nothing_to_heal())
 }
 
+fn kill_primary(world: &World) -> Result<Heal> {
+    kill(world, &world.redisha.primary()?, &world.redisha.namespace)
+}
+
 fn kill_replica(world: &World) -> Result<Heal> {
-    let redisha = &world.redisha;
-    let primary = redisha.primary()?;
-    let mut pods = (0..3).map(|ordinal| format!("{}-{ordinal}", redisha.name));
-    let replica = pods.find(|pod| *pod != primary).context("there is no replica")?;
-    signal(process_of(world, &replica, &redisha.namespace)?, Signal::KILL)?;
-    Ok(nothing_to_heal())
+    kill(world, &replica(&world.redisha)?, &world.redisha.namespace)
 }
 
 fn stop_primary(world: &World) -> Result<Heal> {
     let pod = world.redisha.primary()?;
-    let pid = process_of(world, &pod, &world.redisha.namespace)?;
+    let pid = world.cluster.process_of(&pod, &world.redisha.namespace)?;
     signal(pid, Signal::STOP)?;
     // The liveness probe may have replaced it meanwhile.
     Ok(Box::new(move || {
@@ -144,15 +156,31 @@ fn force_delete_primary(world: &World) -> Result<Heal> {
 }
 
 fn partition_primary(world: &World) -> Result<Heal> {
-    let (_, node) = primary(&world.redisha)?;
+    cut(primary(&world.redisha)?.1)
+}
+
+fn partition_replica(world: &World) -> Result<Heal> {
+    let redisha = &world.redisha;
+    cut(redisha.node_of(&replica(redisha)?)?)
+}
+
+fn cut(node: String) -> Result<Heal> {
     cable(&node, "down")?;
     Ok(Box::new(move || cable(&node, "up")))
 }
 
 fn mute_primary(world: &World) -> Result<Heal> {
-    let (_, node) = primary(&world.redisha)?;
-    mute(&node, "-I")?;
-    Ok(Box::new(move || mute(&node, "-D")))
+    one_way(primary(&world.redisha)?.1, Way::Out)
+}
+
+fn deafen_primary(world: &World) -> Result<Heal> {
+    one_way(primary(&world.redisha)?.1, Way::In)
+}
+
+/// Drops what goes that way.
+fn one_way(node: String, way: Way) -> Result<Heal> {
+    filter(&node, way, "-I")?;
+    Ok(Box::new(move || filter(&node, way, "-D")))
 }
 
 /// Writes are refused until there is space again; the primary stays.
@@ -172,7 +200,7 @@ fn stop_api_server(world: &World) -> Result<Heal> {
 }
 
 fn kill_operator(world: &World) -> Result<Heal> {
-    let pid = process_of(world, &world.cluster.acting_operator()?, NAMESPACE)?;
+    let pid = world.cluster.process_of(&world.cluster.acting_operator()?, NAMESPACE)?;
     world.redisha.ask("nemesis", None)?;
     signal(pid, Signal::KILL)?;
     Ok(nothing_to_heal())
