@@ -16,6 +16,8 @@ mod install;
 mod migration;
 #[path = "cluster/outage.rs"]
 mod outage;
+#[path = "cluster/power.rs"]
+mod power;
 
 use std::env;
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("scaling_down_moves_the_primary_first", bounds::scale_down),
     ("a_live_directive_restarts_nobody", bounds::live_directive),
     ("another_durability_is_taken_up_unnoticed", bounds::changed_durability),
+    ("all_servers_that_promise_the_disk_are_killed_at_once", power::all_killed),
     ("a_new_one_moves_in_from_outside", migration::moves_in),
     ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
     ("writes_go_on_without_operator_and_api_server", outage::control_plane),
@@ -128,7 +131,17 @@ impl World {
         name: &str,
         act: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let target = self.redisha.target("node1")?;
+        self.under_load_of(&self.redisha, bar, name, act)
+    }
+
+    fn under_load_of(
+        &self,
+        redisha: &RedisHA,
+        bar: Bar,
+        name: &str,
+        act: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let target = redisha.target("node1")?;
         let mut load = Load::start(&self.clients, &target, name)?;
         act()?;
         load.more().context("after all was done")?;

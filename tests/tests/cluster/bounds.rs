@@ -79,13 +79,13 @@ pub fn scale_down(world: &World) -> Result<()> {
 pub fn live_directive(world: &World) -> Result<()> {
     let redisha = &world.redisha;
     redisha.settled()?;
-    let before = pod_uids(world)?;
+    let before = pod_uids(world, redisha)?;
     redisha.patch(&json!({"spec": {"config": {"maxmemory": "255mb"}}}))?;
     let object = redisha.settled()?;
     ensure!(condition(&object, "Degraded") == "False", "its status is {}", object["status"]);
-    ensure!(pod_uids(world)? == before, "pods were replaced");
+    ensure!(pod_uids(world, redisha)? == before, "pods were replaced");
     new_password(world)?;
-    ensure!(pod_uids(world)? == before, "pods were replaced for a password");
+    ensure!(pod_uids(world, redisha)? == before, "pods were replaced for a password");
     Ok(())
 }
 
@@ -94,7 +94,7 @@ pub fn live_directive(world: &World) -> Result<()> {
 pub fn changed_durability(world: &World) -> Result<()> {
     let redisha = &world.redisha;
     redisha.settled()?;
-    let before = pod_uids(world)?;
+    let before = pod_uids(world, redisha)?;
     world.under_load("durability", || {
         for durability in ["async", "replicated"] {
             redisha.patch(&json!({"spec": {"durability": durability}}))?;
@@ -107,7 +107,7 @@ pub fn changed_durability(world: &World) -> Result<()> {
         }
         Ok(())
     })?;
-    ensure!(pod_uids(world)? == before, "pods were replaced");
+    ensure!(pod_uids(world, redisha)? == before, "pods were replaced");
     Ok(())
 }
 
@@ -131,8 +131,8 @@ fn scale(world: &World, replicas: u32) -> Result<()> {
     world.cluster.kubectl(&args).map(drop)
 }
 
-fn pod_uids(world: &World) -> Result<String> {
-    let redisha = &world.redisha;
+/// The UIDs of its pods, in one line.
+pub fn pod_uids(world: &World, redisha: &RedisHA) -> Result<String> {
     let selector = format!("app.kubernetes.io/instance={}", redisha.name);
     let uids = "jsonpath={.items[*].metadata.uid}";
     world.cluster.kubectl(&["get", "pods", "-n", &redisha.namespace, "-l", &selector, "-o", uids])

@@ -17,10 +17,15 @@ pub fn invalid(world: &World) -> Result<()> {
         ("replicas: 0", "spec.replicas"),
         ("replicas: many", "spec.replicas"),
         ("durability: perhaps", "spec.durability"),
+        ("durability: disk", "spec.durability: 'disk' needs a volume for each pod"),
+        (
+            "durability: disk, storage: {size: 1Gi}, config: {appendonly: 'no'}",
+            "spec.config.appendonly: 'disk' keeps what is answered in append-only files",
+        ),
         ("replicas: 2, whenReplicaLost: block", "spec.whenReplicaLost"),
         ("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds"),
     ];
-    for (line, field) in cases {
+    for (line, words) in cases {
         let yaml = format!(
             "apiVersion: redisha.dev/v1alpha1\nkind: RedisHA\n\
              metadata: {{name: invalid}}\nspec: {{{line}}}\n"
@@ -29,7 +34,7 @@ pub fn invalid(world: &World) -> Result<()> {
             Ok(_) => bail!("`{line}` was taken"),
             Err(error) => {
                 let said = format!("{error:#}");
-                ensure!(said.contains(field), "`{line}` is refused without its field: {said}");
+                ensure!(said.contains(words), "`{line}` is refused without `{words}`: {said}");
             }
         }
     }
