@@ -21,6 +21,7 @@ pub mod script;
 pub mod server;
 pub mod small_disk;
 pub mod tls;
+pub mod valve;
 pub mod wait;
 pub mod wire;
 #[expect(clippy::unwrap_used, reason = "a harness fails by panicking")]
