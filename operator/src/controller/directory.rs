@@ -1,6 +1,8 @@
 //! The pods of a `RedisHA` as the executor's directory.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -19,17 +21,42 @@ use crate::trigger::{self, Facts};
 /// whatever its durability.
 const LOOK_MS: u64 = 250;
 
+/// For how long a process may outlive its pod: a kubelet gives it two seconds, whatever it is asked for.
+const OUTLIVES: Duration = Duration::from_secs(5);
+
 /// Lists pods from the cache, labels them, and tells people by Events and metrics.
 pub struct PodDirectory {
     context: Context,
     cluster: Arc<Cluster>,
     pods: Api<k8s_openapi::api::core::v1::Pod>,
+    addresses: Mutex<Addresses>,
+}
+
+/// Where pods were a moment ago. One that is deleted by force is gone, or another of its name is there
+/// without an address, before its process has even been asked to end: it can still hand over.
+#[derive(Debug, Default)]
+struct Addresses(HashMap<String, (String, Instant)>);
+
+impl Addresses {
+    /// Takes note of where pods are, and tells where those without an address were.
+    fn of_outliving(&mut self, facts: &Facts, now: Instant) -> HashMap<String, String> {
+        for pod in &facts.pods {
+            if let Some(ip) = &pod.ip {
+                self.0.insert(pod.name.clone(), (ip.clone(), now));
+            }
+        }
+        // Later the address may be anybody's, who shall not be told the members' secret.
+        self.0.retain(|_, (_, seen)| now.duration_since(*seen) < OUTLIVES);
+        let has_address = |name: &str| facts.pods.iter().any(|p| p.name == name && p.ip.is_some());
+        let outliving = self.0.iter().filter(|(name, _)| !has_address(name));
+        outliving.map(|(name, (ip, _))| (name.clone(), ip.clone())).collect()
+    }
 }
 
 impl PodDirectory {
     pub fn new(context: &Context, cluster: Arc<Cluster>) -> Self {
         let pods = context.pods_api(&cluster.names);
-        Self { context: context.clone(), cluster, pods }
+        Self { context: context.clone(), cluster, pods, addresses: Mutex::default() }
     }
 }
 
@@ -38,7 +65,10 @@ impl Directory for PodDirectory {
         let redisha = self.cluster.object().ok_or_else(|| WorldError("not read yet".to_owned()))?;
         let facts = self.context.facts(&self.cluster, &redisha);
         let facts = facts.ok_or_else(|| WorldError("no plan exists yet".to_owned()))?;
-        Ok(view(&self.cluster, &self.context.options.cluster_domain, &redisha, &facts, arbiter))
+        let mut addresses = self.addresses.lock().expect("no holder of this lock panics");
+        let outliving = addresses.of_outliving(&facts, Instant::now());
+        let domain = &self.context.options.cluster_domain;
+        Ok(view(&self.cluster, domain, &redisha, &facts, arbiter, &outliving))
     }
 
     async fn label(&self, name: &str, label: Label) -> bool {
@@ -77,7 +107,9 @@ fn view(
     redisha: &RedisHA,
     facts: &Facts,
     arbiter: &Arbiter,
+    outliving: &HashMap<String, String>,
 ) -> View {
+    let primary = arbiter.primary.as_ref().map(|primary| primary.name.as_str());
     let eligible = trigger::eligible(facts, arbiter);
     let existing = facts.pods.iter().map(|pod| pod.ordinal + 1).max().unwrap_or(0);
     let members = (0..facts.wanted.max(existing)).filter_map(|ordinal| {
@@ -86,13 +118,21 @@ fn view(
         if pod.is_none() && ordinal >= facts.wanted {
             return None;
         }
+        let outlives = outliving.get(&name);
+        let label = match outlives {
+            // A label is a pod's: this process has none any more that could be wrong.
+            Some(_) if primary == Some(name.as_str()) => Label::Primary,
+            Some(_) => Label::Replica,
+            None => pod.map(|pod| pod.label).unwrap_or_default(),
+        };
+        let host = outlives.or_else(|| pod.and_then(|pod| pod.ip.as_ref()));
         Some(Seen {
-            host: pod.and_then(|pod| pod.ip.clone()).unwrap_or_default(),
+            host: host.cloned().unwrap_or_default(),
             port: REDIS_PORT,
             probe_port: HEALTH_PORT,
             hostname: cluster.names.pod_fqdn(&name, cluster_domain),
             eligible: eligible.contains(&name),
-            label: pod.map(|pod| pod.label).unwrap_or_default(),
+            label,
             status: None,
             pulse: Pulse::Unknown,
             name,
@@ -214,13 +254,21 @@ mod tests {
     }
 
     fn view_of(spec: &serde_json::Value, facts: &Facts) -> View {
+        view_with(spec, facts, &HashMap::new())
+    }
+
+    fn view_with(
+        spec: &serde_json::Value,
+        facts: &Facts,
+        outliving: &HashMap<String, String>,
+    ) -> View {
         let redisha = fixture::redisha(spec);
         let cluster = Cluster::new(crate::api::Names::of(&redisha), "uid-1".to_owned());
         let arbiter = Arbiter {
             primary: Some(Member { name: "cache-0".into(), member: "m".into() }),
             ..Arbiter::new("uid-1")
         };
-        view(&cluster, "cluster.local", &redisha, facts, &arbiter)
+        view(&cluster, "cluster.local", &redisha, facts, &arbiter, outliving)
     }
 
     fn seen(ordinals: &[i32], wanted: i32) -> Vec<(String, String, bool)> {
@@ -279,6 +327,31 @@ mod tests {
         );
         let names: Vec<_> = seen(&[0, 1, 4], 2).into_iter().map(|(name, ..)| name).collect();
         assert_eq!(names, ["cache-0", "cache-1", "cache-4"]);
+    }
+
+    /// The primary's pod was deleted by force, and nobody spoke to its process in the two seconds that it
+    /// had left: instead of handing over it was lost.
+    #[test]
+    fn a_process_that_outlives_its_pod_is_found_where_it_was() {
+        let (begun, mut addresses) = (Instant::now(), Addresses::default());
+        let mut seen = |facts: &Facts, after_ms| {
+            let now = begun + Duration::from_millis(after_ms);
+            let outliving = addresses.of_outliving(facts, now);
+            let members = view_with(&json!({}), facts, &outliving).members;
+            members.into_iter().map(|m| (m.host, m.label)).collect::<Vec<_>>()
+        };
+        let there = |ordinal: i32, label| (format!("10.0.0.{ordinal}"), label);
+        let (none, replica) = (Label::None, Label::Replica);
+        let all = facts(&[0, 1], 2);
+        assert_eq!(seen(&all, 0), [there(0, none), there(1, none)]);
+        assert_eq!(seen(&facts(&[1], 2), 10), [there(0, Label::Primary), there(1, none)]);
+        assert_eq!(seen(&facts(&[0], 2), 20), [there(0, none), there(1, replica)]);
+        let mut anew = facts(&[0, 1], 2);
+        anew.pods[1].ip = None;
+        assert_eq!(seen(&anew, 30), [there(0, none), there(1, replica)]);
+        anew.pods[1].ip = Some("10.0.0.9".into());
+        assert_eq!(seen(&anew, 40), [there(0, none), there(9, none)]);
+        assert_eq!(seen(&facts(&[0], 2), 6_000), [there(0, none), (String::new(), none)]);
     }
 
     #[test]
