@@ -136,6 +136,21 @@ impl Server {
         line.map(str::to_owned).with_context(|| format!("INFO has no {name}"))
     }
 
+    /// What the kernel counts of its memory, in bytes: `VmRSS`, or `VmHWM`, the most that there was.
+    pub fn memory(&self, name: &str) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+        let kb = line.and_then(|line| line.split_whitespace().next());
+        Ok(kb.with_context(|| format!("no {name}"))?.parse::<u64>()? * 1024)
+    }
+
+    /// From now on `VmHWM` counts anew.
+    pub fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        fs::write(&path, "5").with_context(|| format!("write {path}"))
+    }
+
     /// Sends a signal to this very process, by its name.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);

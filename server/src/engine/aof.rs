@@ -363,7 +363,7 @@ impl Engine {
             return Ok(());
         }
         if self.rooms.aof.state == State::Waiting {
-            self.abort_save();
+            self.abort_snapshot();
             self.rewrite_to_end()?;
         }
         self.aof_settle()

@@ -290,7 +290,7 @@ pub fn leave(engine: &mut Engine, how: How) -> Result<(), CommandError> {
     let saved = if how.saving == Saving::Never || engine.is_loading() {
         Ok(())
     } else if how.saving == Saving::Always {
-        engine.abort_save();
+        engine.abort_snapshot();
         engine.save_now().map_err(CommandError::from)
     } else {
         engine.save_before_exit().map_err(|error| CommandError::from(error.to_string()))

@@ -257,6 +257,7 @@ impl Engine {
         self.begin_resync();
         self.flush_replicas();
         self.rooms.replication.state.trim();
+        self.drop_overtaken();
     }
 
     /// Ten times a second.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use mio::event::Event;
 
 use crate::client::{Client, ClientId, Closing, Duty};
-use crate::config::{OutputLimit, OutputLimits};
+use crate::config::{Config, OutputLimit};
 use crate::engine::cron::HANDSHAKE_MS;
 use crate::engine::effects::LinkEvent;
 use crate::engine::{Engine, OUTPUT_CUT_BYTES};
@@ -260,7 +260,6 @@ impl Net {
     }
 
     fn flush_conn(&mut self, engine: &mut Engine, id: ClientId) {
-        let limits = engine.config.client_output_buffer_limit;
         let Some(client) = engine.clients.get_mut(id) else { return };
         client.flush_queued = false;
         let Some(conn) = self.conns.get_mut(id.slot as usize).and_then(Option::as_mut) else {
@@ -275,7 +274,7 @@ impl Net {
         // What it was sent by others may lack its end; and of what is too much nothing is written,
         // as in Valkey, however fast the connection reads.
         let unsent = client.out.len().saturating_sub(conn.sent);
-        let hard = output_limit(client, &limits).hard_bytes;
+        let hard = output_limit(client, &engine.config).hard_bytes;
         let too_much = client.duty == Duty::Commands && hard > 0 && unsent as u64 > hard;
         if client.overflows() || too_much && conn.draining_until_ms.is_none() {
             engine.stats.clients_over_output_limit += 1;
@@ -352,11 +351,10 @@ impl Net {
     /// Ends a connection that does not read what it was answered.
     fn check_output(&mut self, engine: &mut Engine, id: ClientId) {
         let now_ms = engine.now.mono_ms();
-        let limits = engine.config.client_output_buffer_limit;
         let Some(sent) = self.conn(id).map(|conn| conn.sent) else { return };
         let Some(client) = engine.clients.get_mut(id) else { return };
         let pending = client.out.len() - sent;
-        let limit = output_limit(client, &limits);
+        let limit = output_limit(client, &engine.config);
         let mut over = limit.hard_bytes > 0 && pending as u64 > limit.hard_bytes;
         if limit.soft_bytes > 0 && pending as u64 > limit.soft_bytes {
             let since_ms = *client.soft_limit_since_ms.get_or_insert(now_ms);
@@ -419,9 +417,18 @@ impl Net {
 }
 
 /// How much may wait to be read by a client.
-fn output_limit(client: &Client, limits: &OutputLimits) -> OutputLimit {
+fn output_limit(client: &Client, config: &Config) -> OutputLimit {
+    let limits = &config.client_output_buffer_limit;
     match client.duty {
-        Duty::Replica => limits.replica,
+        // A part of the stream or of a snapshot that waits here is no news: the engine judges by how
+        // much it keeps for a replica. Only answers to what the replica asks could pile up.
+        Duty::Replica => {
+            let hard_bytes = match limits.replica.hard_bytes {
+                0 => 0,
+                bytes => bytes.max(config.repl_backlog_size.0).max(2 * REPLICA_CHUNK_BYTES as u64),
+            };
+            OutputLimit { hard_bytes, ..OutputLimit::default() }
+        }
         Duty::Link(_) => OutputLimit::default(),
         Duty::Commands if client.subscription_count() > 0 => limits.pubsub,
         Duty::Commands => limits.normal,

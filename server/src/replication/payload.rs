@@ -1,7 +1,7 @@
 //! A full resync in progress: one snapshot, sent to all who waited for it. Pure.
 
 use super::backlog::Backlog;
-use super::replicas::{Replicas, Stage};
+use super::replicas::{Replica, Replicas, Stage};
 use crate::client::ClientId;
 
 /// Bytes of the snapshot that may wait for the slowest receiver before the walk pauses.
@@ -10,7 +10,8 @@ const AHEAD_MAX: u64 = 1024 * 1024;
 /// The snapshot as it is being made. Its receivers hold positions in it.
 ///
 /// Receivers that do not understand an end mark must be told the length first, so if there is one
-/// among them the whole snapshot is kept until it is complete; else only what is not sent yet.
+/// among them the whole snapshot is kept until it is complete; else only what is not sent yet. So
+/// such a receiver can only be served while the snapshot is within a bound: see [`Self::outgrows`].
 #[derive(Debug)]
 pub struct Transfer {
     /// Offset of the stream that the data stands at.
@@ -47,6 +48,34 @@ impl Transfer {
     pub fn has_room(&self, replicas: &Replicas) -> bool {
         let slowest = positions(replicas).min().unwrap_or(self.bytes.end());
         self.keep_all || self.bytes.end() - slowest < AHEAD_MAX
+    }
+
+    /// Whether more than this is kept for those who must be told the length first.
+    pub fn outgrows(&self, limit: u64) -> bool {
+        self.keep_all && self.bytes.len() > limit
+    }
+
+    /// Serves those who must be told the length first no more, and names them; the others go on.
+    pub fn leave_out_the_old(&mut self, replicas: &mut Replicas) -> Vec<ClientId> {
+        self.keep_all = false;
+        let receiving = |r: &&mut Replica| matches!(r.stage, Stage::Payload { .. });
+        let old = replicas.iter_mut().filter(receiving).filter(|r| !r.eof);
+        old.map(|r| {
+            r.stage = Stage::Done;
+            r.client
+        })
+        .collect()
+    }
+
+    /// All who are being sent it.
+    pub fn receivers(&self, replicas: &Replicas) -> Vec<ClientId> {
+        receiving(replicas).map(|(r, _)| r.client).collect()
+    }
+
+    /// Those for whom the walk pauses.
+    pub fn held_up_by(&self, replicas: &Replicas) -> Vec<ClientId> {
+        let slow = |at| self.bytes.end() - at >= AHEAD_MAX;
+        receiving(replicas).filter(|(_, at)| slow(*at)).map(|(r, _)| r.client).collect()
     }
 
     /// Frees what all receivers have been sent.
@@ -98,9 +127,14 @@ impl Transfer {
     }
 }
 
-fn positions(replicas: &Replicas) -> impl Iterator<Item = u64> {
+/// The receivers and their positions.
+fn receiving(replicas: &Replicas) -> impl Iterator<Item = (&Replica, u64)> {
     replicas.iter().filter_map(|r| match r.stage {
-        Stage::Payload { at } => Some(at),
+        Stage::Payload { at } => Some((r, at)),
         _ => None,
     })
+}
+
+fn positions(replicas: &Replicas) -> impl Iterator<Item = u64> {
+    receiving(replicas).map(|(_, at)| at)
 }

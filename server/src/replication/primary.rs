@@ -288,14 +288,27 @@ impl Replication {
         news
     }
 
+    /// The greatest part of the stream that is kept for a slow replica, in bytes. A limit below the
+    /// backlog's size would end replicas that could go on from the backlog when they come back.
+    pub fn keeps_at_most(&self) -> u64 {
+        self.hard_limit.max(self.backlog_size)
+    }
+
     /// Drops what neither the configured size nor a connected replica asks for. A replica that is
-    /// too slow for the hard limit loses its place, and [`Self::fill`] says so.
+    /// too slow for the hard limit loses its place: [`Self::overtaken`] names it.
     pub fn trim(&mut self) {
         let end = self.backlog.end();
         let wanted = end.saturating_sub(self.backlog_size.max(1));
-        let hard = end.saturating_sub(self.hard_limit.max(self.backlog_size));
+        let hard = end.saturating_sub(self.keeps_at_most());
         let needed = self.replicas.oldest_needed().unwrap_or(u64::MAX);
         self.backlog.trim(wanted.min(needed).max(hard));
+    }
+
+    /// The replicas whose place in the stream is kept no more, also those that are still being sent
+    /// a snapshot: nothing that they are sent from here on is of use to them.
+    pub fn overtaken(&self) -> impl Iterator<Item = ClientId> {
+        let start = self.backlog.start();
+        self.replicas.reading().filter(move |r| r.sent < start).map(|r| r.client)
     }
 }
 
@@ -393,6 +406,12 @@ mod tests {
         (0..BACKLOG_HARD_LIMIT >> 20).for_each(|_| state.append(&part));
         state.trim();
         assert!(!state.fill(client(1), 100, &mut out), "too slow: it must begin anew");
+        assert_eq!(state.overtaken().collect::<Vec<_>>(), [client(1)]);
+        state.replicas.entry(client(2), 0).stage = Stage::WaitSnapshot;
+        state.replicas.entry(client(3), 0).stage = Stage::Loading;
+        assert_eq!(state.overtaken().collect::<Vec<_>>(), [client(1), client(3)]);
+        state.replicas.remove(client(2));
+        state.replicas.remove(client(3));
         state.replicas.remove(client(1));
         state.trim();
         assert!(state.backlog().len() <= (1 << 20) + (1 << 16));

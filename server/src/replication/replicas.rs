@@ -102,6 +102,17 @@ impl Replica {
         reads || self.relays || self.rdb_only
     }
 
+    /// What a log calls it: its name, if it is a member, and where others reach it.
+    pub fn name(&self) -> String {
+        let Self { host, port, .. } = self;
+        let name = match &self.member {
+            Some(member) => format!("{} ({host}:{port})", member.member),
+            None => format!("{host}:{port}"),
+        };
+        // A name is what the other side says: it may not make lines of its own.
+        name.escape_debug().to_string()
+    }
+
     /// The word that INFO shows.
     pub fn state(&self) -> &'static str {
         match self.stage {
@@ -176,9 +187,14 @@ impl Replicas {
 
     /// The oldest offset of the stream that one of them still needs.
     pub fn oldest_needed(&self) -> Option<u64> {
+        self.reading().map(|r| r.sent).min()
+    }
+
+    /// Those that need more of the stream than what they were sent, from a known offset on.
+    pub fn reading(&self) -> impl Iterator<Item = &Replica> {
         let needs = |r: &&Replica| !matches!(r.stage, Stage::Introduced | Stage::Done);
         // Those that wait for a snapshot go on from an offset that is still to come.
         let waits = |r: &&Replica| r.stage != Stage::WaitSnapshot && !r.rdb_only;
-        self.list.iter().filter(needs).filter(waits).map(|r| r.sent).min()
+        self.list.iter().filter(needs).filter(waits)
     }
 }

@@ -165,12 +165,12 @@ fn send(server: &Server, peer: &Peer, command: &str, depth: u32, requests: u32) 
 /// What a key of 13 bytes with a small value takes of the process's memory. For a server that has
 /// held nothing yet.
 fn bytes_per_key(server: &Server, peer: &Peer) -> Result<f64> {
-    let before = process::resident_bytes(server)?;
+    let before = server.memory("VmRSS")?;
     let value = "x".repeat(VALUE_BYTES as usize);
     let options = [("-P", 16), ("-r", MEMORY_KEYS), ("-n", MEMORY_KEYS)];
     let what = ["--sequential", "SET", "k__rand_int__", &value];
     process::load(peer, server, &options, &what)?;
-    let after = process::resident_bytes(server)?;
+    let after = server.memory("VmRSS")?;
     server.client()?.say("FLUSHALL")?;
     Ok((after as f64 - before as f64) / f64::from(MEMORY_KEYS))
 }

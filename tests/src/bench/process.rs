@@ -41,14 +41,6 @@ pub fn processor_us(server: &Server) -> Result<f64> {
     Ok(ticks as f64 / TICKS_PER_SECOND * 1e6)
 }
 
-pub fn resident_bytes(server: &Server) -> Result<u64> {
-    let path = format!("/proc/{}/status", server.pid());
-    let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kb = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
-    Ok(kb.parse::<u64>()? * 1024)
-}
-
 /// Runs the generator with these options and what it is to send.
 pub fn load(peer: &Peer, server: &Server, options: &[(&str, u32)], what: &[&str]) -> Result<()> {
     let mut load = Command::new(&peer.benchmark);

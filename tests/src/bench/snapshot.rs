@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::process::resident_bytes;
 use super::{Found, Pairs, Peer, quantile, round};
 use crate::programs;
 use crate::server::Server;
@@ -155,7 +154,7 @@ pub fn run(plan: &Plan, peer: &Peer) -> Result<Found> {
 
 fn measure(server: &Server, name: &str, keys: u64, (plan, rate): (&Plan, u64)) -> Result<Measured> {
     plan.work.rests(server)?;
-    let before = resident_bytes(server)?;
+    let before = server.memory("VmRSS")?;
     let work = || plan.work.run(server, name);
     let ((_, peak), _) = load::under_load(server, keys, Some(plan.rate), work)?;
     plan.work.rests(server)?;

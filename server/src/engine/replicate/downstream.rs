@@ -28,6 +28,10 @@ pub enum Introduced {
     Member(MemberLink),
 }
 
+/// Why a replica is dropped that lost its place in the stream.
+const TOO_FAR_BEHIND: &str = "it is behind by more than the hard limit of client-output-buffer-limit \
+                              replica allows";
+
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 impl Engine {
@@ -177,6 +181,34 @@ impl Engine {
         }
         if !state.fill(client.id, room.saturating_sub(client.out.len()), &mut client.out) {
             client.closing = Closing::Now;
+            self.tell_of_drop(client.id, TOO_FAR_BEHIND);
+        }
+    }
+
+    /// Ends a replica's connection, so that it comes back and asks again.
+    pub(super) fn drop_replica(&mut self, id: ClientId, why: &str) {
+        // One that is being closed already, for another reason, is told of once.
+        if self.clients.get(id).is_some_and(|client| client.closing == Closing::No) {
+            self.tell_of_drop(id, why);
+        }
+        self.clients.close(id, Closing::Now);
+    }
+
+    pub(super) fn tell_of_drop(&self, id: ClientId, why: &str) {
+        let replica = self.rooms.replication.state.replicas.get(id);
+        let name = replica.map(Replica::name).unwrap_or_default();
+        hooks::warn(self, &format!("the connection of the replica {name} is closed: {why}"));
+    }
+
+    /// The hard limit of `client-output-buffer-limit replica`: who has lost its place in the stream,
+    /// perhaps without having read anything for long.
+    pub(super) fn drop_overtaken(&mut self) {
+        let state = &self.rooms.replication.state;
+        let open = |id: &ClientId| self.clients.get(*id).is_some_and(|c| c.closing == Closing::No);
+        let overtaken: Vec<_> = state.overtaken().filter(open).collect();
+        for id in overtaken {
+            self.stats.clients_over_output_limit += 1;
+            self.drop_replica(id, TOO_FAR_BEHIND);
         }
     }
 
@@ -245,8 +277,7 @@ impl Engine {
             .map(|replica| replica.client)
             .collect();
         for id in silent {
-            hooks::warn(self, "a replica is silent for repl-timeout: its connection is closed");
-            self.clients.close(id, Closing::Now);
+            self.drop_replica(id, "it has been silent for repl-timeout");
         }
     }
 
@@ -270,8 +301,12 @@ impl Engine {
             }
         }
         for id in slow {
-            hooks::warn(self, "a replica is too slow for client-output-buffer-limit: it is closed");
-            self.clients.close(id, Closing::Now);
+            self.stats.clients_over_output_limit += 1;
+            self.drop_replica(
+                id,
+                "it has been behind by more than the soft limit of client-output-buffer-limit \
+                 replica for too long",
+            );
         }
     }
 

@@ -4,6 +4,7 @@ mod parts;
 
 use std::sync::Arc;
 
+use crate::client::Closing;
 use crate::persistence::aof::{CommandWriter, Point};
 use crate::persistence::rdb::{Aux, Draft, Form, Sealer, Writer};
 use crate::replication::{Stage, Transfer};
@@ -16,8 +17,12 @@ use parts::{Encoder, SharedWriter};
 
 /// Bytes that one step hands to the writer, between two looks at the clock.
 const STEP_BYTES: usize = 16 * 1024;
-/// Old values that may be kept for a target which has no room, in bytes.
+/// Old values that may be kept for a target which has no room, in bytes; fewer for replicas if their
+/// limit is smaller.
 const KEPT_MAX: usize = 128 * 1024 * 1024;
+/// Why a receiver that must be told the length first is not served.
+const TOO_LARGE: &str = "the snapshot is larger than client-output-buffer-limit replica allows for a \
+                         replica without `REPLCONF capa eof`";
 /// What a turn gives to the snapshot after its answers were written: as long as all else took,
 /// within these bounds in microseconds. So an answer waits hardly longer, and a busy server's
 /// snapshot still comes to its end.
@@ -242,22 +247,18 @@ impl Engine {
         if goes_on {
             let done = self.walk(&resync.writer);
             resync.pass();
+            self.bound_payload(&mut resync.transfer);
             if done {
                 self.keyspace.snapshot_end();
                 resync.transfer.finish();
             }
         }
-        if !has_room && resync.writer.lock().pending() > KEPT_MAX {
+        if !has_room && resync.writer.lock().pending() > self.old_values_max() {
             // Their network is slower than the writes: the old values must not fill the memory.
-            hooks::warn(self, "a full resync is too slow for the writes: it is given up");
-            self.keyspace.snapshot_end();
-            let receiving = |stage| matches!(stage, Stage::Payload { .. });
-            let replicas = self.rooms.replication.state.replicas.iter();
-            let ids: Vec<_> = replicas.filter(|r| receiving(r.stage)).map(|r| r.client).collect();
-            for id in ids {
-                self.clients.close(id, crate::client::Closing::Now);
+            let state = &self.rooms.replication.state;
+            for id in resync.transfer.held_up_by(&state.replicas) {
+                self.drop_replica(id, "it takes its snapshot too slowly for the writes");
             }
-            return self.next_job();
         }
         resync.transfer.trim(&self.rooms.replication.state.replicas);
         if goes_on {
@@ -266,6 +267,28 @@ impl Engine {
         let again = goes_on && !resync.transfer.is_complete();
         self.rooms.replication.job = Some(Job::Resync(resync));
         again
+    }
+
+    /// Old values that may be kept for receivers that take no more now, in bytes.
+    fn old_values_max(&self) -> usize {
+        let limit = self.rooms.replication.state.keeps_at_most();
+        KEPT_MAX.min(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
+    /// A receiver that must be told the length first has the whole snapshot wait here: it is refused
+    /// one that is larger than what any slow replica may make this node keep.
+    fn bound_payload(&mut self, transfer: &mut Transfer) {
+        let state = &mut self.rooms.replication.state;
+        if !transfer.outgrows(state.keeps_at_most()) {
+            return;
+        }
+        for id in transfer.leave_out_the_old(&mut state.replicas) {
+            self.tell_of_drop(id, TOO_LARGE);
+            if let Some(client) = self.clients.get_mut(id) {
+                client.reply().error(&format!("ERR {TOO_LARGE}").into());
+            }
+            self.clients.close(id, Closing::AfterOutput);
+        }
     }
 
     /// There is more for the receivers of a full resync. Only then: a full socket tells by itself
@@ -406,29 +429,16 @@ impl Engine {
     /// SAVE, and before the process ends: returns when the data are durable.
     pub fn save_now(&mut self) -> Result<(), SaveError> {
         match self.rooms.replication.job.take() {
-            Some(Job::Save(save)) if save.rewrite.is_none() => {
-                self.rooms.replication.job = Some(Job::Save(save));
-                return Err(SaveError::Running);
-            }
-            Some(Job::Save(rewrite)) => {
+            Some(Job::Save(rewrite)) if rewrite.rewrite.is_some() => {
                 // One snapshot at a time: the rewrite begins anew afterwards.
                 self.save_over(&rewrite, Err("a SAVE took its place".into()));
                 let result = self.save_to_end();
                 self.aof_rewrite_soon();
                 return result;
             }
-            Some(Job::Resync(mut resync)) => {
-                // The receivers' snapshot is walked to its end, so that another can be made.
-                if !resync.transfer.is_complete() {
-                    while !self.walk(&resync.writer) {}
-                    resync.pass();
-                    self.keyspace.snapshot_end();
-                    resync.transfer.finish();
-                    self.flush_receivers();
-                }
-                let result = self.save_to_end();
-                self.rooms.replication.job = Some(Job::Resync(resync));
-                return result;
+            Some(running) => {
+                self.rooms.replication.job = Some(running);
+                return Err(SaveError::Running);
             }
             None => {}
         }
@@ -467,22 +477,25 @@ impl Engine {
         if self.save_rules().next().is_none() || self.rooms.replication.saves.open.is_none() {
             return Ok(());
         }
-        self.abort_save();
+        self.abort_snapshot();
         self.save_now()
     }
 
-    /// Gives up a background save, so that the last one before the end can be made.
-    pub fn abort_save(&mut self) {
-        if matches!(self.rooms.replication.job, Some(Job::Save(_))) {
-            self.abort_job("it was given up");
-        }
+    /// Gives up what runs in the background, so that a save can be made at once.
+    pub fn abort_snapshot(&mut self) {
+        self.abort_job("another save takes its place");
     }
 
     /// Gives up the running snapshot; its receivers come back and ask again.
     pub(in super::super) fn abort_job(&mut self, why: &str) {
         match self.rooms.replication.job.take() {
             None => {}
-            Some(Job::Resync(_)) => drop(self.keyspace.snapshot_end()),
+            Some(Job::Resync(resync)) => {
+                drop(self.keyspace.snapshot_end());
+                for id in resync.transfer.receivers(&self.rooms.replication.state.replicas) {
+                    self.drop_replica(id, &format!("its snapshot is given up: {why}"));
+                }
+            }
             Some(Job::Save(save)) => self.save_over(&save, Err(why.to_owned())),
         }
     }

@@ -41,7 +41,7 @@ impl Engine {
     /// DEBUG RELOAD: saves unless told not to, and loads what was saved.
     pub fn debug_reload(&mut self, save: bool) -> Result<(), String> {
         if save {
-            self.abort_save();
+            self.abort_snapshot();
             self.save_now().map_err(|error| error.to_string())?;
         }
         let found = disk::find(FOLDER, &self.config.dbfilename).map_err(|e| e.to_string())?;

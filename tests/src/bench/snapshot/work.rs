@@ -9,7 +9,6 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use super::Progress;
-use crate::bench::process::resident_bytes;
 use crate::server::Server;
 use crate::wait;
 
@@ -52,7 +51,7 @@ impl Work {
         let mut peak = 0;
         let mut progress = Progress::default();
         let mut look = || {
-            let bytes = resident_bytes(server)?;
+            let bytes = server.memory("VmRSS")?;
             peak = peak.max(bytes);
             thread::sleep(BETWEEN_LOOKS);
             ensure!(begun.elapsed() < PATIENCE, "the snapshot does not end");
