@@ -262,6 +262,7 @@ impl Engine {
             databases: self.config.databases,
             seed: self.keyspace.seed(),
             limits: self.keyspace.limits(),
+            tail_bytes: 0,
         }
     }
 

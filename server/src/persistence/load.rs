@@ -3,7 +3,7 @@
 use super::aof::Point;
 use super::rdb::functions::Carried;
 use super::rdb::{Item, RdbError, Reader, aux_field};
-use crate::replication::{History, ReplId};
+use crate::replication::{Backlog, History, ReplId};
 use crate::store::{Keyspace, Limits, Seed};
 
 /// The shape of the keyspace that is to be built.
@@ -13,11 +13,13 @@ pub struct Template {
     /// Used unless the data names the seed that it is to lie by.
     pub seed: Seed,
     pub limits: Limits,
+    /// How much is kept of the stream before the data, in bytes.
+    pub tail_bytes: u64,
 }
 
 impl Default for Template {
     fn default() -> Self {
-        Self { databases: 16, seed: Seed::default(), limits: Limits::default() }
+        Self { databases: 16, seed: Seed::default(), limits: Limits::default(), tail_bytes: 0 }
     }
 }
 
@@ -30,6 +32,8 @@ pub struct Data {
     /// The replication history that the data is a point of, as the file has it.
     pub repl_id: Option<String>,
     pub repl_offset: Option<u64>,
+    /// The stream before that point, as far as the file has it and it was asked for.
+    pub tail: Backlog,
     /// The former ids of that history, as `aof::Point::formers_text` writes them.
     pub formers: String,
     /// The data epoch of a member, `term.hop`.
@@ -53,6 +57,7 @@ impl Data {
             stream_db: 0,
             repl_id: None,
             repl_offset: None,
+            tail: Backlog::default(),
             formers: String::new(),
             epoch: None,
             acl: None,
@@ -61,6 +66,13 @@ impl Data {
             scripts: Carried::default(),
             skipped: Vec::new(),
         }
+    }
+
+    /// The stream before the point that the data stand at; empty if the file has none that leads there.
+    pub fn take_tail(&mut self) -> Backlog {
+        let offset = self.repl_offset.unwrap_or(0);
+        let tail = std::mem::take(&mut self.tail);
+        if tail.end() == offset { tail } else { Backlog::new(offset) }
     }
 
     /// Where the data stand, if the file said so.
@@ -153,6 +165,10 @@ impl DataLoader {
             self.data.scripts.evaluated.push(value.to_vec());
             return Ok(());
         }
+        if name == aux_field::TAIL.as_bytes() {
+            self.tail(value);
+            return Ok(());
+        }
         let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
             return Ok(());
         };
@@ -180,6 +196,23 @@ impl DataLoader {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Takes a part of the stream. One that does not follow the last one begins anew: the writer passes
+    /// over what the backlog has lost meanwhile.
+    fn tail(&mut self, value: &[u8]) {
+        let Some((at, bytes)) = value.split_first_chunk() else { return };
+        let at = u64::from_le_bytes(*at);
+        let keeps = self.template.tail_bytes;
+        if keeps == 0 || i64::try_from(at).is_err() {
+            return;
+        }
+        let tail = &mut self.data.tail;
+        if tail.end() != at {
+            *tail = Backlog::new(at);
+        }
+        tail.append(bytes);
+        tail.trim(tail.end().saturating_sub(keeps));
     }
 
     /// Bytes of the data that were read so far: all of it, once it is complete.

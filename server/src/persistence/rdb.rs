@@ -64,6 +64,9 @@ pub mod aux_field {
     pub const REPL_OFFSET: &str = "repl-offset";
     /// The former ids of the replication history, each with the offset up to which it is the same.
     pub const FORMERS: &str = "redisha-history";
+    /// A part of the stream before that point: its offset (8 bytes, the least significant first), and
+    /// then its bytes. Behind the data, as often as there are parts.
+    pub const TAIL: &str = "redisha-tail";
     /// The database that the stream is in at that point.
     pub const STREAM_DB: &str = "repl-stream-db";
 }

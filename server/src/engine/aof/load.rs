@@ -51,7 +51,6 @@ pub struct Loading {
     tracker: Tracker,
     /// The stream's last part, as far as the files hold it without a gap.
     tail: Backlog,
-    tail_bytes: u64,
     manifest: Option<Manifest>,
     /// Only the data are wanted, for DEBUG: the stream and the files stay what they are.
     data_only: bool,
@@ -109,7 +108,7 @@ impl Engine {
     }
 
     fn load_open(&mut self, sources: Vec<Source>, manifest: Option<Manifest>, data_only: bool) {
-        let template = self.template();
+        let template = Template { tail_bytes: self.config.repl_backlog_size.0, ..self.template() };
         let total: u64 = sources.iter().map(|source| source.bytes).sum();
         if !data_only {
             let last = sources.last().map_or(0, |source| source.bytes);
@@ -124,7 +123,6 @@ impl Engine {
             template,
             tracker: Tracker::default(),
             tail: Backlog::new(0),
-            tail_bytes: self.config.repl_backlog_size.0,
             manifest,
             data_only,
             keep: 0,
@@ -219,7 +217,7 @@ impl Engine {
         Ok(())
     }
 
-    fn load_data(&mut self, loading: &mut Loading, source: &Source, data: Data) {
+    fn load_data(&mut self, loading: &mut Loading, source: &Source, mut data: Data) {
         for what in &data.skipped {
             hooks::warn(self, &format!("{}: left out {what}", source.path.display()));
         }
@@ -228,7 +226,7 @@ impl Engine {
         self.migration_loaded(data.migration.as_deref());
         self.floor_loaded(data.clock_ms);
         self.take_carried_scripts(&data.scripts);
-        loading.tail = Backlog::new(data.repl_offset.unwrap_or(0));
+        loading.tail = data.take_tail();
         loading.client.db = 0;
         self.replace_keyspace(data.keyspace);
         self.keyspace.set_clock(i64::MIN);
@@ -286,7 +284,7 @@ impl Engine {
             }
         }
         let end = loading.tail.end();
-        loading.tail.trim(end.saturating_sub(loading.tail_bytes));
+        loading.tail.trim(end.saturating_sub(loading.template.tail_bytes));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Snapshots: for full resyncs and for saves, one at a time, in bounded steps.
 
 mod parts;
+mod tail;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::super::access::ALL_RECORD;
 use super::super::aof::Rewrite;
 use super::super::{Engine, hooks};
 use parts::{Encoder, SharedWriter};
+use tail::Tail;
 
 /// Bytes that one step hands to the writer, between two looks at the clock.
 const STEP_BYTES: usize = 16 * 1024;
@@ -115,6 +117,7 @@ impl Resync {
 pub struct Save {
     writer: SharedWriter,
     target: Box<dyn SaveTarget>,
+    tail: Tail,
     /// All entries have been handed over; the target is at work.
     walked: bool,
     changes: u64,
@@ -245,7 +248,7 @@ impl Engine {
         let has_room = resync.transfer.has_room(replicas);
         let goes_on = !resync.transfer.is_complete() && has_room;
         if goes_on {
-            let done = self.walk(&resync.writer);
+            let done = self.walk(&resync.writer, &mut Tail::default());
             resync.pass();
             self.bound_payload(&mut resync.transfer);
             if done {
@@ -301,13 +304,15 @@ impl Engine {
         }
     }
 
-    /// Walks for as long as one turn allows; true at the end of the data.
-    fn walk(&mut self, writer: &SharedWriter) -> bool {
+    /// Walks for as long as one turn allows; true at the end of the data and of what follows them.
+    fn walk(&mut self, writer: &SharedWriter, tail: &mut Tail) -> bool {
         let begun_us = self.read_clock_us();
         let turn_us = begun_us.saturating_sub(self.now.mono_us);
         let until_us = begun_us + turn_us.clamp(TURN_US.0, TURN_US.1);
         loop {
-            if self.keyspace.snapshot_step(STEP_BYTES) {
+            if self.keyspace.snapshot_step(STEP_BYTES)
+                && !tail.step(&self.rooms.replication.state, STEP_BYTES, writer)
+            {
                 writer.lock().finish();
                 return true;
             }
@@ -333,7 +338,7 @@ impl Engine {
         }
         let mut again = false;
         if !save.walked && save.target.has_room() {
-            save.walked = self.walk(&save.writer);
+            save.walked = self.walk(&save.writer, &mut save.tail);
             save.pass();
             if save.walked {
                 self.keyspace.snapshot_end();
@@ -408,7 +413,8 @@ impl Engine {
         };
         let changes = self.outbox.changes;
         let writer = self.begin_snapshot(purpose);
-        let save = Save { writer, target, walked: false, changes, rewrite };
+        let tail = Tail::of(&self.rooms.replication.state);
+        let save = Save { writer, target, tail, walked: false, changes, rewrite };
         self.rooms.replication.job = Some(Job::Save(save));
     }
 
@@ -461,7 +467,7 @@ impl Engine {
             unreachable!("a save was begun");
         };
         while !save.walked {
-            save.walked = self.walk(&save.writer);
+            save.walked = self.walk(&save.writer, &mut save.tail);
             save.pass();
             save.target.wait_room();
         }

@@ -370,3 +370,33 @@ fn times_of_fields_are_kept_in_valkeys_version() {
         assert!(bytes.starts_with(head.as_bytes()));
     }
 }
+
+/// What the stream held before the data's point is kept as far as it leads there, and if it is asked
+/// for: a receiver of a full resync has no use for it.
+#[test]
+fn the_stream_before_the_data_leads_up_to_them_or_is_dropped() {
+    let read = |parts: &[(u64, &[u8])], tail_bytes: u64| {
+        let replication = Some(("ab".repeat(20), 100, 0));
+        let mut writer = Writer::new(&Aux { replication, ..Aux::default() });
+        for (at, bytes) in parts {
+            writer.tail(*at, bytes);
+        }
+        writer.finish();
+        let bytes = Sealer::new(Form::default()).seal(writer.take());
+        let mut loader = DataLoader::new(Template { tail_bytes, ..Template::default() });
+        assert!(loader.feed(&bytes).unwrap());
+        let tail = loader.finish().take_tail();
+        assert_eq!(tail.end(), 100);
+        let mut text = Vec::new();
+        tail.copy(tail.start(), usize::MAX, &mut text);
+        String::from_utf8(text).unwrap()
+    };
+    let whole: [(u64, &[u8]); 2] = [(90, b"first"), (95, b"later")];
+    assert_eq!(read(&whole, 1000), "firstlater");
+    assert_eq!(read(&whole, 0), "");
+    assert_eq!(read(&[(80, b"lost"), (95, b"later")], 1000), "later");
+    assert_eq!(read(&[(90, b"first")], 1000), "", "it does not lead to the data");
+    assert_eq!(read(&[(98, b"beyond")], 1000), "");
+    assert_eq!(read(&[(u64::MAX, b"beyond")], 1000), "");
+    assert_eq!(read(&[], 1000), "");
+}

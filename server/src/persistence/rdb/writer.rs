@@ -117,6 +117,12 @@ impl Writer {
         });
     }
 
+    /// Appends a part of the replication stream, which begins at this offset; parts follow each other.
+    pub fn tail(&mut self, at: u64, bytes: &[u8]) {
+        let value = [&at.to_le_bytes(), bytes].concat();
+        field(&mut self.draft.bytes, aux_field::TAIL, &value);
+    }
+
     /// Appends the end mark. Nothing may follow but the checksum.
     pub fn finish(&mut self) {
         self.draft.bytes.push(op::EOF);

@@ -52,12 +52,27 @@ impl Parts {
             Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
             Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
         }
-        let after = self.encoder.pending();
-        if after >= PART_BYTES {
-            self.full.push(self.encoder.take());
-            self.full_bytes += after;
+        self.close_part() - before
+    }
+
+    /// A part of the stream that ended before the point of the snapshot. Commands have no place for it.
+    pub fn tail(&mut self, at: u64, bytes: &[u8]) {
+        if let Encoder::Rdb(writer) = &mut self.encoder
+            && !bytes.is_empty()
+        {
+            writer.tail(at, bytes);
+            self.close_part();
         }
-        after - before
+    }
+
+    /// Ends a part that is full; answers its size.
+    fn close_part(&mut self) -> usize {
+        let bytes = self.encoder.pending();
+        if bytes >= PART_BYTES {
+            self.full.push(self.encoder.take());
+            self.full_bytes += bytes;
+        }
+        bytes
     }
 
     pub fn finish(&mut self) {
