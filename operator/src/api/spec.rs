@@ -84,8 +84,10 @@ pub struct RedisHASpec {
     #[schemars(schema_with = "resources_schema")]
     pub resources: Option<ResourceRequirements>,
 
-    /// A volume of its own for each pod. When absent, data lives in an emptyDir: it outlives a
-    /// container, not a pod.
+    /// A volume of its own for each pod, with room for three times its data: unless `config` says
+    /// `appendonly: "no"`, a pod keeps append-only files there, so that however it ended, it comes back
+    /// with what it had and asks for the rest only. When absent, data lives in an emptyDir: it
+    /// outlives a container, not a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("spec.storage: cannot be changed later (volumes keep the size that they were made with)"))]

@@ -262,9 +262,27 @@ mod tests {
         let disk = json!({"durability": "disk", "storage": {"size": "1Gi"}});
         let replicated = json!({"durability": "replicated", "storage": {"size": "1Gi"}});
         assert_eq!(lines(disk, false), ["appendonly yes", "keep-member-id yes"]);
-        assert_eq!(lines(replicated.clone(), false), [""; 0]);
+        assert_eq!(lines(replicated.clone(), false), ["appendonly yes"]);
         // What is still published is still kept.
         assert_eq!(lines(replicated, true), ["appendonly yes", "keep-member-id yes"]);
+    }
+
+    /// A pod with a volume that was killed came back with a snapshot of up to an hour ago, and needed
+    /// a full resync.
+    #[test]
+    fn who_asks_for_a_volume_has_append_only_files_unless_told_otherwise() {
+        let files = |spec: Value| {
+            let text = build(&fixture::plan(&spec)).config.data.unwrap()["redisha.conf"].clone();
+            let ours = |line: &&str| line.starts_with("appendonly");
+            text.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let storage = json!({"size": "1Gi"});
+        assert_eq!(files(json!({"storage": storage})), ["appendonly yes"]);
+        assert_eq!(files(json!({})), [""; 0]);
+        for told in ["yes", "no"] {
+            let spec = json!({"storage": storage, "config": {"appendonly": told}});
+            assert_eq!(files(spec), [format!("appendonly {told}")]);
+        }
     }
 
     #[test]

@@ -122,8 +122,9 @@ fn news(told: Option<&Config>, wanted: &Config, config: &Config) -> Vec<(String,
     let told = told.unwrap_or(&none);
     let changed = wanted.iter().filter(|(name, value)| told.get(*name) != Some(value));
     let changed = changed.map(|(name, value)| (name.as_str(), value.as_str()));
-    // An id is kept no more before the files that it is kept with are given up.
-    let files = config.get(FILES).map_or("no", String::as_str);
+    // An id is kept no more before anything happens to the files that it is kept with. They stay
+    // where there is a volume, and without one no id is kept.
+    let files = config.get(FILES).map_or("yes", String::as_str);
     let dropped = [(KEEP_ID, "no"), (FILES, files)]
         .into_iter()
         .chain(LIVE)
@@ -221,9 +222,9 @@ mod tests {
         };
         assert_eq!(told(None, &keeping, &asked), "appendonly yes, keep-member-id yes");
         let none = Config::new();
-        assert_eq!(told(Some(&keeping), &none, &asked), "keep-member-id no, appendonly no");
-        let asked = config(&[("appendonly", "yes")]);
         assert_eq!(told(Some(&keeping), &none, &asked), "keep-member-id no, appendonly yes");
+        let asked = config(&[("appendonly", "no")]);
+        assert_eq!(told(Some(&keeping), &none, &asked), "keep-member-id no, appendonly no");
     }
 
     #[test]

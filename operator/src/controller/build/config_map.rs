@@ -17,7 +17,7 @@ pub const DATA_DIR: &str = "/data";
 
 /// How a member's id outlives its process: with append-only files that hold all that it said it had.
 pub const KEEPS_IDS: [(&str, &str); 2] = [(FILES, "yes"), (KEEP_ID, "yes")];
-/// Whether there are append-only files.
+/// Whether there are append-only files: with a volume, unless the user says otherwise.
 pub const FILES: &str = "appendonly";
 /// Whether a member's id outlives its process.
 pub const KEEP_ID: &str = "keep-member-id";
@@ -53,6 +53,10 @@ fn text(plan: &Plan) -> String {
         for (name, value) in KEEPS_IDS {
             line(name, value);
         }
+    } else if plan.storage.is_some() && !plan.config.contains_key(FILES) {
+        // Who asks for a volume wants a pod to come back with what it had, however it ended: a
+        // snapshot alone may be an hour old, and too far behind for a partial resync.
+        line(FILES, "yes");
     }
     line("include", &format!("{AUTH_DIR}/{AUTH_CONF_KEY}"));
     text
