@@ -82,8 +82,8 @@ pub(super) enum Unwritten {
     NoOffice(Box<Before>),
     /// The id is not kept yet, and what is durable here counts for nothing, as before.
     NotYet(Box<Commit>),
-    /// It took an epoch over, and cannot be asked again.
-    NoId,
+    /// It took an epoch over, and cannot be asked again; the epoch of what was in its log before.
+    NoId(Epoch),
 }
 
 /// What taking an office has changed, but for the promise.
@@ -165,7 +165,7 @@ impl Member {
     pub(super) fn keep_answer(&mut self, env: Env, accepted: bool, out: &mut Vec<Effect>) {
         self.keep(env, out);
         if accepted {
-            self.unwritten = Unwritten::NoId;
+            self.unwritten = Unwritten::NoId(self.data_epoch);
         }
     }
 
@@ -212,7 +212,11 @@ impl Member {
                 self.forget_kept(out);
                 return;
             }
-            Unwritten::NoId => return self.end_id(env, renewed, out),
+            Unwritten::NoId(data_epoch) => {
+                // The start record of the office is in no log.
+                self.data_epoch = data_epoch;
+                return self.end_id(env, renewed, out);
+            }
         }
         if self.role == Role::Fenced {
             // What was to be done for this may be among what was not.

@@ -274,7 +274,8 @@ fn an_id_that_the_disk_does_not_take_is_not_kept_yet() {
     assert_eq!(a.member.released(a.now_us), Some(end));
 }
 
-/// It is primary by the record in its log, or answers nothing under this id.
+/// It is primary by the record in its log, or answers nothing under this id. It told of the epoch that it had
+/// not written a word in, so that a cold start preferred it to one that held more.
 #[test]
 fn what_was_taken_over_and_is_not_kept_ends_the_id() {
     let (_, _, _, record) = handed_over();
@@ -291,6 +292,7 @@ fn what_was_taken_over_and_is_not_kept_ends_the_id() {
     b.apply(&record);
     assert_eq!(kept(&not_kept(&mut b)), Some(None));
     assert_eq!((id(&b), b.member.role().name()), ("renewed", "fenced"));
+    assert_eq!(b.member.data_epoch(), Epoch::of_term(1), "its start record is in no log");
     // Declined, since it holds more than the giver: it answers that later.
     let mut b = target();
     b.offset += 1;
