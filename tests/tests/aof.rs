@@ -282,7 +282,9 @@ fn a_killed_node_is_followed_by_a_partial_resync() -> Result<()> {
             let same = replica.info("master_repl_offset")? == primary.info("master_repl_offset")?;
             let synced = replica.info("redisha_aof_synced_offset").unwrap_or_default();
             let durable = synced == replica.info("master_repl_offset")?;
-            Ok((up && same && durable).then_some(()))
+            // Those of a full resync count once a manifest names the files that hold them.
+            let named = replica.info("aof_pending_rewrite")? == "0";
+            Ok((up && same && durable && named).then_some(()))
         })
     };
     let mut client = primary.client()?;
