@@ -106,6 +106,8 @@ pub struct Plan {
 pub fn strike(victim: Victim, point: u64, trace: bool) -> Option<Report> {
     let mut world = World::new(&Run { seed: point, mutant: None, theme: None, trace });
     world.chaos = false;
+    // A target of an older version would rightly be refused.
+    world.levels = [0; 3];
     world.run_until(10 * SEC);
     world.plan = Some(Plan { victim, point, seen: 0 });
     let to = Some("b".to_owned());
