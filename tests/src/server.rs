@@ -136,6 +136,12 @@ impl Server {
         line.map(str::to_owned).with_context(|| format!("INFO has no {name}"))
     }
 
+    /// Whether its link to this primary is up, and it has applied all of its stream.
+    pub fn is_level_with(&self, primary: &Self) -> Result<bool> {
+        let up = self.info("master_link_status")? == "up";
+        Ok(up && self.info("master_repl_offset")? == primary.info("master_repl_offset")?)
+    }
+
     /// What the kernel counts of its memory, in bytes: `VmRSS`, or `VmHWM`, the most that there was.
     pub fn memory(&self, name: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.pid());

@@ -278,13 +278,12 @@ fn a_killed_node_is_followed_by_a_partial_resync() -> Result<()> {
     let replica = Server::start("aof-replica", &follow)?;
     let level = |replica: &Server, primary: &Server| {
         wait::until("the replica is level", PATIENCE, || {
-            let up = replica.info("master_link_status")? == "up";
-            let same = replica.info("master_repl_offset")? == primary.info("master_repl_offset")?;
+            let level = replica.is_level_with(primary)?;
             let synced = replica.info("redisha_aof_synced_offset").unwrap_or_default();
             let durable = synced == replica.info("master_repl_offset")?;
             // Those of a full resync count once a manifest names the files that hold them.
             let named = replica.info("aof_pending_rewrite")? == "0";
-            Ok((up && same && durable && named).then_some(()))
+            Ok((level && durable && named).then_some(()))
         })
     };
     let mut client = primary.client()?;

@@ -122,9 +122,7 @@ fn contents(server: &Server) -> Result<Contents> {
 /// Waits until the replica has applied the primary's stream and holds the same contents.
 fn expect_equal(primary: &Server, replica: &Server) -> Result<()> {
     wait::until("the replica has applied the stream", PATIENCE, || {
-        let up = replica.info("master_link_status")? == "up";
-        let level = primary.info("master_repl_offset")? == replica.info("master_repl_offset")?;
-        Ok((up && level).then_some(()))
+        Ok(replica.is_level_with(primary)?.then_some(()))
     })?;
     // Stock servers have no such line.
     let failed = replica.info("slave_failed_commands").unwrap_or_else(|_| "0".into());

@@ -133,9 +133,7 @@ fn a_restart_is_followed_by_a_partial_resync() -> Result<()> {
     ok(&mut client, "SET before 1")?;
     let level = |replica: &Server, primary: &Server| {
         wait::until("the replica is level", PATIENCE, || {
-            let up = replica.info("master_link_status")? == "up";
-            let same = replica.info("master_repl_offset")? == primary.info("master_repl_offset")?;
-            Ok((up && same).then_some(()))
+            Ok(replica.is_level_with(primary)?.then_some(()))
         })
     };
     level(&replica, &primary)?;

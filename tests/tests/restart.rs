@@ -63,8 +63,7 @@ fn check(files: &[&str], rewrite: bool, killed: bool) -> Result<()> {
     })?;
     ok(&mut replica.client()?, &format!("REPLICAOF 127.0.0.1 {}", primary.port))?;
     wait::until("the replica is level", PATIENCE, || {
-        let up = replica.info("master_link_status")? == "up";
-        Ok((up && offset(&replica)? == offset(&primary)?).then_some(()))
+        Ok(replica.is_level_with(&primary)?.then_some(()))
     })?;
     ensure!(primary.info("sync_full")? == "0", "the restarted primary sent a snapshot");
     ensure!(primary.info("sync_partial_ok")? == "1");

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::scripting::end_running;
+use super::scripting::{HELP, end_running};
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::engine::Context;
 use crate::glob;
@@ -22,8 +22,6 @@ const fn row(name: &'static str, arity: i32, flags: Flags, summary: &'static str
     Command { name, arity, flags, summary, group: Group::Scripting, since: "7.0.0", ..Command::ROW }
 }
 
-/// HELP answers while data are loaded or stale, too.
-const HELP: Flags = Flags(Flags::LOADING.0 | Flags::STALE.0);
 const CALL_RO: Flags = Flags(Flags::NOSCRIPT.0 | Flags::STALE.0 | Flags::READONLY.0);
 const WHILE_BUSY: Flags = Flags(Flags::NOSCRIPT.0 | Flags::ALLOW_BUSY.0);
 

@@ -97,7 +97,7 @@ const SCRIPT: &[Command] = &[
 ];
 
 /// HELP answers while data are loaded or stale, too.
-const HELP: Flags = Flags(Flags::LOADING.0 | Flags::STALE.0);
+pub(super) const HELP: Flags = Flags(Flags::LOADING.0 | Flags::STALE.0);
 
 fn eval(cx: &mut Context<'_>) -> Handled {
     let keys = key_count(cx.args, crate::resp::errors::NOT_INTEGER)?;

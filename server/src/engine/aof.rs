@@ -146,6 +146,12 @@ impl Engine {
         }
     }
 
+    /// Takes the history out of a manifest; the names of the files that go with it. None while
+    /// `aof-disable-auto-gc` keeps them.
+    fn aof_superfluous(&self, manifest: &mut Manifest) -> Vec<String> {
+        if self.config.aof_disable_auto_gc { Vec::new() } else { manifest.forget_history() }
+    }
+
     /// Begins with a rewrite of the present data.
     fn aof_on(&mut self) {
         if !self.rooms.aof.distrusted {

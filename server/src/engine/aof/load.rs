@@ -407,8 +407,7 @@ impl Engine {
             aof.state = super::State::On;
             return Ok(());
         };
-        let keeps_history = self.config.aof_disable_auto_gc;
-        let remove = if keeps_history { Vec::new() } else { manifest.forget_history() };
+        let remove = self.aof_superfluous(&mut manifest);
         let aof = &mut self.rooms.aof;
         aof.state = super::State::On;
         if !remove.is_empty() {

@@ -159,10 +159,9 @@ impl Engine {
             hooks::warn(self, &format!("rewriting the AOF failed: {why}"));
             return self.rewrite_failed();
         }
+        let mut manifest = self.rooms.aof.manifest.rebased(rewrite.base.clone(), &rewrite.first);
+        let gone = self.aof_superfluous(&mut manifest);
         let aof = &mut self.rooms.aof;
-        let mut manifest = aof.manifest.rebased(rewrite.base.clone(), &rewrite.first);
-        let keeps_history = self.config.aof_disable_auto_gc;
-        let gone = if keeps_history { Vec::new() } else { manifest.forget_history() };
         let disk = aof.disk.as_mut().expect("it was opened for the rewrite");
         let number = disk.commit(manifest.print(), gone);
         aof.manifest = manifest;

@@ -170,6 +170,11 @@ impl Reader {
         Ok(true)
     }
 
+    /// What is read next stands in a frame whose bytes were proved: its sum has them already.
+    fn is_proved(&self) -> bool {
+        self.frame.proved && self.at < self.frame.end
+    }
+
     fn wrong_sum(&self, written: u64, read: u64) -> AofError {
         let Frame { head, length, .. } = self.frame;
         AofError::Sum { offset: head, length, written, read }
@@ -197,7 +202,7 @@ impl Reader {
             if self.parser.spans.is_empty() {
                 return Err(self.bad("a command without words"));
             }
-            let proved = self.frame.proved && self.at < self.frame.end;
+            let proved = self.is_proved();
             if proved && self.at + length as u64 > self.frame.end {
                 return Err(self.bad("a command that goes beyond its frame"));
             }
@@ -254,7 +259,7 @@ impl Reader {
             Note::Foreign => self.foreign = true,
             Note::Stamp => {}
         }
-        let proved = self.frame.proved && self.at < self.frame.end;
+        let proved = self.is_proved();
         if !proved && let Some(sums) = &mut self.sums {
             sums.add_line(line, self.frame.awaits.is_some());
         }
