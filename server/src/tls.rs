@@ -4,6 +4,8 @@
 //! keeps the configuration that it began with, so that files may change under it.
 
 pub mod certificate;
+mod failure;
+mod outside;
 mod verify;
 
 use std::io;
@@ -19,6 +21,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 use crate::config::{AuthClients, Config};
 
 pub use certificate::{common_name, uri};
+pub use failure::sentence;
+pub use outside::{Given, Outgoing};
 
 /// Why TLS cannot be used as the directives say; one line.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,8 @@ pub enum TlsError {
     Ciphers(String),
     #[error("tls: {0}")]
     Rustls(String),
+    #[error("{what}: {why}")]
+    Given { what: &'static str, why: String },
 }
 
 /// Both sides' configurations.

@@ -41,8 +41,13 @@ impl Member {
 
     /// Sends `verb` with this member's own address and the pairs of `rest`.
     pub fn tell(&mut self, verb: &str, rest: &str) -> Result<Value> {
-        let line = format!("REDISHA {verb} UID {UID} MEMBER {} {rest}", self.id);
-        self.operator.say(&line)
+        self.tell_words(verb, &rest.split(' ').collect::<Vec<_>>())
+    }
+
+    /// As [`Self::tell`], with pairs that may hold blanks.
+    pub fn tell_words(&mut self, verb: &str, rest: &[&str]) -> Result<Value> {
+        let head = ["REDISHA", verb, "UID", UID, "MEMBER", &self.id];
+        self.operator.call(&[&head, rest].concat())
     }
 
     /// As [`Self::tell`], and the answer must be this.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -27,6 +27,8 @@ impl Authority {
         fs::create_dir_all(&folder)?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate for one that signed itself if its issuer has its own name.
+        params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
         let key = KeyPair::generate()?;
         fs::write(folder.join("ca.crt"), params.self_signed(&key)?.pem())?;
         let authority = Self { folder, issuer: Issuer::new(params, key) };
@@ -46,6 +48,11 @@ impl Authority {
 
     fn path(&self, name: &str) -> String {
         self.folder.join(name).to_string_lossy().into_owned()
+    }
+
+    /// The text of one of its files: `ca.crt`, `tls.crt` or `tls.key`.
+    pub fn pem(&self, name: &str) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.join(name))?)
     }
 
     /// Directives of a server that takes TLS at that port, from those only who have a certificate.

@@ -2,6 +2,8 @@
 //!
 //! `REDISHA_VALKEY` and `REDISHA_REDIS` name the stock servers, as for the tests of interoperation.
 
+#[path = "migration/secured.rs"]
+mod secured;
 #[path = "migration/unapplied.rs"]
 mod unapplied;
 
@@ -105,16 +107,14 @@ fn fill(server: &Server) -> Result<Client> {
     Ok(client)
 }
 
-/// Takes over `variable`'s server (ours if there is none) under a writer, and gives what the writer
-/// was told, what is here in the end, and both sides for a closer look.
-fn move_in(variable: Option<&str>, name: &str) -> Result<Option<(i64, Option<String>, i64)>> {
-    let Some(source) = source(variable, name)? else { return Ok(None) };
-    let mut outside = fill(&source)?;
+/// Takes over that server, of which this is said, under a writer, and gives what the writer was told
+/// and what is here in the end.
+fn move_in(source: &Server, said: &[&str]) -> Result<(i64, Option<String>, i64)> {
+    let mut outside = fill(source)?;
     let (mut a, others) = cluster(1, &[])?;
     let b = &others[0];
-    let counter = Counter::start(&source)?;
-    let from = format!("HOST 127.0.0.1 PORT {}", source.port);
-    begins(&mut a, &from)?;
+    let counter = Counter::start(source)?;
+    begins_by(&mut a, said)?;
     a.until("migration", "following")?;
 
     let mut here = a.server.client()?;
@@ -149,7 +149,7 @@ fn move_in(variable: Option<&str>, name: &str) -> Result<Option<(i64, Option<Str
     here.say("SELECT 3")?;
     ensure!(here.say("GET elsewhere")?.text()? == "1", "the other database");
     arrives(&mut replica, "text", "mine")?;
-    Ok(Some((acknowledged, ended, count)))
+    Ok((acknowledged, ended, count))
 }
 
 fn arrives(client: &mut Client, key: &str, value: &str) -> Result<()> {
@@ -170,7 +170,10 @@ fn nothing_that_the_source_acknowledged_is_lost() -> Result<()> {
         (Some("REDISHA_VALKEY"), "valkey", "READONLY"),
         (Some("REDISHA_REDIS"), "redis", "READONLY"),
     ] {
-        if let Some((acknowledged, ended, count)) = move_in(variable, name)? {
+        if let Some(source) = source(variable, name)? {
+            let port = source.port.to_string();
+            let said = ["HOST", "127.0.0.1", "PORT", &port];
+            let (acknowledged, ended, count) = move_in(&source, &said)?;
             let why = ended.context("the source goes on taking writes")?;
             ensure!(why.starts_with(word), "{name}: {why}");
             assert_eq!(count, acknowledged, "{name}");
@@ -211,7 +214,11 @@ fn a_source_that_is_gone_cannot_be_cut_over() -> Result<()> {
 }
 
 fn begins(member: &mut Member, from: &str) -> Result<()> {
-    match member.tell("MIGRATE", from)? {
+    begins_by(member, &from.split(' ').collect::<Vec<_>>())
+}
+
+fn begins_by(member: &mut Member, said: &[&str]) -> Result<()> {
+    match member.tell_words("MIGRATE", said)? {
         Value::Array(_) => Ok(()),
         other => anyhow::bail!("MIGRATE: {other:?}"),
     }
@@ -506,7 +513,7 @@ fn a_successor_is_told_the_password_again() -> Result<()> {
     a.until("migration", "following")?;
     a.until_serves(&b)?;
     a.moves_to("s1", &b)?;
-    b.until("migration-error", "the source's password is to be said again")?;
+    b.until("migration-error", "the source's password or certificates are to be said again")?;
     let mut here = b.server.client()?;
     match here.say("SET mine 1")? {
         Value::Error(why) if why.starts_with("MIGRATING") => {}

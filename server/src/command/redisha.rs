@@ -11,6 +11,7 @@ use crate::handover::{Request, Role, Status, Target, Verb};
 use crate::migration::{Leave, Source};
 use crate::replication::STREAM_LEVEL;
 use crate::resp::{Args, CommandError, errors};
+use crate::tls::Given;
 
 const INTERNAL: Flags =
     Flags(Flags::ADMIN.0 | Flags::INTERNAL.0 | Flags::LOCAL.0 | OPEN.0 | Flags::NO_MULTI.0);
@@ -74,7 +75,12 @@ const SUBCOMMANDS: &[Command] = &[
     row("release", 8, "The address leads to the new primary now: ID id."),
     Command {
         handler: migrate,
-        ..row("migrate", -10, "Takes another server's data: HOST h PORT p [USER u] [PASSWORD p].")
+        ..row(
+            "migrate",
+            -10,
+            "Takes another server's data: HOST h PORT p [USER u] [PASSWORD p], or in place of HOST by TLS: \
+             TLS-HOST h TLS-CA pem [TLS-NAME n] [TLS-VERIFY full|ca] [TLS-CERT pem TLS-KEY pem].",
+        )
     },
     Command {
         handler: cut_over,
@@ -125,19 +131,23 @@ fn for_primary<'a>(cx: &Context<'a>) -> Result<Pairs<'a>, CommandError> {
 const MIGRATE_ANSWERS: usize = 3;
 
 /// `MIGRATE`: begins, or goes on; the answer is state, lag in bytes and last error. An empty host ends
-/// it, and what was taken over stays.
+/// it, and what was taken over stays. A server that is to be spoken to by TLS is named by another word
+/// than one in the clear, so that a member that does not know TLS here refuses to speak to it.
 fn migrate(cx: &mut Context<'_>) -> Handled {
     let pairs = for_primary(cx)?;
-    if pairs.text("host")?.is_empty() {
+    let tls = given(&pairs)?;
+    let host = if tls.is_some() { pairs.text("tls-host") } else { pairs.text("host") }?;
+    if host.is_empty() {
         cx.engine.end_migration()?;
         cx.client.reply().ok();
         return Ok(());
     }
     let password = pairs.find("password").map(<[u8]>::to_vec);
     let source = Source {
-        host: pairs.text("host")?,
+        host,
         port: pairs.read("port")?,
         auth: password.map(|password| (pairs.text("user").ok(), password)),
+        tls,
     };
     cx.engine.migrate_from(source)?;
     let status = cx.engine.migration_status();
@@ -147,6 +157,28 @@ fn migrate(cx: &mut Context<'_>) -> Handled {
         out.bulk(value.as_bytes());
     }
     Ok(())
+}
+
+/// What is said of TLS to a source, if it is named by `TLS-HOST`.
+fn given(pairs: &Pairs<'_>) -> Result<Option<Given>, CommandError> {
+    if pairs.find("tls-host").is_none() {
+        return Ok(None);
+    }
+    let pem = |name: &str| pairs.find(name).map(<[u8]>::to_vec);
+    let own = pem("tls-cert").zip(pem("tls-key"));
+    if own.is_none() && (pem("tls-cert").is_some() || pem("tls-key").is_some()) {
+        return Err("BADTLS a client certificate and its key go together".into());
+    }
+    Ok(Some(Given {
+        authorities: pem("tls-ca").ok_or("BADTLS CA bundle: there is none")?,
+        name: pairs.text("tls-name").or_else(|_| pairs.text("tls-host"))?,
+        any_name: match pairs.text("tls-verify").as_deref() {
+            Err(_) | Ok("full") => false,
+            Ok("ca") => true,
+            Ok(_) => return Err("BADTLS tls-verify is 'full' or 'ca'".into()),
+        },
+        own,
+    }))
 }
 
 fn cut_over(cx: &mut Context<'_>) -> Handled {

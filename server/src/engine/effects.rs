@@ -47,7 +47,7 @@ pub enum LinkEvent<'a> {
     Data(&'a [u8]),
     /// The peer ended the connection, or it broke. The link is gone after this.
     Closed,
-    /// It could not be opened. The link is gone after this.
+    /// It could not be opened, or TLS ended it. The link is gone after this.
     Failed(String),
 }
 

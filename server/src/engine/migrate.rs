@@ -14,11 +14,9 @@ use crate::command::{Command, Flags};
 use crate::migration::{Control, Cut, Moving, Phase, Point, RECORD, Source, Unapplied};
 use crate::replication::{Link, LinkConfig, Stream};
 use crate::resp::CommandError;
+use crate::tls::Outgoing;
 
 use super::{Engine, hooks};
-
-/// User (none for the old one-argument form) and password.
-type Auth = Option<(Option<String>, Vec<u8>)>;
 
 /// What this node knows of a takeover, and does for it.
 #[derive(Default)]
@@ -27,15 +25,23 @@ pub struct Room {
     moving: Option<Moving>,
     /// It says of what is missing here what the log does not say yet.
     unrecorded: bool,
-    /// How to log in at the source, once the operator has said it.
-    auth: Option<Auth>,
+    /// The source with what no log tells of it, once the operator has said it.
+    said: Option<Said>,
     /// The primary's connections to the source.
     links: Option<Box<Links>>,
+}
+
+/// What the operator said, and what TLS makes of it.
+#[derive(Clone)]
+struct Said {
+    source: Source,
+    tls: Option<Outgoing>,
 }
 
 /// The connections of the primary to the server outside.
 struct Links {
     source: Source,
+    tls: Option<Outgoing>,
     link: Link,
     link_client: Option<ClientId>,
     stream: Stream,
@@ -61,13 +67,21 @@ impl Engine {
     /// Begins to take the data of `source`, or goes on if it is followed already. Data that are
     /// here are never replaced by another's.
     pub fn migrate_from(&mut self, source: Source) -> Result<(), CommandError> {
-        let room = &mut self.rooms.migration;
-        if room.moving.as_ref().is_some_and(|moving| moving.is_from(&source)) {
-            if room.auth.as_ref() != Some(&source.auth) {
-                room.auth = Some(source.auth);
-                self.drop_links("the source is followed under another name");
-            }
+        let room = &self.rooms.migration;
+        let moving = room.moving.clone().filter(|moving| moving.is_from(&source));
+        if moving.is_some() && room.said.as_ref().is_some_and(|said| said.source == source) {
             self.migration_cron();
+            return Ok(());
+        }
+        let tls = source.tls.as_ref().map(|given| Outgoing::new(given, &self.config)).transpose();
+        let tls = tls.map_err(|error| CommandError::from(format!("BADTLS {error}")))?;
+        if let Some(moving) = moving {
+            let login = source.wants_login();
+            if moving.login != login && moving.phase != Phase::Done {
+                // A successor is not to go on without what must be said.
+                self.note_moving(Some(Moving { login, ..moving }))?;
+            }
+            self.take_said(Said { source, tls }, "what was said of the source has changed");
             return Ok(());
         }
         let keys = self.keyspace.len();
@@ -77,10 +91,20 @@ impl Engine {
             return Err(why.into());
         }
         self.note_moving(Some(Moving::new(&self.config.cluster_uid, &source)))?;
-        self.rooms.migration.auth = Some(source.auth);
-        self.drop_links("another source is followed");
-        self.migration_cron();
+        self.take_said(Said { source, tls }, "another source is followed");
         Ok(())
+    }
+
+    /// Connects anew by what was said.
+    fn take_said(&mut self, said: Said, why: &str) {
+        self.rooms.migration.said = Some(said);
+        self.drop_links(why);
+        self.migration_cron();
+    }
+
+    /// How the source is spoken to by TLS, if it is.
+    pub(super) fn migration_tls(&self) -> Option<Outgoing> {
+        self.rooms.migration.links.as_ref()?.tls.clone()
     }
 
     /// Follows the source no longer; what was taken over stays.
@@ -183,7 +207,7 @@ impl Engine {
             Some(links) if links.last_error.is_empty() => {}
             Some(links) => errors.push(links.last_error.clone()),
             None if self.is_migrating() && room.wants_login() => {
-                errors.push("the source's password is to be said again".into());
+                errors.push("the source's password or certificates are to be said again".into());
             }
             None => {}
         }
@@ -240,11 +264,10 @@ impl Engine {
         if room.wants_login() {
             return;
         }
-        let source = Source {
-            host: moving.host.clone(),
-            port: moving.port,
-            auth: room.auth.clone().flatten(),
-        };
+        let Said { source, tls } = room.said(moving).cloned().unwrap_or_else(|| {
+            let (host, port) = (moving.host.clone(), moving.port);
+            Said { source: Source { host, port, ..Source::default() }, tls: None }
+        });
         let config = LinkConfig {
             host: source.host.clone(),
             port: source.port,
@@ -258,6 +281,7 @@ impl Engine {
         self.rooms.migration.links = Some(Box::new(Links {
             link: Link::new(config, self.template(), self.now.mono_ms()),
             source,
+            tls,
             link_client: None,
             stream: Stream::default(),
             control: Control::default(),
@@ -285,8 +309,14 @@ impl Engine {
 }
 
 impl Room {
-    /// The source asks for a password that this primary has not been told.
+    /// What was said of the source of this takeover.
+    fn said(&self, moving: &Moving) -> Option<&Said> {
+        self.said.as_ref().filter(|said| moving.is_from(&said.source))
+    }
+
+    /// The source asks for what this primary has not been told.
     fn wants_login(&self) -> bool {
-        self.auth.is_none() && self.moving.as_ref().is_some_and(|moving| moving.login)
+        let moving = self.moving.as_ref();
+        moving.is_some_and(|moving| moving.login && self.said(moving).is_none())
     }
 }

@@ -199,6 +199,9 @@ pub fn is_secret(row: &Command, args: Args<'_>, at: usize) -> bool {
         "set" if args.is(0, "config") => {
             at >= 3 && SECRET.iter().any(|secret| args.is(at - 1, secret))
         }
+        "migrate" | "cutover" if args.is(0, "redisha") => {
+            at >= 3 && ["password", "tls-key"].iter().any(|name| args.is(at - 1, name))
+        }
         "migrate" => (6..args.len()).any(|word| {
             let words = if args.is(word, "auth") { 1 } else { 2 };
             (args.is(word, "auth") || args.is(word, "auth2"))

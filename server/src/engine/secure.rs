@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::client::{ClientId, User};
+use crate::client::{ClientId, Duty, User};
 use crate::config::{AuthClientsUser, Config};
-use crate::tls::{self, Tls, TlsError};
+use crate::tls::{self, Outgoing, Tls, TlsError};
 
+use super::effects::LinkOwner;
 use super::{Engine, hooks};
 
 impl Engine {
@@ -49,6 +50,16 @@ impl Engine {
                 self.reload_tls();
             }
         }
+    }
+
+    /// How a link speaks TLS, if it does. The server that the data are taken over from is spoken to
+    /// as the operator said, all others as the directives say.
+    pub fn outgoing_tls(&self, duty: Duty) -> Option<Outgoing> {
+        if let Duty::Link(LinkOwner::Migration | LinkOwner::MigrationControl) = duty {
+            return self.migration_tls();
+        }
+        let tls = self.tls.as_ref().filter(|_| self.config.tls_replication)?;
+        Some(Outgoing { config: Arc::clone(&tls.client), name: None })
     }
 
     /// A client showed a certificate that the CA signed: with `tls-auth-clients-user` it is the

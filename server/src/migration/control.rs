@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::resp::encode_command;
+use crate::tls::Given;
 
 /// Answers nested deeper than this are no answers to what is asked here.
 const DEPTH_MAX: usize = 4;
@@ -19,6 +20,15 @@ pub struct Source {
     pub port: u16,
     /// User (none for the old one-argument form) and password.
     pub auth: Option<(Option<String>, Vec<u8>)>,
+    /// How it is spoken to by TLS; in the clear, if nothing says so.
+    pub tls: Option<Given>,
+}
+
+impl Source {
+    /// Whether it cannot be spoken to by what the log tells alone.
+    pub fn wants_login(&self) -> bool {
+        self.auth.is_some() || self.tls.is_some()
+    }
 }
 
 /// What becomes of the source after the cut-over.
@@ -70,9 +80,15 @@ pub enum Told {
 pub struct Control {
     awaited: VecDeque<Asked>,
     input: Vec<u8>,
+    answered: bool,
 }
 
 impl Control {
+    /// Whether anything was answered on this connection.
+    pub fn was_answered(&self) -> bool {
+        self.answered
+    }
+
     /// Introduces this node on a new connection.
     pub fn connected(&mut self, source: &Source, out: &mut Vec<u8>) {
         *self = Self::default();
@@ -164,6 +180,7 @@ impl Control {
         while let Some(length) = length(&self.input, 0)? {
             let answer: Vec<u8> = self.input.drain(..length).collect();
             let asked = self.awaited.pop_front().ok_or("an answer that nobody asked for")?;
+            self.answered = true;
             told.push(read(asked, &answer));
         }
         if self.input.len() > ANSWER_MAX {

@@ -1,7 +1,8 @@
 //! What every member knows of a takeover: a record of the stream, and a field of every snapshot.
 //!
 //! The source's password is no part of it, since the stream and the files reach those who must not
-//! know it: a successor that needs one waits until the operator says it again.
+//! know it, and neither is what TLS needs: a successor that needs one waits until the operator says
+//! it again.
 
 use std::fmt;
 
@@ -21,7 +22,7 @@ pub struct Moving {
     pub uid: String,
     pub host: String,
     pub port: u16,
-    /// The source wants to know who asks.
+    /// The source wants to know who asks, or is spoken to by TLS.
     pub login: bool,
     pub phase: Phase,
     /// What of the source's stream is missing here since its data were copied.
@@ -91,7 +92,7 @@ impl Moving {
             uid: uid.to_owned(),
             host: source.host.clone(),
             port: source.port,
-            login: source.auth.is_some(),
+            login: source.wants_login(),
             phase: Phase::Copying,
             unapplied: None,
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::{Asked, Cut, Do, Facts, Leave, Moving, Phase, Point, Source, Told, Unapplied};
 use crate::replication::ReplId;
+use crate::tls::Given;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Planted {
@@ -363,13 +364,24 @@ fn planted_faults_are_caught() {
 #[test]
 fn what_members_know_is_written_and_read() {
     let auth = Some((Some("mover".into()), b"secret".to_vec()));
-    let source = Source { host: "old&new=%.example".into(), port: 7000, auth };
+    let given = Given {
+        authorities: b"secret authorities".to_vec(),
+        name: "secret".into(),
+        any_name: false,
+        own: Some((b"secret certificate".to_vec(), b"secret key".to_vec())),
+    };
+    let source = Source { host: "old&new=%.example".into(), port: 7000, auth, tls: None };
+    let by_tls = Source { auth: None, tls: Some(given), ..source.clone() };
     let point = Point { id: ReplId::from_random([7; 20]), offset: 123, db: 3 };
     for phase in [Phase::Copying, Phase::Following(point), Phase::Leaving(point), Phase::Done] {
+        for source in [&source, &by_tls] {
+            let moving = Moving { phase, ..Moving::new("uid", source) };
+            let text = moving.text();
+            assert!(!text.contains("secret"), "what nobody may know in {text}");
+            assert!(text.contains("login=1"), "a successor would go on in the clear: {text}");
+            assert_eq!(Moving::parse(text.as_bytes()), Ok(moving));
+        }
         let moving = Moving { phase, ..Moving::new("uid", &source) };
-        let text = moving.text();
-        assert!(!text.contains("secret"), "a password in {text}");
-        assert_eq!(Moving::parse(text.as_bytes()), Ok(moving.clone()));
         let mut unapplied = Unapplied::default();
         unapplied.add("SETRANGE", "ERR too long");
         unapplied.add("LPUSH", &"ERR & = % \u{e9}".repeat(100));

@@ -16,6 +16,9 @@ use super::{Net, READ_BUFFER_BYTES, READ_TURN_BYTES};
 
 /// How long a connection whose end was sent may take to end its own side, in milliseconds.
 const DRAIN_MS: u64 = 5_000;
+/// How long a link may take until its handshake is complete, in milliseconds: who speaks no TLS may
+/// wait for more of what it does not understand.
+const LINK_HANDSHAKE_MS: u64 = 10_000;
 /// Backlog bytes taken for a replica at once.
 const REPLICA_CHUNK_BYTES: usize = 256 * 1024;
 /// An output buffer that is empty keeps at most this capacity, in bytes.
@@ -212,8 +215,9 @@ impl Net {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.drop_conn(engine, id);
+                Err(error) => {
+                    let failure = conn.stream.tls_failure(Some(&error));
+                    self.end_conn(engine, id, failure);
                     return None;
                 }
             }
@@ -226,24 +230,35 @@ impl Net {
         let Some(conn) = self.conn(id) else { return };
         conn.ended = true;
         conn.readable = false;
+        let failure = conn.stream.tls_failure(None);
         let drained = conn.draining_until_ms.is_some();
         let waiting = engine.clients.get(id).is_none_or(|client| {
             client.duty != Duty::Commands || client.hold != crate::client::Hold::None
         });
         if drained || waiting {
-            return self.drop_conn(engine, id);
+            return self.end_conn(engine, id, failure);
         }
         engine.clients.close(id, Closing::AfterOutput);
     }
 
     pub(super) fn drop_conn(&mut self, engine: &mut Engine, id: ClientId) {
+        self.end_conn(engine, id, None);
+    }
+
+    /// Drops a connection; the owner of a link is told what made it fail.
+    fn end_conn(&mut self, engine: &mut Engine, id: ClientId, failure: Option<String>) {
         let slot = self.conns.get_mut(id.slot as usize);
         if let Some(slot) = slot.filter(|slot| slot.as_ref().is_some_and(|conn| conn.id == id)) {
             let mut conn = slot.take().expect("it was just seen");
             // Closing the socket ends its registration too; an error here changes nothing.
             let _ = self.poll.registry().deregister(&mut conn.stream);
         }
-        engine.disconnected(id);
+        let is_link =
+            engine.clients.get(id).is_some_and(|client| matches!(client.duty, Duty::Link(_)));
+        match failure.filter(|_| is_link) {
+            Some(why) => engine.link_event(id, LinkEvent::Failed(why)),
+            None => engine.disconnected(id),
+        }
     }
 
     /// Writes what every client in the list has to say, once each.
@@ -392,14 +407,18 @@ impl Net {
             .iter()
             .flatten()
             .filter(|conn| conn.stream.is_handshaking())
-            .map(|conn| conn.id)
-            .filter(|id| {
-                let client = engine.clients.get(*id);
-                client.is_none_or(|client| now_ms > client.created_ms + HANDSHAKE_MS)
+            .filter(|conn| {
+                engine.clients.get(conn.id).is_none_or(|client| {
+                    let is_link = matches!(client.duty, Duty::Link(_)) && !conn.connecting;
+                    let bound_ms = if is_link { LINK_HANDSHAKE_MS } else { HANDSHAKE_MS };
+                    now_ms > client.created_ms + bound_ms
+                })
             })
+            .map(|conn| conn.id)
             .collect();
         for id in late {
-            self.drop_conn(engine, id);
+            let why = "TLS: the handshake is not answered; does it speak TLS at this port?";
+            self.end_conn(engine, id, Some(why.to_owned()));
         }
     }
 

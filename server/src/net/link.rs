@@ -17,7 +17,7 @@ use crate::engine::effects::LinkEvent;
 
 use super::Net;
 use super::stream::Stream;
-use crate::tls::Tls;
+use crate::tls::Outgoing;
 
 type Found = (ClientId, Result<SocketAddr, String>);
 
@@ -66,11 +66,10 @@ fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream>
 }
 
 /// The client's side of a link.
-fn linked(stream: TcpStream, to: SocketAddr, tls: Option<Arc<Tls>>) -> io::Result<Stream> {
-    let Some(tls) = tls else { return Ok(stream.into()) };
-    let name = rustls::pki_types::ServerName::from(to.ip());
-    let connection =
-        rustls::ClientConnection::new(Arc::clone(&tls.client), name).map_err(io::Error::other)?;
+fn linked(stream: TcpStream, to: SocketAddr, tls: Option<Outgoing>) -> io::Result<Stream> {
+    let Some(Outgoing { config, name }) = tls else { return Ok(stream.into()) };
+    let name = name.unwrap_or_else(|| to.ip().into());
+    let connection = rustls::ClientConnection::new(config, name).map_err(io::Error::other)?;
     Ok(Stream::with_tls(super::stream::Socket::Tcp(stream), connection.into()))
 }
 
@@ -96,9 +95,10 @@ impl Net {
     fn connect_to(&mut self, engine: &mut Engine, link: ClientId, address: SocketAddr) {
         let Some(client) = engine.clients.get_mut(link) else { return };
         client.peer = Some(address);
+        let duty = client.duty;
         let keepalive_s = engine.config.tcp_keepalive_s;
         let source = engine.config.bind_source_addr.parse().ok();
-        let tls = engine.tls.clone().filter(|_| engine.config.tls_replication);
+        let tls = engine.outgoing_tls(duty);
         let added = connect_from(source, address).and_then(|stream| {
             // Without it small messages wait for each other's acknowledgement; not fatal.
             let _ = stream.set_nodelay(true);

@@ -67,6 +67,17 @@ impl Stream {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
+    /// Why TLS ended this connection, if it did; `error` is what reading ended with, if it was not
+    /// the peer's end.
+    pub fn tls_failure(&self, error: Option<&io::Error>) -> Option<String> {
+        let cause = error.and_then(io::Error::get_ref).and_then(|cause| cause.downcast_ref());
+        if let Some(cause) = cause {
+            return Some(crate::tls::sentence(cause));
+        }
+        let text = "TLS: it ended the connection in the handshake; does it speak TLS at this port?";
+        self.is_handshaking().then(|| text.to_owned())
+    }
+
     /// Whether something waits for the socket that no caller of `write` knows of.
     pub fn owes(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())

@@ -1,7 +1,7 @@
 //! The two connections to the source: what comes in on them.
 
 use crate::client::{Client, Closing};
-use crate::migration::{Asked, Moving, Phase, Point, RECORD, Source, Told, Unapplied};
+use crate::migration::{Asked, Moving, Phase, Point, RECORD, Told, Unapplied};
 use crate::replication::{Action, Loaded, Unit};
 
 use super::super::effects::{LinkEvent, LinkOwner};
@@ -28,7 +28,7 @@ impl Engine {
         }
         match links.link.tick(now_ms) {
             Some(Action::Connect) => {
-                let Source { host, port, .. } = links.source.clone();
+                let (host, port) = links.address();
                 let id = self.open_link(LinkOwner::Migration, &host, port);
                 if let Some(links) = self.links() {
                     links.link_client = Some(id);
@@ -69,7 +69,7 @@ impl Engine {
             links.control.ask_role(&mut client.out);
             self.clients.queue_flush(id);
         } else {
-            let Source { host, port, .. } = links.source.clone();
+            let (host, port) = links.address();
             let id = self.open_link(LinkOwner::MigrationControl, &host, port);
             if let Some(links) = self.links() {
                 links.control_client = Some(id);
@@ -277,7 +277,10 @@ impl Engine {
                 Ok(told) => told.into_iter().for_each(|told| self.source_told(client, &told)),
                 Err(why) => self.control_lost(client, &why),
             },
-            LinkEvent::Closed => self.control_lost(client, "the source closed it"),
+            LinkEvent::Closed => {
+                let why = links.why_closed();
+                self.control_lost(client, why);
+            }
             LinkEvent::Failed(why) => self.control_lost(client, why),
         }
     }
@@ -320,6 +323,19 @@ impl Engine {
 }
 
 impl Links {
+    fn address(&self) -> (String, u16) {
+        (self.source.host.clone(), self.source.port)
+    }
+
+    /// Why the source may have ended the second connection, which is the first to be opened.
+    fn why_closed(&self) -> &'static str {
+        if self.tls.is_none() && !self.control.was_answered() {
+            "the source closed the connection before it answered; does it want TLS at this port?"
+        } else {
+            "the source closed the connection"
+        }
+    }
+
     fn fail(&mut self, why: String, now_ms: u64) {
         self.last_error.clone_from(&why);
         self.stream.clear();
