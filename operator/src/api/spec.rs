@@ -149,6 +149,11 @@ pub struct MigrateFrom {
     /// Where that user's password is, in the object's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret: Option<SecretKey>,
+    /// Speaks to it by TLS; without this it is spoken to in the clear. The pods themselves speak none,
+    /// so that a source which follows after the cut-over does so in the clear; with `source: pause`
+    /// none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<MigrateTls>,
     /// Set to true to cut over: the source's writes are paused, and as soon as all of them are
     /// here it is left as `source` says and writes are taken here.
     #[serde(default)]
@@ -171,12 +176,76 @@ pub struct SecretKey {
     pub key: String,
 }
 
+/// How the source is spoken to by TLS. All that is named is in the object's namespace; what changes
+/// there is taken up in some seconds, by a new connection that goes on where the last one was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.caSecret) != has(self.caConfigMap)")
+    .message("spec.migrateFrom.tls: name the CA that signed the source's certificate, either in caSecret or in caConfigMap; no CA is trusted by default"))]
+pub struct MigrateTls {
+    /// The CA that signed the source's certificate (or several, one after the other), in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret: Option<CaKey>,
+    /// As `caSecret`, in a `ConfigMap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_config_map: Option<CaKey>,
+    /// The name that the source's certificate must be for, and that it is asked for (SNI); `host`
+    /// when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+    /// What is asked of the source's certificate: with `full` that the CA signed it, and that it is
+    /// for `serverName`; with `ca` the former alone, for certificates that are for no name.
+    #[serde(default)]
+    pub verify: Verify,
+    /// The certificate to show to a source that asks for one: a Secret as of type
+    /// `kubernetes.io/tls`, with `tls.crt` and `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_secret: Option<SecretName>,
+}
+
+/// Where a CA is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CaKey {
+    /// The Secret or `ConfigMap`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in it.
+    #[serde(default = "default_ca_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// A Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretName {
+    /// The Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What is asked of a server's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// That the CA signed it, and that it is for `serverName`.
+    #[default]
+    Full,
+    /// That the CA signed it: enough where that CA signs for this source alone. For certificates
+    /// that are for no name (`subjectAltName`).
+    Ca,
+}
+
 /// What becomes of the source at the cut-over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceAfter {
     /// It sends its clients here if it can redirect; else it follows as a replica, so that reads
-    /// go on there and a Valkey sends on the clients that ask for it.
+    /// go on there and a Valkey sends on the clients that ask for it. It follows, and so logs in, in
+    /// the clear: the pods speak no TLS. One with `tls-replication yes` takes no writes then, and does
+    /// not come level.
     #[default]
     Redirect,
     /// Its writes stay paused: whoever still writes there waits.
@@ -273,6 +342,10 @@ fn default_port() -> i32 {
 
 fn default_key() -> String {
     "password".to_owned()
+}
+
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
 }
 
 fn default_replicas() -> i32 {

@@ -3,21 +3,23 @@
 //! The primary does the work and guards it; saying the same again has no effect there, so that this
 //! needs no memory but the status. What is to be said, and what an answer means, is pure.
 
+mod credentials;
+
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use redis::Value;
 use switchover::Member;
 
 use super::context::Context;
 use super::validate::Plan;
 use crate::api::{
-    MigrateFrom, Migration, MigrationPhase, REDIS_PORT, RedisHA, SecretKey, SourceAfter,
+    MigrateFrom, Migration, MigrationPhase, REDIS_PORT, RedisHA, SourceAfter, Verify,
 };
 use crate::executor::client::{CallError, Client, Lane, text};
 use crate::executor::wire;
 use crate::trigger::PodFacts;
+
+use credentials::Credentials;
 
 const DEADLINE: Duration = Duration::from_secs(2);
 /// For how long the cut-over may pause the source.
@@ -61,14 +63,12 @@ impl Told<'_> {
             // The mark stays until the primary has been told.
             return client.call(Lane::Act, &words, DEADLINE).await.err().and(before);
         };
-        let password = match &wish.password_secret {
-            None => None,
-            Some(secret) => match password(context, &self.plan.names.namespace, secret).await {
-                Ok(password) => Some(password),
-                Err(why) => return Some(failed(wish, before, why)),
-            },
+        let credentials = Credentials::read(context, &self.plan.names.namespace, wish).await;
+        let credentials = match credentials {
+            Ok(credentials) => credentials,
+            Err(why) => return Some(failed(wish, before, why)),
         };
-        let begin = begin(&self.plan.uid, &member, wish, password.as_deref());
+        let begin = begin(&self.plan.uid, &member, wish, &credentials);
         let found = match client.call(Lane::Act, &begin, DEADLINE).await {
             Ok(answer) => match read(&answer, wish) {
                 Some(found) => found,
@@ -104,27 +104,17 @@ fn failed(wish: &MigrateFrom, before: Option<Migration>, why: String) -> Migrati
 
 fn sentence(error: CallError) -> String {
     match error {
+        CallError::Refused { code, message, .. } if code == "BADTLS" => {
+            format!("spec.migrateFrom.tls: {message}")
+        }
+        // A member that does not know the word by which a source is named that speaks TLS.
+        CallError::Refused { message, .. } if message == "host is missing" => {
+            "spec.migrateFrom.tls: the server's image does not know it; take a newer spec.image"
+                .to_owned()
+        }
         CallError::Refused { message, .. } => message,
         other => other.to_string(),
     }
-}
-
-async fn password(
-    context: &Context,
-    namespace: &str,
-    secret: &SecretKey,
-) -> Result<String, String> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let SecretKey { name, key } = secret;
-    let found = api.get_opt(name).await.map_err(|error| format!("Secret {name}: {error}"))?;
-    let found = found.ok_or_else(|| {
-        format!("spec.migrateFrom.passwordSecret: there is no Secret {name} in {namespace}")
-    })?;
-    let value = found.data.unwrap_or_default().remove(key);
-    let value = value.and_then(|bytes| String::from_utf8(bytes.0).ok());
-    value.ok_or_else(|| {
-        format!("spec.migrateFrom.passwordSecret: Secret {name} holds no text under `{key}`")
-    })
 }
 
 fn command(name: &str, uid: &str, member: &str, rest: &[(&str, &str)]) -> Vec<String> {
@@ -133,12 +123,23 @@ fn command(name: &str, uid: &str, member: &str, rest: &[(&str, &str)]) -> Vec<St
     head.into_iter().chain(rest).collect()
 }
 
-fn begin(uid: &str, member: &str, wish: &MigrateFrom, password: Option<&str>) -> Vec<String> {
+/// A source that speaks TLS is named by a word of its own, so that no member of an older version
+/// sends it a password in the clear.
+fn begin(uid: &str, member: &str, wish: &MigrateFrom, credentials: &Credentials) -> Vec<String> {
     let port = wish.port.to_string();
-    let mut rest = vec![("HOST", wish.host.as_str()), ("PORT", port.as_str())];
-    if let Some(password) = password {
+    let host = if wish.tls.is_some() { "TLS-HOST" } else { "HOST" };
+    let mut rest = vec![(host, wish.host.as_str()), ("PORT", port.as_str())];
+    if let Some(password) = &credentials.password {
         rest.extend(wish.username.as_deref().map(|user| ("USER", user)));
         rest.push(("PASSWORD", password));
+    }
+    if let Some(tls) = &wish.tls {
+        rest.extend(credentials.authorities.as_deref().map(|pem| ("TLS-CA", pem)));
+        rest.extend(tls.server_name.as_deref().map(|name| ("TLS-NAME", name)));
+        rest.extend((tls.verify == Verify::Ca).then_some(("TLS-VERIFY", "ca")));
+        if let Some((certificate, key)) = &credentials.own {
+            rest.extend([("TLS-CERT", certificate.as_str()), ("TLS-KEY", key)]);
+        }
     }
     command("MIGRATE", uid, member, &rest)
 }
@@ -198,16 +199,45 @@ mod tests {
 
     #[test]
     fn a_primary_is_told_all_that_it_needs() {
-        let plain = wish(&json!({}));
-        assert_eq!(
-            begin("u", "m", &plain, None).join(" "),
-            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 6379"
+        let check = |more: serde_json::Value, credentials: Credentials, expect: &str| {
+            let said = begin("u", "m", &wish(&more), &credentials).join(" ");
+            assert_eq!(said, format!("REDISHA MIGRATE UID u MEMBER m {expect}"));
+        };
+        let none = Credentials::default();
+        let password = Credentials { password: Some("word".into()), ..none.clone() };
+        let authorities = Credentials { authorities: Some("CA".into()), ..none.clone() };
+        let own = Some(("CERT".into(), "KEY".into()));
+        let all = Credentials { authorities: Some("CA".into()), own, ..password.clone() };
+        check(json!({}), none, "HOST old PORT 6379");
+        check(
+            json!({"port": 7000, "username": "mover"}),
+            password,
+            "HOST old PORT 7000 USER mover PASSWORD word",
         );
-        let user = wish(&json!({"port": 7000, "username": "mover"}));
-        assert_eq!(
-            begin("u", "m", &user, Some("word")).join(" "),
-            "REDISHA MIGRATE UID u MEMBER m HOST old PORT 7000 USER mover PASSWORD word"
+        check(
+            json!({"tls": {"caSecret": {"name": "old"}}}),
+            authorities.clone(),
+            "TLS-HOST old PORT 6379 TLS-CA CA",
         );
+        check(
+            json!({"tls": {"caConfigMap": {"name": "old"}, "verify": "ca"}}),
+            authorities,
+            "TLS-HOST old PORT 6379 TLS-CA CA TLS-VERIFY ca",
+        );
+        check(
+            json!({"tls": {
+                "caSecret": {"name": "old"},
+                "serverName": "old.example",
+                "clientCertificateSecret": {"name": "mine"},
+            }}),
+            all,
+            "TLS-HOST old PORT 6379 PASSWORD word TLS-CA CA TLS-NAME old.example \
+             TLS-CERT CERT TLS-KEY KEY",
+        );
+    }
+
+    #[test]
+    fn a_cut_over_names_where_clients_go() {
         let mut plan = fixture::plan(&json!({}));
         plan.password = "word".to_owned();
         assert_eq!(
@@ -236,6 +266,34 @@ mod tests {
         assert_eq!(found.message.as_deref(), Some("refused"));
         assert_eq!(read(&answer("done", ""), &wish).unwrap().phase, MigrationPhase::CutOver);
         assert_eq!(read(&Value::Okay, &wish), None);
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_field() {
+        let check = |code: &str, message: &str, expect: &str| {
+            let refused = CallError::Refused {
+                address: "10.0.0.1:6379".into(),
+                command: "REDISHA MIGRATE".into(),
+                code: code.into(),
+                message: message.into(),
+            };
+            assert_eq!(sentence(refused), expect);
+        };
+        let named = "CA bundle: it holds no certificate in PEM";
+        check("BADTLS", named, &format!("spec.migrateFrom.tls: {named}"));
+        check("NOTREADY", "this member has 3 keys", "this member has 3 keys");
+        check(
+            "ERR",
+            "host is missing",
+            "spec.migrateFrom.tls: the server's image does not know it; take a newer spec.image",
+        );
+    }
+
+    #[test]
+    fn a_tls_block_is_completed_as_the_definition_does() {
+        let tls = wish(&json!({"tls": {"caSecret": {"name": "old"}}})).tls.unwrap();
+        assert_eq!(tls.ca_secret.unwrap().key, "ca.crt");
+        assert_eq!((tls.verify, tls.ca_config_map), (Verify::Full, None));
     }
 
     /// A cut-over that a crash took back was never told to a primary again, which refused writes for

@@ -56,7 +56,9 @@ fn everywhere() -> Vec<Value> {
         rule("", &["pods"], &["get", "list", "watch", "patch", "delete"]),
         rule("", &["nodes"], &["get", "list", "watch"]),
         rule("", &["secrets"], &["get", "create", "patch"]),
-        rule("", &["services", "configmaps"], &["create", "patch"]),
+        rule("", &["services"], &["create", "patch"]),
+        // Authorities that `spec.migrateFrom.tls` names are read.
+        rule("", &["configmaps"], &["get", "create", "patch"]),
         rule("apps", &["statefulsets"], &["get", "create", "patch"]),
         rule("policy", &["poddisruptionbudgets"], &["create", "patch", "delete"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
