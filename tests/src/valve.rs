@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// for its stream waits; all others go on.
 pub struct Valve {
     shut: Arc<AtomicBool>,
+    server: Arc<Mutex<SocketAddr>>,
 }
 
 impl Valve {
@@ -26,8 +27,11 @@ impl Valve {
         let shut = Arc::new(AtomicBool::new(false));
         let listener = place.run(|| TcpListener::bind(at).context("listen for the valve"))?;
         let (place, told) = (place.clone(), Arc::clone(&shut));
+        let server = Arc::new(Mutex::new(server));
+        let leads_to = Arc::clone(&server);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                let server = *leads_to.lock().unwrap_or_else(PoisonError::into_inner);
                 let connected = place.run(|| Ok(TcpStream::connect(server)?));
                 // A server that is not there is what the client then finds.
                 let Ok(server) = connected else { continue };
@@ -35,7 +39,12 @@ impl Valve {
                 let _ = pass(client, server, &told);
             }
         });
-        Ok(Self { shut })
+        Ok(Self { shut, server })
+    }
+
+    /// Leads those who connect from now on to that address.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
     pub fn set_shut(&self, shut: bool) {

@@ -24,6 +24,15 @@ pub fn invalid(world: &World) -> Result<()> {
         ),
         ("replicas: 2, whenReplicaLost: block", "spec.whenReplicaLost"),
         ("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds"),
+        ("migrateFrom: {host: old, tls: {}}", "spec.migrateFrom.tls"),
+        (
+            "migrateFrom: {host: old, tls: {caSecret: {name: a}, caConfigMap: {name: a}}}",
+            "spec.migrateFrom.tls",
+        ),
+        (
+            "migrateFrom: {host: old, tls: {caSecret: {name: a}, verify: none}}",
+            "spec.migrateFrom.tls.verify",
+        ),
     ];
     for (line, words) in cases {
         let yaml = format!(
