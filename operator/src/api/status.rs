@@ -63,7 +63,8 @@ pub struct Migration {
     /// How far the source is ahead, in bytes of its replication stream.
     pub lag_bytes: i64,
     /// What stands in the way, as a sentence.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // Written as null where there is none: what a merge patch leaves out stays.
+    #[serde(default)]
     pub message: Option<String>,
 }
 

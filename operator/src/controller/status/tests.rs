@@ -2,6 +2,7 @@ use serde_json::json;
 use switchover::{Config, Election, Intent, Label, Member, Reason};
 
 use super::*;
+use crate::api::MigrationPhase;
 use crate::controller::validate::fixture;
 use crate::trigger;
 
@@ -29,6 +30,7 @@ struct World {
     facts: Facts,
     rollout: Rollout,
     held: Option<Held>,
+    migration: Option<Migration>,
     problem: Option<Problem>,
     observed: bool,
     now: Timestamp,
@@ -41,6 +43,7 @@ fn calm() -> World {
         facts: trigger::fixture::calm("cache"),
         rollout: Rollout::Done,
         held: None,
+        migration: None,
         problem: None,
         observed: true,
         now: at(100),
@@ -60,7 +63,7 @@ fn status_after(world: &World, before: &RedisHAStatus) -> (Option<Value>, RedisH
         rollout: &world.rollout,
         observation: world.observed.then_some(&observation),
         held: world.held.as_ref(),
-        migration: None,
+        migration: world.migration.clone(),
         problem: world.problem.clone(),
         now: world.now,
     });
@@ -225,6 +228,26 @@ fn an_unchanged_status_is_not_written_and_its_times_stay() {
     };
     assert_eq!(time(&second, "Ready"), at(100));
     assert_eq!(time(&second, "Synced"), at(200));
+}
+
+/// A merge leaves what it does not name: the last sentence about a migration stood there for ever, and
+/// the status was written anew in every pass.
+#[test]
+fn what_no_longer_stands_in_the_way_is_told_no_more() {
+    let mut world = calm();
+    let following = Migration {
+        source: "old:6379".into(),
+        phase: MigrationPhase::Following,
+        lag_bytes: 0,
+        message: Some("refused".into()),
+    };
+    world.migration = Some(following.clone());
+    let (_, first) = status_after(&world, &RedisHAStatus::default());
+    assert_eq!(first.migration, world.migration);
+    world.migration = Some(Migration { message: None, ..following });
+    let (_, second) = status_after(&world, &first);
+    assert_eq!(second.migration, world.migration);
+    assert_eq!(status_after(&world, &second).0, None);
 }
 
 /// The arbiter is changed by compare-and-swap only: a merge that carried it would undo a decision
