@@ -62,10 +62,28 @@ pub struct Migration {
     pub phase: MigrationPhase,
     /// How far the source is ahead, in bytes of its replication stream.
     pub lag_bytes: i64,
+    /// How many commands of the source could not be executed here. What they changed is missing, and
+    /// nobody cuts over before all is copied anew.
+    #[serde(default)]
+    pub unapplied: i64,
     /// What stands in the way, as a sentence.
     // Written as null where there is none: what a merge patch leaves out stays.
     #[serde(default)]
     pub message: Option<String>,
+}
+
+impl Migration {
+    /// What is missing here of the source's data, as a sentence.
+    pub fn missing(&self) -> Option<String> {
+        let Self { source, unapplied, .. } = self;
+        (*unapplied > 0).then(|| {
+            format!(
+                "data of {source} are missing, since commands of it could not be executed here \
+                 ({unapplied} so far); nobody cuts over before all is copied anew: see \
+                 status.migration.message"
+            )
+        })
+    }
 }
 
 /// How far the takeover of another server's data is, in one word.

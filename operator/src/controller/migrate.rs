@@ -7,6 +7,7 @@ mod credentials;
 
 use std::time::Duration;
 
+use kube::runtime::events::EventType;
 use redis::Value;
 use switchover::Member;
 
@@ -49,14 +50,10 @@ impl Told<'_> {
         });
         let Some((ip, member)) = address else { return before };
         let client = Client::new(&ip, REDIS_PORT, &self.plan.internal_password);
-        if over {
-            // A primary that knows of no takeover would begin one; this one may have to be told to
-            // end it again, if a crash under `async` has lost its predecessor's last word.
-            let words = ["REDISHA".to_owned(), "STATUS".to_owned()];
-            let status = client.call(Lane::Observe, &words, DEADLINE).await;
-            if !status.is_ok_and(|status| still_moves(&status)) {
-                return before;
-            }
+        // A primary that knows of no takeover would begin one; this one may have to be told to end it
+        // again, if a crash under `async` has lost its predecessor's last word.
+        if over && !ask_status(&client).await.is_ok_and(|status| still_moves(&status)) {
+            return before;
         }
         let Some(wish) = wish else {
             let words = stop(&self.plan.uid, &member);
@@ -76,7 +73,11 @@ impl Told<'_> {
             },
             Err(error) => return Some(failed(wish, before, sentence(error))),
         };
-        if found.phase != MigrationPhase::Following || !wish.cut_over {
+        let (found, may_cut_over) = match ask_status(&client).await {
+            Ok(status) => counted(found, unapplied(&status)),
+            Err(error) => return Some(failed(wish, before, sentence(error))),
+        };
+        if found.phase != MigrationPhase::Following || !wish.cut_over || !may_cut_over {
             return Some(found);
         }
         let words = cut_over(self.plan, &member, wish.source);
@@ -85,6 +86,41 @@ impl Told<'_> {
             Err(error) => Some(Migration { message: Some(sentence(error)), ..found }),
         }
     }
+}
+
+async fn ask_status(client: &Client) -> Result<Value, CallError> {
+    let words = ["REDISHA".to_owned(), "STATUS".to_owned()];
+    client.call(Lane::Observe, &words, DEADLINE).await
+}
+
+/// An Event of a migration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct News {
+    pub type_: EventType,
+    pub reason: &'static str,
+    pub note: String,
+}
+
+/// What has become so between two looks.
+pub fn news(before: Option<&Migration>, found: Option<&Migration>) -> Vec<News> {
+    let Some(now) = found else { return Vec::new() };
+    let mut news = Vec::new();
+    if before.map(|before| before.phase) != Some(now.phase) {
+        let (reason, what) = match now.phase {
+            MigrationPhase::Copying => ("MigrationStarted", "copying the data of"),
+            MigrationPhase::Following => ("MigrationFollowing", "following"),
+            MigrationPhase::CutOver => ("MigrationCutOver", "writes are taken here and no more by"),
+        };
+        let note = format!("{what} {}", now.source);
+        news.push(News { type_: EventType::Normal, reason, note });
+    }
+    // Once: what more is left out stands in the status, and a source may write a lot of it.
+    if before.and_then(Migration::missing).is_none()
+        && let Some(note) = now.missing()
+    {
+        news.push(News { type_: EventType::Warning, reason: "MigrationIncomplete", note });
+    }
+    news
 }
 
 fn source(wish: &MigrateFrom) -> String {
@@ -96,6 +132,7 @@ fn failed(wish: &MigrateFrom, before: Option<Migration>, why: String) -> Migrati
         source: source(wish),
         phase: MigrationPhase::Copying,
         lag_bytes: 0,
+        unapplied: 0,
         message: None,
     };
     let before = before.filter(|before| before.source == fresh.source);
@@ -169,6 +206,29 @@ fn still_moves(status: &Value) -> bool {
     word.is_some_and(|(_, word)| !matches!(word.as_str(), "none" | "done"))
 }
 
+/// How many commands of the source STATUS says could not be executed; nothing, if that member is of
+/// a version that leaves them out without a word.
+fn unapplied(status: &Value) -> Option<i64> {
+    let pairs = wire::texts(status).unwrap_or_default();
+    let (_, count) = pairs.into_iter().find(|(name, _)| name == "migration-unapplied")?;
+    count.parse().ok()
+}
+
+/// Completes what was found by that count, and tells whether it may be cut over as far as it goes:
+/// the primary itself refuses while it knows of anything that is missing.
+fn counted(found: Migration, unapplied: Option<i64>) -> (Migration, bool) {
+    const UNCOUNTED: &str = "the server's image does not tell whether all that the source wrote was \
+                             executed, so nobody cuts over: take a newer spec.image";
+    match unapplied {
+        Some(unapplied) => (Migration { unapplied, ..found }, true),
+        None if found.phase == MigrationPhase::CutOver => (found, false),
+        None => {
+            let message = found.message.or_else(|| Some(UNCOUNTED.to_owned()));
+            (Migration { message, ..found }, false)
+        }
+    }
+}
+
 /// The primary's answer: state, lag in bytes, last error.
 fn read(answer: &Value, wish: &MigrateFrom) -> Option<Migration> {
     let Value::Array(items) = answer else { return None };
@@ -179,7 +239,8 @@ fn read(answer: &Value, wish: &MigrateFrom) -> Option<Migration> {
         _ => MigrationPhase::Copying,
     };
     let message = Some(text(error)?).filter(|error| !error.is_empty());
-    Some(Migration { source: source(wish), phase, lag_bytes: text(lag)?.parse().ok()?, message })
+    let lag_bytes = text(lag)?.parse().ok()?;
+    Some(Migration { source: source(wish), phase, lag_bytes, unapplied: 0, message })
 }
 
 #[cfg(test)]
@@ -301,9 +362,7 @@ mod tests {
     #[test]
     fn a_member_says_whether_it_still_moves_in() {
         let check = |word: &str, expect| {
-            let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-            let status = Value::Array(vec![bulk("migration"), bulk(word)]);
-            assert_eq!(still_moves(&status), expect, "{word}");
+            assert_eq!(still_moves(&status(&[("migration", word)])), expect, "{word}");
         };
         for (word, expect) in
             [("none", false), ("done", false), ("copying", true), ("following", true)]
@@ -313,17 +372,67 @@ mod tests {
         assert!(!still_moves(&Value::Array(Vec::new())));
     }
 
+    fn following() -> Migration {
+        Migration {
+            source: "old:6379".into(),
+            phase: MigrationPhase::Following,
+            lag_bytes: 0,
+            unapplied: 0,
+            message: None,
+        }
+    }
+
+    fn status(pairs: &[(&str, &str)]) -> Value {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        Value::Array(pairs.iter().flat_map(|(name, value)| [bulk(name), bulk(value)]).collect())
+    }
+
+    /// A member of a version that counts nothing leaves out what it cannot execute, and cut over all
+    /// the same when it was told to.
+    #[test]
+    fn nobody_cuts_over_who_does_not_count_what_is_left_out() {
+        let check = |pairs: &[(&str, &str)], expect: Option<i64>| {
+            let (found, may) = counted(following(), unapplied(&status(pairs)));
+            assert_eq!(may, expect.is_some(), "{pairs:?}");
+            assert_eq!(found.unapplied, expect.unwrap_or(0), "{pairs:?}");
+            assert_eq!(found.message.is_some(), expect.is_none(), "{pairs:?}");
+        };
+        check(&[("migration", "following"), ("migration-unapplied", "0")], Some(0));
+        check(&[("migration-unapplied", "3")], Some(3));
+        check(&[("migration", "following")], None);
+        let lost = Migration { message: Some("lost".into()), ..following() };
+        assert_eq!(counted(lost.clone(), None), (lost, false));
+    }
+
+    #[test]
+    fn what_has_become_so_is_an_event() {
+        let incomplete = |unapplied| Migration { unapplied, ..following() };
+        let check = |before: Option<Migration>, now: Option<Migration>, expect: &[&str]| {
+            let found = news(before.as_ref(), now.as_ref());
+            let found: Vec<_> = found.iter().map(|news| news.reason).collect();
+            assert_eq!(found, expect);
+        };
+        let copying = Migration { phase: MigrationPhase::Copying, ..following() };
+        check(None, Some(copying.clone()), &["MigrationStarted"]);
+        check(Some(copying.clone()), Some(following()), &["MigrationFollowing"]);
+        check(Some(following()), Some(following()), &[]);
+        check(Some(following()), Some(incomplete(1)), &["MigrationIncomplete"]);
+        check(Some(copying), Some(incomplete(1)), &["MigrationFollowing", "MigrationIncomplete"]);
+        check(Some(incomplete(1)), Some(incomplete(2)), &[]);
+        check(Some(incomplete(2)), Some(following()), &[]);
+        check(Some(incomplete(2)), None, &[]);
+        let told = news(Some(&following()), Some(&incomplete(1))).remove(0);
+        assert_eq!(told.type_, EventType::Warning);
+        assert_eq!(Some(told.note), incomplete(1).missing());
+    }
+
     #[test]
     fn an_error_keeps_how_far_it_was() {
         let wish = wish(&json!({}));
-        let following = Migration {
-            source: "old:6379".into(),
-            phase: MigrationPhase::Following,
-            lag_bytes: 3,
-            message: None,
-        };
+        let following = Migration { lag_bytes: 3, unapplied: 2, ..following() };
         let found = failed(&wish, Some(following.clone()), "lost".into());
         assert_eq!((found.phase, found.lag_bytes), (MigrationPhase::Following, 3));
+        assert_eq!(found.unapplied, 2);
         let elsewhere = Migration { source: "other:1".into(), ..following };
         let found = failed(&wish, Some(elsewhere), "lost".into());
         assert_eq!(found.phase, MigrationPhase::Copying);

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::runtime::events::EventType;
 use serde_json::json;
 use switchover::{Label, Reason};
 use thiserror::Error;
@@ -206,19 +205,8 @@ impl Loop {
         let told = migrate::Told { plan, redisha, primary, pods: &facts.pods };
         let found = told.step(&self.context).await;
         let before = status.and_then(|status| status.migration.as_ref());
-        let phase = |migration: Option<&Migration>| migration.map(|migration| migration.phase);
-        if phase(found.as_ref()) != phase(before)
-            && let Some(found) = &found
-        {
-            let (reason, what) = match found.phase {
-                MigrationPhase::Copying => ("MigrationStarted", "copying the data of"),
-                MigrationPhase::Following => ("MigrationFollowing", "following"),
-                MigrationPhase::CutOver => {
-                    ("MigrationCutOver", "writes are taken here and no more by")
-                }
-            };
-            let note = format!("{what} {}", found.source);
-            self.context.event(redisha, EventType::Normal, reason, note).await;
+        for migrate::News { type_, reason, note } in migrate::news(before, found.as_ref()) {
+            self.context.event(redisha, type_, reason, note).await;
         }
         found
     }

@@ -232,6 +232,9 @@ fn degraded(inputs: &Inputs<'_>, arbiter: Option<&Arbiter>) -> Verdict {
             format!("the primary of term {term} was chosen without hearing from enough members");
         return yes("DataLossPossible", message);
     }
+    if let Some(message) = inputs.migration.as_ref().and_then(Migration::missing) {
+        return yes("MigrationIncomplete", message);
+    }
     let missing = unsynced(inputs);
     if let Some(only) = arbiter.and_then(alone)
         && !missing.is_empty()

@@ -50,6 +50,16 @@ fn calm() -> World {
     }
 }
 
+fn following() -> Migration {
+    Migration {
+        source: "old:6379".into(),
+        phase: MigrationPhase::Following,
+        lag_bytes: 0,
+        unapplied: 0,
+        message: None,
+    }
+}
+
 fn status_after(world: &World, before: &RedisHAStatus) -> (Option<Value>, RedisHAStatus) {
     let mut redisha = fixture::redisha(&world.spec);
     let mut status = before.clone();
@@ -230,21 +240,32 @@ fn an_unchanged_status_is_not_written_and_its_times_stay() {
     assert_eq!(time(&second, "Synced"), at(200));
 }
 
+/// What a migration left out was told in `status.migration.message` alone.
+#[test]
+fn what_a_migration_left_out_is_told() {
+    check(
+        |w| w.migration = Some(Migration { unapplied: 2, ..following() }),
+        "Degraded",
+        "Running: Degraded=True MigrationIncomplete: data of old:6379 are missing, since commands \
+         of it could not be executed here (2 so far); nobody cuts over before all is copied anew: \
+         see status.migration.message",
+    );
+    check(
+        |w| w.migration = Some(following()),
+        "Degraded",
+        "Running: Degraded=False AsWanted: nothing is missing",
+    );
+}
+
 /// A merge leaves what it does not name: the last sentence about a migration stood there for ever, and
 /// the status was written anew in every pass.
 #[test]
 fn what_no_longer_stands_in_the_way_is_told_no_more() {
     let mut world = calm();
-    let following = Migration {
-        source: "old:6379".into(),
-        phase: MigrationPhase::Following,
-        lag_bytes: 0,
-        message: Some("refused".into()),
-    };
-    world.migration = Some(following.clone());
+    world.migration = Some(Migration { message: Some("refused".into()), ..following() });
     let (_, first) = status_after(&world, &RedisHAStatus::default());
     assert_eq!(first.migration, world.migration);
-    world.migration = Some(Migration { message: None, ..following });
+    world.migration = Some(following());
     let (_, second) = status_after(&world, &first);
     assert_eq!(second.migration, world.migration);
     assert_eq!(status_after(&world, &second).0, None);
