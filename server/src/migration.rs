@@ -18,7 +18,8 @@
 //!
 //! **Invariant (nothing is left out unseen).** A command of the source that cannot be executed here
 //! is counted in the log, behind the same point; as long as any is, nobody cuts over, and a source
-//! that was told to take no more writes is told to go on. Only a new copy of its data ends that.
+//! that was told to take no more writes is told to go on. Only a new copy of its data ends that. So it
+//! is with what a primary of an older version wrote, which counts nothing.
 
 mod control;
 mod cut;

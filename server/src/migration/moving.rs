@@ -34,7 +34,7 @@ pub struct Moving {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unapplied {
     pub count: u64,
-    /// The name of the last of them, without its arguments.
+    /// The name of the last of them, without its arguments; empty if that is not known.
     pub name: String,
     /// Why it was not executed.
     pub why: String,
@@ -44,6 +44,11 @@ pub struct Unapplied {
 const WHY_MAX: usize = 200;
 
 impl Unapplied {
+    /// What a member of a version that counts nothing may have left out.
+    fn unknown() -> Self {
+        Self { count: 1, ..Self::default() }
+    }
+
     /// One more.
     pub fn add(&mut self, name: &str, why: &str) {
         self.count += 1;
@@ -55,6 +60,13 @@ impl Unapplied {
 impl fmt::Display for Unapplied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, name, why } = self;
+        if name.is_empty() {
+            return write!(
+                f,
+                "a member of an older version followed the source, which does not count what it \
+                 could not execute, so that data may be missing"
+            );
+        }
         match count {
             1 => write!(f, "a command of the source's stream was not applied here, ")?,
             _ => write!(f, "{count} commands of the source's stream were not applied here, ")?,
@@ -126,6 +138,9 @@ impl Moving {
             ("port", &port),
             ("login", if self.login { "1" } else { "0" }),
             ("phase", word),
+            // A version that leaves commands out without a word says nothing like it: a record
+            // without this was written by such a primary, whatever its predecessor had counted.
+            ("counts", "1"),
         ];
         if let Some([id, offset, db]) = &numbers {
             pairs.extend([("id", id.as_str()), ("offset", offset), ("db", db)]);
@@ -159,8 +174,10 @@ impl Moving {
             "done" => Phase::Done,
             _ => return Err(RecordError::Field("phase")),
         };
+        let counts = fields.get("counts")? == "1";
         let unapplied = match fields.get("unapplied")?.as_str() {
-            "" => None,
+            "" if counts => None,
+            "" => matches!(phase, Phase::Following(_) | Phase::Leaving(_)).then(Unapplied::unknown),
             _ => Some(Unapplied {
                 count: fields.parsed("unapplied")?,
                 name: fields.get("last")?,

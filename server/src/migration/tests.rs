@@ -401,3 +401,27 @@ fn what_members_know_is_written_and_read() {
         assert!(Moving::parse(text.as_bytes()).is_err(), "{text}");
     }
 }
+
+/// A primary of a version that does not count what it leaves out dropped the count of the one before,
+/// and its successor cut over without those data.
+#[test]
+fn what_a_primary_that_counts_nothing_wrote_may_lack_data() {
+    let source = Source { host: "old".into(), port: 7000, ..Source::default() };
+    let point = Point { id: ReplId::from_random([7; 20]), offset: 123, db: 3 };
+    let check = |phase: Phase, expect: &str| {
+        let moving = Moving { phase, ..Moving::new("uid", &source) };
+        let text = moving.text().replace("&counts=1", "");
+        let found = Moving::parse(text.as_bytes()).expect("a record of an older version");
+        let told = found.unapplied.as_ref().map_or_else(String::new, Unapplied::to_string);
+        assert!(told.contains(expect) && told.is_empty() == expect.is_empty(), "{phase:?}: {told}");
+        // Its successor writes it down.
+        assert_eq!(Moving::parse(found.text().as_bytes()), Ok(found));
+    };
+    check(Phase::Copying, "");
+    check(Phase::Following(point), "data may be missing");
+    check(Phase::Leaving(point), "data may be missing");
+    check(Phase::Done, "");
+    let mut unapplied = Unapplied { count: 1, ..Unapplied::default() };
+    unapplied.add("SETPART", "ERR unknown command");
+    assert!(unapplied.to_string().starts_with("2 commands"), "{unapplied}");
+}
