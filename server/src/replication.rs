@@ -26,7 +26,7 @@ pub use payload::Transfer;
 pub use primary::{Replication, Sync};
 pub use reading::Asks;
 pub use replicas::{MemberLink, Replica, Replicas, Stage};
-pub use stream::{Stream, Unit};
+pub use stream::{ARGUMENT_MAX, Stream, Unit};
 
 /// The first word of the argument by which members' records are known in the stream:
 /// `PING redisha:…`.

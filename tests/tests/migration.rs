@@ -78,7 +78,11 @@ impl Counter {
 }
 
 fn source(variable: Option<&str>, name: &str) -> Result<Option<Server>> {
-    let Some(variable) = variable else { return Server::start(name, &[]).map(Some) };
+    source_with(variable, name, &[])
+}
+
+fn source_with(variable: Option<&str>, name: &str, more: &[&str]) -> Result<Option<Server>> {
+    let Some(variable) = variable else { return Server::start(name, more).map(Some) };
     let Some(program) = env::var_os(variable).map(PathBuf::from) else {
         assert!(env::var_os("CI").is_none(), "{variable} is not set");
         eprintln!("SKIPPED: {variable} is not set");
@@ -86,7 +90,8 @@ fn source(variable: Option<&str>, name: &str) -> Result<Option<Server>> {
     };
     // A member that fsyncs each write may lag far behind: that it asks for the rest only is shown
     // by a source that still has it.
-    Server::start_program(&program, name, &["--repl-backlog-size", "256mb"]).map(Some)
+    let directives = [&["--repl-backlog-size", "256mb"], more].concat();
+    Server::start_program(&program, name, &directives).map(Some)
 }
 
 fn fill(server: &Server) -> Result<Client> {
@@ -150,6 +155,14 @@ fn move_in(source: &Server, said: &[&str]) -> Result<(i64, Option<String>, i64)>
     ensure!(here.say("GET elsewhere")?.text()? == "1", "the other database");
     arrives(&mut replica, "text", "mine")?;
     Ok((acknowledged, ended, count))
+}
+
+/// Waits until the member says what stands in the way.
+fn fails(member: &Member, expect: &str) -> Result<()> {
+    wait::until(&format!("it says `{expect}`"), PATIENCE, || {
+        Ok(member.status("migration-error")?.contains(expect).then_some(()))
+    })
+    .with_context(|| member.status("migration-error").unwrap_or_default())
 }
 
 fn arrives(client: &mut Client, key: &str, value: &str) -> Result<()> {

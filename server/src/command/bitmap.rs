@@ -91,8 +91,7 @@ fn string_at<'d>(db: &'d mut Db, key: &[u8]) -> Result<Option<StrRef<'d>>, Comma
     }
 }
 
-/// Reads an offset in bits, which must lie within the longest string allowed; from the primary
-/// every offset is taken. `#n` counts fields of `width` bits.
+/// Reads an offset in bits, which must lie within the longest string allowed. `#n` counts fields of `width` bits.
 fn bit_offset(cx: &Context<'_>, text: &[u8], width: Option<u32>) -> Result<u64, CommandError> {
     let read = match (text, width) {
         ([b'#', number @ ..], Some(width)) => {
@@ -101,7 +100,7 @@ fn bit_offset(cx: &Context<'_>, text: &[u8], width: Option<u32>) -> Result<u64, 
         _ => parse_i64(text),
     };
     read.and_then(|offset| u64::try_from(offset).ok())
-        .filter(|offset| cx.from_primary || offset >> 3 < cx.engine.config.proto_max_bulk_len.0)
+        .filter(|offset| offset >> 3 < cx.string_max())
         .ok_or_else(|| "ERR bit offset is not an integer or out of range".into())
 }
 

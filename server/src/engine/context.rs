@@ -1,12 +1,13 @@
 //! What a handler is given.
 
-use crate::client::{Client, ClientId, Hold, User};
+use crate::client::{Client, ClientId, Duty, Hold, User};
 use crate::command::Command;
+use crate::replication::ARGUMENT_MAX;
 use crate::resp::{Args, OwnedArgs, Reply};
 
 use super::Engine;
 use super::blocking::{Blocked, OnTimeout};
-use super::effects::Timer;
+use super::effects::{LinkOwner, Timer};
 use super::propagate::Verbatim;
 use super::pubsub::name_bytes;
 
@@ -28,6 +29,23 @@ impl Context<'_> {
     #[inline]
     pub fn reply(&mut self) -> Reply<'_> {
         self.client.reply()
+    }
+
+    /// Whether it comes from the stream of another server, which has executed it: limits that may be
+    /// wider there are not asked here, since a command that is left out makes both unlike.
+    pub fn obeys(&self) -> bool {
+        self.from_primary || self.client.duty == Duty::Link(LinkOwner::Migration)
+    }
+
+    /// The longest string that this command may make, in bytes. A source outside is believed as much
+    /// as one argument of its stream can hold, whatever offset it names.
+    pub fn string_max(&self) -> u64 {
+        let own = self.engine.config.proto_max_bulk_len.0;
+        match (self.from_primary, self.obeys()) {
+            (true, _) => u64::MAX,
+            (false, true) => own.max(ARGUMENT_MAX.into()),
+            (false, false) => own,
+        }
     }
 
     /// Counts changes: the command is propagated as it came, unless the handler replaces it.

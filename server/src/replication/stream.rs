@@ -5,6 +5,9 @@
 
 use crate::resp::{Args, Limits, OwnedArgs, Parsed, Parser};
 
+/// The longest argument that a stream may hold, in bytes.
+pub const ARGUMENT_MAX: u32 = u32::MAX;
+
 /// The stream's bytes that are not applied yet.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -45,7 +48,7 @@ impl Stream {
 
     /// Gives the next unit with its bytes to `apply`. False if none is complete.
     pub fn next(&mut self, apply: impl FnOnce(Unit<'_>, &[u8])) -> Result<bool, StreamError> {
-        let limits = Limits::authenticated(i64::from(u32::MAX));
+        let limits = Limits::authenticated(ARGUMENT_MAX.into());
         loop {
             let from = self.used + self.ahead;
             let parsed = self.parser.parse(&self.buf[from..], &limits);

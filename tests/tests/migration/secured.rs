@@ -12,7 +12,7 @@ use tests::server::{Server, free_port};
 use tests::tls::Authority;
 use tests::wait;
 
-use super::{PATIENCE, arrives, fill, full_resyncs, move_in};
+use super::{PATIENCE, arrives, fails, fill, full_resyncs, move_in};
 
 const STOCK: [&str; 2] = ["REDISHA_VALKEY", "REDISHA_REDIS"];
 
@@ -64,14 +64,6 @@ impl Said {
     fn begins(&self, member: &mut Member) -> Result<()> {
         super::begins_by(member, &self.words())
     }
-}
-
-/// Waits until the member says what stands in the way.
-fn fails(member: &Member, expect: &str) -> Result<()> {
-    wait::until(&format!("it says `{expect}`"), PATIENCE, || {
-        Ok(member.status("migration-error")?.contains(expect).then_some(()))
-    })
-    .with_context(|| member.status("migration-error").unwrap_or_default())
 }
 
 /// The replication link and the questions of the cut-over go by TLS: at that port, with a certificate

@@ -60,7 +60,6 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
     let (key, payload) = (cx.args.at(1), cx.args.at(3));
     let Options { replace, absolute, idle_s, frequency } = Options::read(cx.args)?;
     let now_ms = cx.engine.now.unix_ms();
-    let string_max = cx.engine.config.proto_max_bulk_len.0 as usize;
     if !replace && cx.engine.keyspace.db_mut(cx.client.db).contains(key) {
         return Err("BUSYKEY Target key name already exists.".into());
     }
@@ -70,13 +69,13 @@ pub fn restore(cx: &mut Context<'_>) -> Handled {
     }
     let leniency = rdb::dump::Leniency {
         // What a primary has taken its replicas take.
-        version: cx.engine.config.rdb_version_check == RdbVersionCheck::Relaxed || cx.from_primary,
+        version: cx.engine.config.rdb_version_check == RdbVersionCheck::Relaxed || cx.obeys(),
         checksum: cx.engine.debug.trusts_checksums,
     };
     if !rdb::dump::verify(payload, leniency) {
         return Err("ERR DUMP payload version or checksum are wrong".into());
     }
-    let string_max = if cx.from_primary { usize::MAX } else { string_max };
+    let string_max = usize::try_from(cx.string_max()).unwrap_or(usize::MAX);
     let value = rdb::dump::restore(payload, cx.engine.keyspace.limits(), string_max);
     let value = value.map_err(|_| "ERR Bad data format")?;
     let expiry_ms = match (ttl_ms, absolute) {

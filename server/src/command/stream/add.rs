@@ -97,7 +97,7 @@ impl Options {
         if !adds && self.trim.is_none() {
             return Err("ERR syntax error, XTRIM must be called with a trimming strategy".into());
         }
-        if cx.from_primary {
+        if cx.obeys() {
             // It has trimmed to what it says.
             return Ok(());
         }

@@ -14,10 +14,9 @@ pub fn strlen(cx: &mut Context<'_>) -> Handled {
     Ok(())
 }
 
-/// Refuses a string that would grow beyond what one bulk string may hold; what the primary let grow
-/// grows here, too.
+/// Refuses a string that would grow beyond what one bulk string may hold.
 fn check_len(cx: &Context<'_>, len: usize) -> Handled {
-    if !cx.from_primary && len as u64 > cx.engine.config.proto_max_bulk_len.0 {
+    if len as u64 > cx.string_max() {
         return Err(errors::STRING_TOO_LONG.into());
     }
     Ok(())
