@@ -74,7 +74,7 @@ pub fn default_image() -> &'static str {
     concat!("redisha-server:", env!("CARGO_PKG_VERSION"))
 }
 
-/// Runs until it is told to stop, or the lease is lost.
+/// Runs until it is told to stop. Who loses the lease waits for it again.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -87,7 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         namespace: args.namespace,
     };
     let mut leader = Leader::new(client.clone(), &options.namespace, &options.identity);
-    let (context, caches) = Context::new(client, options, Arc::clone(&metrics));
+    let context = Context::new(client, options, Arc::clone(&metrics));
 
     let serving = Arc::new(AtomicBool::new(args.no_webhook));
     let listener = bind(args.probes).await?;
@@ -99,44 +99,46 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tokio::spawn(webhook::run(context.clone(), listener, serving, Arc::clone(&reviews)));
     }
 
-    let acting = async {
-        leader.acquire().await;
-        tracing::info!("this process acts");
-        metrics.leader(true);
-        tokio::select! {
-            () = leader.hold() => {}
-            () = lead::lead(context, caches) => {}
+    let mut acting = Box::pin(act(&mut leader, &context));
+    tokio::select! {
+        () = &mut acting => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // A switch that has begun is finished: whoever takes the lease next would find writes held.
+    let switched = async {
+        while metrics.is_switching() {
+            tokio::time::sleep(LOOK).await;
         }
-        metrics.leader(false);
     };
-    let mut acting = Box::pin(acting);
-    let mut lost = tokio::select! {
-        () = &mut acting => true,
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-    };
-    if !lost {
-        // A switch that has begun is finished: whoever takes the lease next would find writes held.
-        let switched = async {
-            while metrics.is_switching() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            () = &mut acting => lost = true,
-            _ = tokio::time::timeout(LINGER, switched) => {}
-        }
+    tokio::select! {
+        () = &mut acting => {}
+        _ = tokio::time::timeout(LINGER, switched) => {}
     }
     drop(acting);
-    if lost {
-        // Another process acts now. Starting anew is simpler than forgetting everything.
-        anyhow::bail!("the lease is lost");
-    }
     leader.release().await;
     tokio::time::sleep(LINGER).await;
     // Whoever takes the lease now makes the switches that these wait for.
     reviews.done().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Acts whenever this process holds the lease. Losing it must not end the process: a kubelet starts one
+/// that ended again and again later and later, and the next fault would find nobody who waits.
+async fn act(leader: &mut Leader, context: &Context) {
+    loop {
+        leader.acquire().await;
+        tracing::info!("this process acts");
+        context.metrics.leader(true);
+        // What was seen under an earlier lease says nothing about now.
+        let (context, caches) = context.with_caches();
+        let metrics = Arc::clone(&context.metrics);
+        tokio::select! {
+            () = leader.hold() => tracing::warn!("another process holds the lease now"),
+            () = lead::lead(context, caches) => {}
+        }
+        metrics.leader(false);
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

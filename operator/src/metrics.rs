@@ -122,9 +122,15 @@ impl Metrics {
         self.lock().managed = count as u64;
     }
 
-    /// Whether this process acts.
+    /// Whether this process acts. Who does no more looks after nothing, and ends no switch that it
+    /// has begun.
     pub fn leader(&self, leads: bool) {
-        self.lock().leader = leads;
+        let mut inner = self.lock();
+        inner.leader = leads;
+        if !leads {
+            inner.managed = 0;
+            inner.open.clear();
+        }
     }
 
     /// Everything, as `/metrics` prints it.
@@ -215,6 +221,30 @@ mod tests {
             epoch: Epoch::new(1, 1),
             pause_ms,
         }
+    }
+
+    /// A process whose lease was lost in the middle of a switch would wait for its end as it is told to
+    /// stop, which another process brings about.
+    #[test]
+    fn who_acts_no_more_has_no_switch_open() {
+        let metrics = Metrics::default();
+        metrics.leader(true);
+        metrics.managed(3);
+        let member = switchover::Member::default();
+        metrics.notice(&Notice::SwitchoverStarted {
+            intent: switchover::Intent {
+                id: "1".into(),
+                from: member.clone(),
+                to: member,
+                reason: Reason::Drain,
+                attempt: 1,
+                deadline_ms: 2_000,
+            },
+        });
+        assert!(metrics.is_switching());
+        metrics.leader(false);
+        assert!(!metrics.is_switching());
+        assert!(metrics.render().lines().any(|line| line == "redisha_managed 0"));
     }
 
     #[test]

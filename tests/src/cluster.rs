@@ -114,6 +114,12 @@ impl Cluster {
         bail!("no process of {pod} is there")
     }
 
+    /// Waits until all of the operator's pods are Ready.
+    pub fn operators_are_ready(&self) -> Result<()> {
+        let wait = ["rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=180s"];
+        self.kubectl(&wait).map(drop)
+    }
+
     /// The operator's pod that holds the lease.
     pub fn acting_operator(&self) -> Result<String> {
         let lease = self.get("lease", "redisha-operator", NAMESPACE)?;
@@ -158,8 +164,7 @@ impl RedisHA {
     /// Installs the operator and the example, and waits until all is Ready.
     pub fn install(&self) -> Result<()> {
         self.cluster.kubectl(&["apply", "-f", &file("deploy/redisha.yaml")])?;
-        let wait = ["rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s"];
-        self.cluster.kubectl(&wait)?;
+        self.cluster.operators_are_ready()?;
         self.cluster.kubectl(&["apply", "-f", &file("examples/redisha.yaml")])?;
         self.settled().map(drop)
     }

@@ -55,6 +55,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("all_servers_that_promise_the_disk_are_killed_at_once", power::all_killed),
     ("a_new_one_moves_in_from_outside", migration::moves_in),
     ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
+    ("an_operator_that_lost_its_lease_takes_it_again", crash::lease),
     ("writes_go_on_without_operator_and_api_server", outage::control_plane),
     ("helm_install_makes_it_ready", install::helm),
 ];

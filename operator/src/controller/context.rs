@@ -30,6 +30,7 @@ pub struct Options {
 }
 
 /// The writing ends of the caches.
+#[derive(Default)]
 pub struct Caches {
     pub pods: Writer<Pod>,
     pub nodes: Writer<Node>,
@@ -47,15 +48,21 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with empty caches, and what fills them.
-    pub fn new(client: Client, options: Options, metrics: Arc<Metrics>) -> (Self, Caches) {
+    /// A context without caches, which is all that the webhook needs.
+    pub fn new(client: Client, options: Options, metrics: Arc<Metrics>) -> Self {
         let reporter =
             Reporter { controller: "redisha".to_owned(), instance: Some(options.identity.clone()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        let caches = Caches { pods: Writer::default(), nodes: Writer::default() };
+        let Caches { pods, nodes } = Caches::default();
+        let (pods, nodes) = (pods.as_reader(), nodes.as_reader());
+        Self { client, options: Arc::new(options), pods, nodes, metrics, recorder }
+    }
+
+    /// The same with caches that are empty, and what fills them.
+    pub fn with_caches(&self) -> (Self, Caches) {
+        let caches = Caches::default();
         let (pods, nodes) = (caches.pods.as_reader(), caches.nodes.as_reader());
-        let options = Arc::new(options);
-        (Self { client, options, pods, nodes, metrics, recorder }, caches)
+        (Self { pods, nodes, ..self.clone() }, caches)
     }
 
     /// The API of `RedisHA` in the cluster's namespace.

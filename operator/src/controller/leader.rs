@@ -44,7 +44,19 @@ struct Sign {
 enum Claim {
     /// It is ours, free or abandoned.
     Take,
-    Wait,
+    /// Another's, who has this long to renew it.
+    Wait(Duration),
+}
+
+/// What came of trying once.
+#[derive(Debug, PartialEq, Eq)]
+enum Tried {
+    Held,
+    /// Another holds it, and has this long to renew it.
+    Anothers(Duration),
+    /// Somebody wrote between our reading and our writing: perhaps ourselves, by a request that we had
+    /// given up.
+    Raced,
 }
 
 impl Leader {
@@ -56,13 +68,16 @@ impl Leader {
     /// Waits until this process holds the lease.
     pub async fn acquire(&mut self) {
         loop {
+            let mut pause = LOOK;
             match tokio::time::timeout(PATIENCE, self.claim()).await {
-                Ok(Ok(true)) => return,
-                Ok(Ok(false)) => {}
+                Ok(Ok(Tried::Held)) => return,
+                // No longer than the holder has: each moment more is one without anybody who acts.
+                Ok(Ok(Tried::Anothers(left))) => pause = LOOK.min(left),
+                Ok(Ok(Tried::Raced)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be claimed"),
                 Err(_) => tracing::warn!("the lease cannot be claimed: no answer"),
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -72,8 +87,9 @@ impl Leader {
         loop {
             tokio::time::sleep(RENEW).await;
             match tokio::time::timeout(PATIENCE, self.claim()).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) => return,
+                Ok(Ok(Tried::Anothers(_))) => return,
+                // If somebody else took it, the next look tells.
+                Ok(Ok(Tried::Held | Tried::Raced)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be renewed"),
                 Err(_) => tracing::warn!("the lease cannot be renewed: no answer"),
             }
@@ -91,8 +107,8 @@ impl Leader {
         }
     }
 
-    /// Tries once; true when this process holds it now.
-    async fn claim(&mut self) -> Result<bool, kube::Error> {
+    /// Tries once.
+    async fn claim(&mut self) -> Result<Tried, kube::Error> {
         let now = Timestamp::now();
         let Some(mut lease) = self.api.get_opt(NAME).await? else {
             let lease = Lease {
@@ -101,8 +117,8 @@ impl Leader {
             };
             return written(self.api.create(&PostParams::default(), &lease).await);
         };
-        if self.judge(lease.spec.as_ref(), Instant::now()) == Claim::Wait {
-            return Ok(false);
+        if let Claim::Wait(left) = self.judge(lease.spec.as_ref(), Instant::now()) {
+            return Ok(Tried::Anothers(left));
         }
         lease.spec = Some(self.spec(now, lease.spec));
         // The resource version that was read goes along: of two claims one conflicts.
@@ -117,18 +133,13 @@ impl Leader {
         if sign.holder.is_none() || sign.holder.as_ref() == Some(&self.identity) {
             return Claim::Take;
         }
-        match &self.seen {
-            Some((seen, at)) if *seen == sign => {
-                if now.duration_since(*at) >= LEASE {
-                    Claim::Take
-                } else {
-                    Claim::Wait
-                }
-            }
-            _ => {
-                self.seen = Some((sign, now));
-                Claim::Wait
-            }
+        let seen = match &self.seen {
+            Some((seen, at)) if *seen == sign => *at,
+            _ => self.seen.insert((sign, now)).1,
+        };
+        match LEASE.saturating_sub(now.duration_since(seen)) {
+            Duration::ZERO => Claim::Take,
+            left => Claim::Wait(left),
         }
     }
 
@@ -147,10 +158,10 @@ impl Leader {
     }
 }
 
-fn written(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+fn written(result: Result<Lease, kube::Error>) -> Result<Tried, kube::Error> {
     match result {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(_) => Ok(Tried::Held),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Tried::Raced),
         Err(error) => Err(error),
     }
 }
@@ -178,14 +189,15 @@ mod tests {
         let mut leader = leader();
         let start = Instant::now();
         let after = |tenths: u32| start + LEASE * tenths / 10;
+        let wait = |tenths: u32| Claim::Wait(LEASE * tenths / 10);
         assert_eq!(leader.judge(None, start), Claim::Take);
         assert_eq!(leader.judge(Some(&held("me", 1)), start), Claim::Take);
         assert_eq!(leader.judge(Some(&held("", 1)), start), Claim::Take);
         // The holder's clock says the year 1970; only its silence counts.
-        assert_eq!(leader.judge(Some(&held("you", 1)), start), Claim::Wait);
-        assert_eq!(leader.judge(Some(&held("you", 1)), after(9)), Claim::Wait);
-        assert_eq!(leader.judge(Some(&held("you", 5)), after(10)), Claim::Wait);
-        assert_eq!(leader.judge(Some(&held("you", 5)), after(19)), Claim::Wait);
+        assert_eq!(leader.judge(Some(&held("you", 1)), start), wait(10));
+        assert_eq!(leader.judge(Some(&held("you", 1)), after(9)), wait(1));
+        assert_eq!(leader.judge(Some(&held("you", 5)), after(10)), wait(10));
+        assert_eq!(leader.judge(Some(&held("you", 5)), after(19)), wait(1));
         assert_eq!(leader.judge(Some(&held("you", 5)), after(20)), Claim::Take);
     }
 }

@@ -1,8 +1,9 @@
 //! The operator ended outright at each step of a switch, before and after its effect.
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
-use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE};
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE, signal};
 use tests::load::Bar;
 use tests::programs::STEPS;
 use tests::wait;
@@ -55,11 +56,59 @@ fn set_crash(world: &World, assignment: &str) -> Result<()> {
     cluster.kubectl(&wait).map(drop)
 }
 
+/// An operator whose lease was lost ended, and its kubelet started it again later and later: after some
+/// lost nodes none of the two was there, and the next lost primary had no successor for fifteen seconds.
+pub fn lease(world: &World) -> Result<()> {
+    world.redisha.settled()?;
+    world.cluster.operators_are_ready()?;
+    let before = restarts(world)?;
+    world.under_load("lease", || {
+        // So often that each of the two has lost it and has taken it again.
+        for _ in 0..3 {
+            lose_lease(world, before)?;
+        }
+        let id = world.redisha.ask("lease", None)?;
+        wait::until("who holds the lease acts", PATIENCE, || {
+            let last = &world.redisha.settled()?["status"]["lastSwitchover"]["id"];
+            Ok((*last == id).then_some(()))
+        })
+    })?;
+    let now = restarts(world)?;
+    ensure!(now == before, "operators were started again {} times", now - before);
+    Ok(())
+}
+
+/// Stops the process that acts until the other one acts, and then until it has noticed.
+fn lose_lease(world: &World, restarts_before: i64) -> Result<()> {
+    let cluster = &world.cluster;
+    let acting = cluster.acting_operator()?;
+    let process = cluster.process_of(&acting, NAMESPACE)?;
+    let said = || -> Result<usize> {
+        let log = cluster.kubectl(&["logs", &acting, "-n", NAMESPACE])?;
+        Ok(log.matches("another process holds the lease now").count())
+    };
+    let before = said()?;
+    signal(process, Signal::STOP)?;
+    let other = wait::until("another operator acts", PATIENCE, || {
+        Ok((cluster.acting_operator()? != acting).then_some(()))
+    });
+    signal(process, Signal::CONT)?;
+    other?;
+    wait::until("it knows that another one acts", PATIENCE, || {
+        Ok((said()? > before || restarts(world)? > restarts_before).then_some(()))
+    })
+}
+
 fn has_crashed(world: &World) -> Result<bool> {
+    Ok(restarts(world)? > 0)
+}
+
+/// How often containers of the operator were started again.
+fn restarts(world: &World) -> Result<i64> {
     let args = ["get", "pods", "-n", NAMESPACE, "-l", OPERATOR, "-o", "json"];
     let pods: Value = serde_json::from_str(&world.cluster.kubectl(&args)?)?;
     let pods = pods["items"].as_array().context("no pods")?;
     let statuses = pods.iter().filter_map(|pod| pod["status"]["containerStatuses"].as_array());
-    let mut restarts = statuses.flatten().map(|container| &container["restartCount"]);
-    Ok(restarts.any(|count| *count != json!(0)))
+    let counts = statuses.flatten().filter_map(|container| container["restartCount"].as_i64());
+    Ok(counts.sum())
 }
