@@ -75,6 +75,8 @@ impl Directory for PodDirectory {
         let patch = json!({"metadata": {"labels": {ROLE_LABEL: label.as_str()}}});
         match self.pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => true,
+            // Who is not there leads no client anywhere, so nothing need wait for its next pod.
+            Err(kube::Error::Api(status)) if status.code == 404 && label == Label::Replica => true,
             Err(error) => {
                 tracing::warn!(pod = name, %error, "the role label could not be set");
                 false
@@ -119,11 +121,11 @@ fn view(
             return None;
         }
         let outlives = outliving.get(&name);
-        let label = match outlives {
-            // A label is a pod's: this process has none any more that could be wrong.
-            Some(_) if primary == Some(name.as_str()) => Label::Primary,
-            Some(_) => Label::Replica,
-            None => pod.map(|pod| pod.label).unwrap_or_default(),
+        let label = match pod.filter(|_| outlives.is_none()) {
+            Some(pod) => pod.label,
+            // A label is a pod's: a process without one has none that could be wrong.
+            None if primary == Some(name.as_str()) => Label::Primary,
+            None => Label::Replica,
         };
         let host = outlives.or_else(|| pod.and_then(|pod| pod.ip.as_ref()));
         Some(Seen {
@@ -351,7 +353,7 @@ mod tests {
         assert_eq!(seen(&anew, 30), [there(0, none), there(1, replica)]);
         anew.pods[1].ip = Some("10.0.0.9".into());
         assert_eq!(seen(&anew, 40), [there(0, none), there(9, none)]);
-        assert_eq!(seen(&facts(&[0], 2), 6_000), [there(0, none), (String::new(), none)]);
+        assert_eq!(seen(&facts(&[0], 2), 6_000), [there(0, none), (String::new(), replica)]);
     }
 
     #[test]

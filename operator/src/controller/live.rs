@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use futures::future::join_all;
+
 use super::build::{FILES, KEEP_ID, KEEPS_IDS};
 use super::validate::Plan;
 use crate::api::REDIS_PORT;
@@ -61,20 +63,26 @@ fn process(pod: &PodFacts) -> Process {
 }
 
 impl Told {
-    /// Tells every pod that does not know yet. A pod that cannot be reached is told next time; one
-    /// that refuses a value is the error, as a sentence.
+    /// Tells every pod that does not know yet, all at the same time. A pod that cannot be reached is told
+    /// next time; one that refuses a value is the error, as a sentence.
     pub async fn tell(&mut self, plan: &Plan, pods: &[PodFacts]) -> Result<(), String> {
         self.0.retain(|told, _| pods.iter().any(|pod| process(pod) == *told));
         let wanted = wanted(&plan.config, &plan.password, plan.keeps_ids);
         let secret = &plan.internal_password;
-        for pod in pods.iter().filter(|pod| !pod.terminating) {
-            let Some(ip) = &pod.ip else { continue };
+        let answers = pods.iter().filter(|pod| !pod.terminating).filter_map(|pod| {
+            let ip = pod.ip.as_ref()?;
             let news = news(self.0.get(&process(pod)), &wanted, &plan.config);
-            if news.is_empty() || tell_one(ip, secret, &pod.name, &news).await? {
-                self.0.insert(process(pod), wanted.clone());
+            Some(async move { (process(pod), tell_one(ip, secret, &pod.name, &news).await) })
+        });
+        let mut refused = Ok(());
+        for (process, answer) in join_all(answers).await {
+            match answer {
+                Ok(true) => drop(self.0.insert(process, wanted.clone())),
+                Ok(false) => {}
+                Err(why) => refused = refused.and(Err(why)),
             }
         }
-        Ok(())
+        refused
     }
 
     /// Whether every pod that there should be keeps its member's id, and has append-only files from

@@ -37,6 +37,8 @@ pub struct Observed {
     /// The object, with its recorded image.
     pub object: Arc<RedisHA>,
     pub decided: Decided,
+    /// The internal password is stored, so that it is what members know.
+    pub internal_is_stored: bool,
     /// The `StatefulSet` as stored, if there is one.
     pub set: Option<StatefulSet>,
 }
@@ -71,7 +73,7 @@ pub async fn observe(
         let_go: context.holds_too_long(names, &redisha),
         on_disk: promises_disk(&redisha),
     };
-    Ok(Observed { object: redisha, decided, set })
+    Ok(Observed { object: redisha, decided, internal_is_stored: internal.stored, set })
 }
 
 /// Records which image the pods run: the specification's, or the default of the operator that saw
@@ -97,6 +99,7 @@ async fn record_image(
 /// A Secret's value.
 struct Kept {
     value: String,
+    stored: bool,
     /// The Secret exists and belongs to somebody else.
     foreign: bool,
 }
@@ -113,13 +116,13 @@ async fn kept(
         source: Box::new(source),
     })?;
     let Some(secret) = secret else {
-        return Ok(Kept { value: password()?, foreign: false });
+        return Ok(Kept { value: password()?, stored: false, foreign: false });
     };
     let foreign = !secret.owner_references().iter().any(|owner| owner.uid == uid);
     let value = secret.data.as_ref().and_then(|data| data.get(key));
     let value = value.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
     let value = value.ok_or_else(|| ObserveError::NoKey { name: name.to_owned(), key })?;
-    Ok(Kept { value, foreign })
+    Ok(Kept { value, stored: true, foreign })
 }
 
 /// 32 hexadecimal digits, 128 bits of the system's random source.

@@ -172,8 +172,17 @@ impl Loop {
     /// Everything but the status.
     async fn work(&mut self, object: Arc<RedisHA>) -> Result<Worked, PassError> {
         let names = self.cluster.names.clone();
-        let Observed { object, decided, set } = observe(&self.context, &names, object).await?;
+        let Observed { object, decided, internal_is_stored, set } =
+            observe(&self.context, &names, object).await?;
         self.cluster.set_object(Arc::clone(&object));
+        if self.executor.is_none()
+            && internal_is_stored
+            && let Some(asked) = set.as_ref().and_then(asked_of)
+        {
+            // A lost primary waits for nothing that is to be applied, nor for an object that is valid.
+            self.cluster.set_asked(asked);
+            self.start_executor(&decided.internal_password);
+        }
         let plan = validate(&object, decided)?;
         let set = Box::pin(self.apply(&plan, set)).await?;
         self.cluster.set_asked(&asked_hash(&plan));
@@ -331,13 +340,16 @@ impl Loop {
 /// Whether pods that are made from now on are made from the present template: one that is deleted
 /// too early comes back as it was.
 fn is_settled(set: &StatefulSet, asked: &str) -> bool {
-    let template = set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
-    let annotations = template.and_then(|meta| meta.annotations.as_ref());
     let generation = set.metadata.generation;
     let observed = set.status.as_ref().and_then(|status| status.observed_generation);
-    annotations.and_then(|a| a.get(ASKED_ANNOTATION)).is_some_and(|hash| hash == asked)
-        && generation.is_some()
-        && observed >= generation
+    asked_of(set) == Some(asked) && generation.is_some() && observed >= generation
+}
+
+/// The hash that pods carry which are made from this set.
+fn asked_of(set: &StatefulSet) -> Option<&str> {
+    let template = set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+    let annotations = template.and_then(|meta| meta.annotations.as_ref());
+    annotations?.get(ASKED_ANNOTATION).map(String::as_str)
 }
 
 #[cfg(test)]

@@ -5,14 +5,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use switchover::{
-    Command, Effect, Event, Member, Observation, Refusal, Seen, Settings, State, Tag, step,
+    Arbiter, Command, Effect, Event, Member, Observation, Publication, Refusal, Seen, Settings,
+    State, Tag, step,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, timeout};
 
 use super::client::{Client, Lane};
 use super::crash::{self, Moment};
 use super::worker::Lines;
-use super::{ArbiterStore, Directory, observe, wire};
+use super::{ArbiterStore, Directory, View, WorldError, observe, wire};
+
+/// How long the first attempt to read the arbiter may take. Who keeps it answers in milliseconds; a
+/// connection whose other end is gone says nothing for a quarter of an hour, and the next attempt makes
+/// another.
+const READ_FIRST: Duration = Duration::from_secs(1);
+/// Between two attempts to read the arbiter and the list of members.
+const READ_AGAIN: Duration = Duration::from_millis(250);
 
 /// The executor of one `RedisHA`.
 pub struct Executor<S, D> {
@@ -100,7 +109,8 @@ impl<S: ArbiterStore, D: Directory> Executor<S, D> {
             }
             Effect::Publish { tag, arbiter } => {
                 self.lines.add(Line::Publications, async move {
-                    let result = at(&name, world.store.publish(&arbiter)).await;
+                    let publish = timeout(world.patience(), world.store.publish(&arbiter));
+                    let result = at(&name, publish).await.unwrap_or(Publication::Unknown);
                     world.tell(Event::Published { tag, result });
                 });
             }
@@ -114,19 +124,24 @@ impl<S: ArbiterStore, D: Directory> Executor<S, D> {
             }
             Effect::Label { tag, name: member, label } => {
                 self.lines.add(Line::Labels, async move {
-                    let done = at(&name, world.directory.label(&member, label)).await;
+                    let label = world.directory.label(&member, label);
+                    let label = timeout(world.patience(), label);
+                    let done = at(&name, label).await.unwrap_or(false);
                     world.tell(Event::Labelled { tag, name: member, done });
                 });
             }
             Effect::SetTimer { tag, after_ms } => {
                 tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    sleep(Duration::from_millis(after_ms)).await;
                     world.tell(Event::Expired { tag });
                 });
             }
             Effect::Notify(notice) => {
                 self.lines.add(Line::Notices, async move {
-                    world.directory.notify(notice).await;
+                    let notify = world.directory.notify(notice);
+                    if timeout(world.patience(), notify).await.is_err() {
+                        tracing::warn!("people could not be told in time");
+                    }
                 });
             }
         }
@@ -149,21 +164,22 @@ fn lane(command: &Command) -> Lane {
 }
 
 impl<S: ArbiterStore, D: Directory> World<S, D> {
+    /// For how long the decision waits for an answer: what takes longer is asked for anew, and must not
+    /// hold up what stands in line behind it.
+    fn patience(&self) -> Duration {
+        let known = self.known.lock().expect("no holder of this lock panics");
+        Duration::from_millis(known.settings.answer_timeout_ms)
+    }
+
     fn tell(&self, event: Event) {
         // Fails only when the executor has ended, and then nobody waits for the answer.
         let _ = self.sender.send(event);
     }
 
-    /// An arbiter or a directory that cannot be read answers nothing: the decision asks again.
+    /// An arbiter or a directory that cannot be read is read again, for as long as the decision waits for
+    /// the answer; then it asks anew.
     async fn observe(&self, tag: Tag) {
-        let arbiter = match self.store.read().await {
-            Ok(arbiter) => arbiter,
-            Err(error) => return tracing::warn!(%error, "the arbiter cannot be read"),
-        };
-        let mut view = match self.directory.view(&arbiter).await {
-            Ok(view) => view,
-            Err(error) => return tracing::warn!(%error, "the members cannot be listed"),
-        };
+        let Ok((arbiter, mut view)) = timeout(self.patience(), self.read()).await else { return };
         let clients = {
             let mut known = self.known.lock().expect("no holder of this lock panics");
             known.uid.clone_from(&arbiter.uid);
@@ -171,12 +187,33 @@ impl<S: ArbiterStore, D: Directory> World<S, D> {
             known.clients.retain(|name, _| view.members.iter().any(|seen| seen.name == *name));
             view.members.iter().map(|seen| known.client(seen, &self.secret, &self.sender)).collect()
         };
-        let primary = arbiter.primary.as_ref().map(|primary| primary.name.as_str());
-        observe::fill(&mut view.members, clients, primary).await;
-        let super::View { settings, members, request } = view;
+        observe::fill(&mut view, clients, arbiter.primary.as_ref()).await;
+        let View { settings, members, request } = view;
         let observation = Box::new(Observation { arbiter, settings, members, request });
         self.directory.observed(&observation);
         self.tell(Event::Observed { tag, observation });
+    }
+
+    /// Reads the arbiter and lists the members, until both have answered.
+    async fn read(&self) -> (Arbiter, View) {
+        let mut patience = READ_FIRST;
+        loop {
+            match timeout(patience, self.read_once()).await {
+                Ok(Ok(found)) => return found,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the arbiter or its members cannot be read");
+                }
+                Err(_) => tracing::warn!("the arbiter cannot be read: no answer"),
+            }
+            patience = self.patience();
+            sleep(READ_AGAIN).await;
+        }
+    }
+
+    async fn read_once(&self) -> Result<(Arbiter, View), WorldError> {
+        let arbiter = self.store.read().await?;
+        let view = self.directory.view(&arbiter).await?;
+        Ok((arbiter, view))
     }
 
     async fn command(

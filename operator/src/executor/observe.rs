@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use switchover::{Handover, Pulse, Seen, Status};
+use switchover::{Handover, Link, Member, Pulse, Role, Settings, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::client::{CallError, Client, Lane};
-use super::wire;
+use super::{View, wire};
 
 /// How long a member may take to answer STATUS. One second was too short on a machine with ten
 /// times the load that it can bear, and a request was called off because its target was "silent".
@@ -24,6 +24,10 @@ const SILENT_BEFORE: Duration = Duration::from_millis(300);
 const PRIMARY_MISSING: Duration = Duration::from_millis(700);
 /// A process that has not answered for so long is asked whether it lives.
 const PROBE_AFTER: Duration = Duration::from_millis(100);
+
+/// How long an answer may wait for the connections that acting will need. Where they cannot be made
+/// somebody is lost, and what was answered is wanted at once.
+const WARM_WITHIN: Duration = Duration::from_millis(100);
 
 /// How long the record of a switch may wait for the length of its pause.
 const MEASURE_WITHIN: Duration = Duration::from_millis(150);
@@ -56,11 +60,12 @@ enum News {
     Beats,
 }
 
-/// Fills in what every member says that answers in time. `primary` is the name of the published one.
-pub async fn fill(members: &mut [Seen], clients: Vec<Client>, primary: Option<&str>) {
+/// Fills in what every member says that answers in time. `primary` is the published one.
+pub async fn fill(view: &mut View, clients: Vec<Client>, primary: Option<&Member>) {
     let begun = Instant::now();
+    let View { members, settings, .. } = view;
     let mut look = Look {
-        primary: members.iter().position(|seen| Some(seen.name.as_str()) == primary),
+        primary: primary.and_then(|one| members.iter().position(|seen| seen.name == one.name)),
         silent_before: clients.iter().map(Client::was_silent).collect(),
         awaited: vec![true; members.len()],
         last_answer: Duration::ZERO,
@@ -75,7 +80,12 @@ pub async fn fill(members: &mut [Seen], clients: Vec<Client>, primary: Option<&s
             break;
         };
         match news {
-            News::Status(status) => members[index].status = Some(*status),
+            News::Status(status) => {
+                if primary.is_some_and(|primary| misses(&status, primary, settings)) {
+                    look.primary_is_missed();
+                }
+                members[index].status = Some(*status);
+            }
             News::None => {}
             News::Gone => members[index].pulse = Pulse::Gone,
             News::Beats => {
@@ -87,6 +97,14 @@ pub async fn fill(members: &mut [Seen], clients: Vec<Client>, primary: Option<&s
     }
     let silent = look.awaited.iter().zip(&clients).filter(|(awaited, _)| **awaited);
     silent.for_each(|(_, client)| client.set_silent(true));
+}
+
+/// Whether a member follows this primary and has not heard it for long: it has listened all the while,
+/// when this process may have just begun to look.
+fn misses(status: &Status, primary: &Member, settings: &Settings) -> bool {
+    status.role == Role::Follower
+        && status.primary_member == primary.member
+        && (status.link != Link::Up || status.silence_ms >= settings.heard_within_ms)
 }
 
 /// Whom a look still waits for, and for how long.
@@ -108,6 +126,13 @@ impl Look {
             (false, false) => STATUS_TIMEOUT,
         };
         (0..self.awaited.len()).filter(|index| self.awaited[*index]).map(of).max()
+    }
+
+    /// Another member's word counts as much as an own look at which it was silent.
+    fn primary_is_missed(&mut self) {
+        if let Some(index) = self.primary {
+            self.silent_before[index] = true;
+        }
     }
 
     fn answered(&mut self, index: usize, after: Duration) {
@@ -136,7 +161,8 @@ async fn ask(
     client.set_silent(status.is_err());
     let news = match status {
         Ok(mut status) => {
-            client.warm().await;
+            // What is not made now is made when it is needed.
+            let _ = timeout(WARM_WITHIN, client.warm()).await;
             await_measure(&client, &mut status).await;
             News::Status(Box::new(status))
         }
@@ -213,5 +239,37 @@ mod tests {
         check([true, false, false], &[(1, 3)], Some(703));
         check([false, false, true], &[(0, 3), (1, 4)], Some(300));
         check([false, true, true], &[(1, 2)], Some(702));
+    }
+
+    /// The node of the acting operator was lost with the primary's: its successor waited 0.7 s for a
+    /// primary that the others had missed for seconds.
+    #[test]
+    fn a_primary_that_others_have_missed_for_long_is_not_waited_for_again() {
+        let primary = Member { name: "a".into(), member: "m".into() };
+        let follows = |link, silence_ms, primary_member: &str| Status {
+            role: Role::Follower,
+            primary_member: primary_member.into(),
+            link,
+            silence_ms,
+            ..Status::default()
+        };
+        let check = |status: &Status, expect| {
+            assert_eq!(misses(status, &primary, &Settings::default()), expect, "{status:?}");
+        };
+        check(&follows(Link::Up, 2_000, "m"), true);
+        check(&follows(Link::Down, 0, "m"), true);
+        check(&follows(Link::Up, 999, "m"), false);
+        check(&follows(Link::Up, 2_000, "n"), false);
+        check(&Status { role: Role::Fenced, ..follows(Link::Up, 2_000, "m") }, false);
+
+        let mut look = Look {
+            primary: Some(0),
+            silent_before: vec![false; 3],
+            awaited: vec![true, false, false],
+            last_answer: Duration::from_millis(4),
+        };
+        assert_eq!(look.patience(), Some(Duration::from_millis(704)));
+        look.primary_is_missed();
+        assert_eq!(look.patience(), Some(SILENT_BEFORE));
     }
 }
