@@ -1,8 +1,9 @@
 //! Faults, one after another, in a real Kubernetes, while clients on every node count together.
 //!
-//! `cargo xtask nemesis` starts the cluster and runs this program. It prints one line of JSON: how
-//! soon a probe was answered again after each kind of fault, and whether the history of all
-//! counters, and of objects of every other kind, is linearizable.
+//! `cargo xtask nemesis` starts the cluster and runs this program; its arguments name the kinds of
+//! faults, none means all. It prints one line of JSON: how soon a probe was answered again after each
+//! kind of fault, and whether the history of all counters, and of objects of every other kind, is
+//! linearizable.
 
 #[path = "nemesis/clients.rs"]
 mod clients;
@@ -61,6 +62,18 @@ fn number(name: &str, usual: u64) -> Result<u64> {
     text.to_string_lossy().parse().with_context(|| format!("{name} is no number"))
 }
 
+/// The kinds of faults with these names; all without any.
+fn kinds(names: &[String]) -> Result<Vec<&'static Fault>> {
+    if names.is_empty() {
+        return Ok(FAULTS.iter().collect());
+    }
+    let kind = |name: &String| {
+        let found = FAULTS.iter().find(|fault| fault.name == name);
+        found.with_context(|| format!("there is no kind of fault called {name}"))
+    };
+    names.iter().map(kind).collect()
+}
+
 /// What was done, and what came of it.
 struct Found {
     /// By kind of fault, how long the probe went without an answer, in milliseconds.
@@ -73,6 +86,7 @@ struct Found {
 }
 
 fn run(cluster: Cluster) -> Result<Found> {
+    let kinds = kinds(&env::args().skip(1).collect::<Vec<_>>())?;
     let seconds = number("REDISHA_NEMESIS_SECONDS", 180)?;
     let mut order = Order(number("REDISHA_NEMESIS_SEED", 1)?);
     let redisha = RedisHA::example(&cluster)?;
@@ -94,7 +108,7 @@ fn run(cluster: Cluster) -> Result<Found> {
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut every_kind = false;
     'all: loop {
-        for fault in order.shuffled() {
+        for fault in order.shuffled(&kinds) {
             // However slow the machine is, there is one of each.
             if every_kind && Instant::now() > end {
                 break 'all;
@@ -128,6 +142,8 @@ fn run(cluster: Cluster) -> Result<Found> {
 /// time that the probe went without an answer meanwhile.
 fn strike(world: &World, fault: &Fault, probe: &Probe) -> Result<Duration> {
     world.redisha.settled().context("before the fault")?;
+    // One fault at a time: an operator that was killed may still wait for its kubelet.
+    world.cluster.operators_are_ready().context("before the fault")?;
     let begun = Instant::now();
     eprintln!("{}: {}", fault.name, fault.what);
     let heal = (fault.inject)(world)?;
@@ -165,8 +181,8 @@ fn bar_ms(name: &str) -> Option<f64> {
 struct Order(u64);
 
 impl Order {
-    fn shuffled(&mut self) -> Vec<&'static Fault> {
-        let mut faults: Vec<_> = FAULTS.iter().collect();
+    fn shuffled(&mut self, kinds: &[&'static Fault]) -> Vec<&'static Fault> {
+        let mut faults = kinds.to_vec();
         for index in (1..faults.len()).rev() {
             // Knuth's constants; the upper bits are the good ones.
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

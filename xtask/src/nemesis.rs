@@ -14,6 +14,9 @@ pub struct Args {
     /// The order of the faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only faults of this kind, for example `mute-primary`.
+    #[arg(long, value_name = "KIND")]
+    only: Vec<String>,
 }
 
 /// Met when nothing was lost, no two nodes acknowledged the same, no read was stale, and service came
@@ -22,7 +25,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let suite = Suite::build()?;
     let mut found = Value::Null;
     let counts = test::in_cluster(|bin| {
-        let (counts, result) = suite.run_nemesis(bin, args.minutes * 60, args.seed)?;
+        let (counts, result) = suite.run_nemesis(bin, args.minutes * 60, args.seed, &args.only)?;
         found = result;
         Ok(counts)
     })?;

@@ -63,7 +63,7 @@ pub fn scenarios(suite: &Suite, length: Length, wanted: &[String]) -> Result<Cou
 fn cluster_part(suite: &Suite) -> Result<Counts> {
     in_cluster(|bin| {
         let mut counts = suite.run_scenarios(bin, Length::Short, &[])?;
-        match suite.run_nemesis(bin, NEMESIS_SECONDS, 1) {
+        match suite.run_nemesis(bin, NEMESIS_SECONDS, 1, &[]) {
             Ok((faults, found)) => {
                 eprintln!("{found}");
                 counts.add(faults);

@@ -132,10 +132,17 @@ impl Suite {
         run_counted(command.args(wanted).env("REDISHA_CLUSTER_BIN", bin))
     }
 
-    /// Faults for some seconds, in the order that a seed gives; what they did, as JSON.
-    pub fn run_nemesis(&self, bin: &Path, seconds: u64, seed: u64) -> Result<(Counts, Value)> {
+    /// Faults for some seconds, in the order that a seed gives, of all kinds or only of some; what they
+    /// did, as JSON.
+    pub fn run_nemesis(
+        &self,
+        bin: &Path,
+        seconds: u64,
+        seed: u64,
+        only: &[String],
+    ) -> Result<(Counts, Value)> {
         let mut command = self.program(NEMESIS)?.command();
-        command.env("REDISHA_CLUSTER_BIN", bin);
+        command.args(only).env("REDISHA_CLUSTER_BIN", bin);
         command.env("REDISHA_NEMESIS_SECONDS", seconds.to_string());
         command.env("REDISHA_NEMESIS_SEED", seed.to_string());
         eprintln!("+ {}", run::line(&command));
