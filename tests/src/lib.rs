@@ -4,6 +4,7 @@ pub mod bench;
 pub mod clients;
 pub mod cluster;
 pub mod conformance;
+pub mod failing_disk;
 pub mod fuzz;
 pub mod history;
 pub mod impostor;

@@ -167,7 +167,11 @@ pub fn three(rule: &str) -> Result<[Member; 3]> {
 /// As [`three`], each with these directives.
 pub fn three_with(rule: &str, directives: &[&str]) -> Result<[Member; 3]> {
     let start = |name: &str| Member::start(name, directives);
-    let [mut a, mut b, mut c] = [start("a")?, start("b")?, start("c")?];
+    joined(rule, [start("a")?, start("b")?, start("c")?])
+}
+
+/// As [`three`], of members that were just started.
+pub fn joined(rule: &str, [mut a, mut b, mut c]: [Member; 3]) -> Result<[Member; 3]> {
     a.expect("BOOTSTRAP", &format!("TERM 1 CONFIG 1/1/1/{rule}/block/{}", a.id), "OK")?;
     for follower in [&mut b, &mut c] {
         follower.follow("1.0", &a)?;

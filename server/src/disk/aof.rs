@@ -331,10 +331,10 @@ impl Writer {
         let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         file.set_len(keep)?;
         file.seek(SeekFrom::Start(keep))?;
-        if let Err(error) = file.sync_all() {
+        let folder = File::open(&self.place.dir)?;
+        if let Err(error) = file.sync_all().and_then(|()| folder.sync_all()) {
             self.end_process(&error);
         }
-        save::sync_folder(&self.place.dir)?;
         if let Some(manifest) = manifest {
             write_manifest(&self.place, manifest)?;
         }

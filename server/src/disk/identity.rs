@@ -79,19 +79,22 @@ pub fn keep(dir: &str, kept: Option<&Kept>) -> Result<(), String> {
             std::process::abort();
         }
         std::thread::sleep(RETRY);
+        // A folder of which a sync has failed is clean to the next one, which would make nothing
+        // durable: it is changed once more.
+        let _ = replace(dir, DISTRUSTED);
     }
     Ok(())
 }
 
-/// If there is a record, the next start is to know that the files may not be on the disk as they are
-/// read. Returns when that is durable; no record is written any more. On a disk that takes nothing
-/// for some seconds the record is only erased: a primary that waited for its disk would stay one
-/// that answers nobody.
+/// The next start is to know that the files may not be on the disk as they are read, whether or not a
+/// record spoke for them: it would go on with them, and say that they are durable. Returns when that
+/// is on the disk; no record is written any more. On a disk that takes nothing for some seconds the
+/// record is only erased: a primary that waited for its disk would stay one that answers nobody.
 pub fn distrust(dir: &Path) {
     // Held until the process has ended.
     std::mem::forget(alone());
     for _ in 0..ATTEMPTS {
-        if !dir.join(NAME).exists() || replace(dir, DISTRUSTED).is_ok() {
+        if replace(dir, DISTRUSTED).is_ok() {
             return;
         }
         std::thread::sleep(RETRY);

@@ -154,9 +154,7 @@ impl Engine {
 
     /// Begins with a rewrite of the present data.
     fn aof_on(&mut self) {
-        if !self.rooms.aof.distrusted {
-            self.forget_stale_record();
-        }
+        self.forget_stale_record();
         self.rooms.aof.state = State::Waiting;
         if let Err(why) =
             self.aof_read_manifest().map_err(|e| e.to_string()).and_then(|()| self.aof_attach())
@@ -236,11 +234,13 @@ impl Engine {
             return;
         }
         self.aof_hand_over();
+        if let (State::Naming(number), Some(disk)) = (self.rooms.aof.state, &self.rooms.aof.disk)
+            && disk.committed() >= number
+        {
+            self.aof_named();
+        }
         let aof = &mut self.rooms.aof;
         let Some(disk) = &mut aof.disk else { return };
-        if matches!(aof.state, State::Naming(number) if disk.committed() >= number) {
-            aof.state = State::On;
-        }
         if disk.is_failing() != aof.failure.is_some() {
             aof.failure = disk.error();
             let text = match &aof.failure {
@@ -252,6 +252,16 @@ impl Engine {
         self.aof_tell_durable();
         self.aof_bound_queue();
         self.disk_gates(self.aof_is_strict());
+    }
+
+    /// A manifest names the files that hold these data.
+    fn aof_named(&mut self) {
+        let aof = &mut self.rooms.aof;
+        aof.state = State::On;
+        // Of an id that is kept the new record takes the place of the mark.
+        if std::mem::take(&mut aof.distrusted) && !self.keeps_id() {
+            self.forget_stale_record();
+        }
     }
 
     /// More has become durable: whoever waits for that hears of it.

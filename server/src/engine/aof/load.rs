@@ -17,6 +17,7 @@ use crate::resp::{Args, CommandError, encode_command, errors};
 
 use super::super::replicate::Origin;
 use super::super::{Engine, hooks};
+use super::Fsync;
 
 /// Bytes that one turn loads at most.
 const TURN_BYTES: usize = 256 * 1024;
@@ -392,19 +393,20 @@ impl Engine {
         if !self.config.appendonly || self.rooms.aof.open.is_none() {
             return Ok(());
         }
+        let distrusted = self.rooms.aof.distrusted;
         let loaded = self.rooms.aof.loaded.take();
-        if loaded.is_some() && self.rooms.aof.distrusted {
+        if loaded.is_some() && distrusted && self.config.appendfsync != Fsync::Always {
             self.aof_on();
             return Ok(());
         }
         self.aof_attach()?;
-        let Some((mut manifest, keep)) = loaded else {
+        let Some((mut manifest, keep)) = loaded.filter(|_| !distrusted) else {
             self.rooms.aof.state = super::State::Waiting;
             self.rewrite_to_end()?;
             // Nobody is answered before a manifest names the files.
-            let aof = &mut self.rooms.aof;
-            aof.disk.as_mut().expect("it was just opened").wait(Some(START_PATIENCE))?;
-            aof.state = super::State::On;
+            let disk = self.rooms.aof.disk.as_mut().expect("it was just opened");
+            disk.wait(Some(START_PATIENCE))?;
+            self.aof_named();
             return Ok(());
         };
         let remove = self.aof_superfluous(&mut manifest);

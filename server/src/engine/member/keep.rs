@@ -30,6 +30,9 @@ impl Found {
     }
 }
 
+/// What is said of it.
+const DISTRUST: &str = "the disk failed to make files durable before; they are written anew";
+
 /// So long an id that the disk did not take is not given to it again.
 const REST_US: u64 = 1_000_000;
 
@@ -87,9 +90,8 @@ impl Engine {
                 return;
             }
             Found::Distrusted => {
-                // It stays until other files hold the data.
                 self.aof_distrust();
-                "the disk failed to make it durable before; its files are written anew".to_owned()
+                DISTRUST.to_owned()
             }
             Found::Kept(_) => {
                 "its record is of other files or another cluster, or ids are kept no more"
@@ -97,15 +99,16 @@ impl Engine {
             }
             Found::Damaged(why) => why,
         };
-        hooks::warn(self, &format!("this member has a new id: {said}"));
-        if !self.aof_is_distrusted() {
-            self.forget_stale_record();
-        }
+        let who = if self.is_managed() { "this member has a new id: " } else { "" };
+        hooks::warn(self, &format!("{who}{said}"));
+        self.forget_stale_record();
     }
 
-    /// The files are about to be replaced: a record that still speaks for them is none any more.
+    /// The files are about to be replaced: a record that still speaks for them is none any more. What
+    /// says that the disk failed stays until other files hold the data.
     pub(in super::super) fn forget_stale_record(&mut self) {
         if !self.member().is_kept()
+            && !self.aof_is_distrusted()
             && let Err(why) = self.keep_record(None)
         {
             hooks::warn(self, &format!("the record of the old id: {why}"));
