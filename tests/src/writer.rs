@@ -3,21 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-/// What a writer was told.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Account {
-    /// The last acknowledged value.
-    pub value: i64,
-    /// The longest wait for an answer.
-    pub longest: Duration,
-}
 
 /// A writer at work. The first error or wrong value ends it with a panic in [`Writer::stop`].
 pub struct Writer {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Account>,
+    thread: JoinHandle<i64>,
 }
 
 impl Writer {
@@ -26,21 +16,19 @@ impl Writer {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let mut account = Account::default();
+            let mut acknowledged = 0;
             while !told.load(Ordering::Relaxed) {
-                let sent = Instant::now();
                 let value: i64 = redis::cmd("INCR").arg(key).query(&mut connection).unwrap();
-                account.longest = account.longest.max(sent.elapsed());
-                assert_eq!(value, account.value + 1, "a write was lost or done twice");
-                account.value = value;
+                assert_eq!(value, acknowledged + 1, "a write was lost or done twice");
+                acknowledged = value;
             }
-            account
+            acknowledged
         });
         Self { stop, thread }
     }
 
-    /// Stops after the present command; panics if any command failed.
-    pub fn stop(self) -> Account {
+    /// Stops after the present command; the last acknowledged value. Panics if any command failed.
+    pub fn stop(self) -> i64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the writer saw an error")
     }

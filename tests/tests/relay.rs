@@ -25,9 +25,7 @@ fn check(client: &mut Client, line: &str, expected: &Value) {
 
 fn level(primary: &Server, replica: &Server) {
     wait::until("the replica is level", Duration::from_secs(20), || {
-        let at = primary.info("master_repl_offset")?;
-        let linked = replica.info("master_link_status")? == "up";
-        Ok((linked && replica.info("slave_repl_offset")? == at).then_some(()))
+        Ok(replica.is_level_with(primary)?.then_some(()))
     })
     .unwrap();
 }

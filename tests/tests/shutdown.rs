@@ -16,8 +16,8 @@ fn pair() -> Result<(Server, Server)> {
     let replica =
         Server::start("replica", &["--replicaof", &format!("127.0.0.1 {}", primary.port)])?;
     wait::until("the replica is in sync", PATIENCE, || {
-        let up = replica.info("master_link_status")? == "up";
-        Ok((up && primary.info("connected_slaves")? == "1").then_some(()))
+        let is_level = replica.is_level_with(&primary)?;
+        Ok((is_level && primary.info("connected_slaves")? == "1").then_some(()))
     })?;
     Ok((primary, replica))
 }

@@ -110,7 +110,7 @@ impl Engine {
                 "a former primary's clock was more than {days} days ahead of this machine's; one day of \
                  that is believed: look at the clocks of both"
             );
-            hooks::log(self, &text);
+            hooks::warn(self, &text);
         }
     }
 }
