@@ -238,7 +238,8 @@ fn released(life: &Life, now: u64, mutant: Option<Mutant>) -> Option<u64> {
     }
 }
 
-fn is_async(life: &Life) -> bool {
+/// Whether this primary's own copy is enough to answer.
+pub fn is_async(life: &Life) -> bool {
     life.member.configs().iter().any(|config| config.durability == Durability::Async)
 }
 
@@ -257,6 +258,10 @@ pub fn is_data(rec: &Rec) -> bool {
 pub fn rule(seed: u64, theme: Option<Theme>) -> (switchover::Durability, bool) {
     let durability = match seed % 3 {
         _ if theme.is_some_and(Theme::is_of_disks) => switchover::Durability::Disk,
+        // What a config waits for before it is prepared is another thing under each of the two.
+        _ if theme == Some(Theme::Growth) && (seed / 36).is_multiple_of(2) => {
+            switchover::Durability::Async
+        }
         0 if theme.is_none() => switchover::Durability::Async,
         1 if theme.is_none() && (seed / 3).is_multiple_of(2) => switchover::Durability::Disk,
         _ => switchover::Durability::Replicated,

@@ -274,6 +274,7 @@ impl World {
             format!("{} resynchronises {kind} from {} at {own}", NAMES[place], NAMES[node])
         });
         self.send(conn, true, Wire::Welcome { epoch: own, replid, full });
+        self.theme_at_welcome(node, place);
         self.feed(node);
     }
 

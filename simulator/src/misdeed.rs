@@ -3,6 +3,7 @@
 use server::handover::{Config, Event, Request, Verb};
 use switchover::{Arbiter, Command, Member, Refusal, Reply, Role, Seen, Tag};
 
+use crate::answer::is_async;
 use crate::convert::epoch_out;
 use crate::log::Log;
 use crate::mutant::Mutant;
@@ -101,6 +102,13 @@ impl World {
             }
             (Some(Mutant::PreparedWithoutData), Err(Refusal::NotReady(text)))
                 if text.starts_with("too few members of the config") =>
+            {
+                Ok(Reply::Prepared)
+            }
+            (Some(Mutant::PreparedWithoutLeases), Err(Refusal::NotReady(text)))
+                if is_async(life)
+                    && life.member.has_committed(0)
+                    && text.starts_with("too few members of the config") =>
             {
                 Ok(Reply::Prepared)
             }

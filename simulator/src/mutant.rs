@@ -68,6 +68,8 @@ pub enum Mutant {
     NoLeaseWait,
     /// A config is called prepared before its members hold what is committed.
     PreparedWithoutData,
+    /// Under `async` a config is called prepared before its members have given a lease.
+    PreparedWithoutLeases,
     /// The primary obeys only the next config, before it is published.
     GrowCountedEarly,
     /// In limbo any refusal counts, whatever epoch it is for and whoever says so.
@@ -134,7 +136,7 @@ impl Mutant {
             Self::StatusResetBootstraps | Self::ColdStartSilent | Self::LoadingNodeSeals => {
                 Theme::ColdStart
             }
-            Self::PreparedWithoutData => Theme::Growth,
+            Self::PreparedWithoutData | Self::PreparedWithoutLeases => Theme::Growth,
             Self::AnyAnswerCounts => Theme::Declines,
             Self::ReusedAddress => Theme::Reused,
             Self::RestoredBelieved => Theme::Restored,
@@ -154,7 +156,7 @@ impl Mutant {
         })
     }
 
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::PromoteWithoutT,
         Self::ResumeByTimer,
         Self::RestartedTargetDeclines,
@@ -183,6 +185,7 @@ impl Mutant {
         Self::StatusResetBootstraps,
         Self::NoLeaseWait,
         Self::PreparedWithoutData,
+        Self::PreparedWithoutLeases,
         Self::GrowCountedEarly,
         Self::AnyAnswerCounts,
         Self::LoadingNodeSeals,

@@ -5,7 +5,7 @@
 //! world must survive every round of every plan.
 
 use server::handover::Role;
-use switchover::{Arbiter, Command, Election, Member};
+use switchover::{Arbiter, Command, Durability, Election, Member};
 
 use crate::node::place_of;
 use crate::rng::Rng;
@@ -32,7 +32,7 @@ pub enum Theme {
     Rivals,
     /// Every member is started anew, and the status may be lost with them.
     ColdStart,
-    /// Both replicas are lost and come back while the stream to them stalls.
+    /// Both replicas are lost and come back while the stream to them stalls; in some worlds under `async`.
     Growth,
     /// Targets are told to stop as the record comes, and their refusals are heard twice.
     Declines,
@@ -451,6 +451,14 @@ impl World {
                 self.drain(target);
             }
             _ => {}
+        }
+    }
+
+    /// A follower is welcome, and its link is up: under `async` what it lacks may come much later.
+    pub fn theme_at_welcome(&mut self, primary: usize, follower: usize) {
+        let applies = self.theme == Some(Theme::Growth) && self.chaos;
+        if applies && self.rule.0 == Durability::Async && self.rng.chance(5_000) {
+            self.deafen_for(primary, follower, 1_500 * MS);
         }
     }
 
