@@ -231,3 +231,27 @@ fn replaced_files_stay_where_nobody_is_to_remove_them() -> Result<()> {
     ensure!(history()? == 0);
     Ok(())
 }
+
+/// For five seconds, as long as its own end of the connection was not read, a client that had been
+/// answered to `QUIT` was listed, counted, and told of keys in the place of others.
+#[test]
+fn who_was_answered_to_quit_is_no_client_any_more() -> Result<()> {
+    let server = Server::start("quit", &[])?;
+    let mut admin = server.client()?;
+    let mut told = server.client()?;
+    let id = told.say("CLIENT ID")?.text()?;
+    ok(&mut told, "SUBSCRIBE __redis__:invalidate")?;
+    let mut reader = server.client()?;
+    ok(&mut reader, "HELLO 3")?;
+    ok(&mut reader, &format!("CLIENT TRACKING on REDIRECT {id}"))?;
+    ok(&mut reader, "GET k")?;
+    ok(&mut told, "QUIT")?;
+    ok(&mut admin, "SET k v")?;
+    let broken = [Value::Text("tracking-redir-broken".into()), Value::Int(id.parse()?)];
+    ensure!(reader.receive()? == Value::Push(broken.into()));
+    let info = format!("{:?}", reader.say("CLIENT TRACKINGINFO")?);
+    ensure!(info.contains("broken_redirect"), "{info}");
+    let list = admin.say("CLIENT LIST")?.text()?;
+    ensure!(list.lines().count() == 2, "{list}");
+    told.expect_end()
+}

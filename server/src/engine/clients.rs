@@ -11,6 +11,8 @@ pub struct Clients {
     free: Vec<u32>,
     last_serial: u64,
     count: usize,
+    /// Slots of clients that are gone and whose connections are not.
+    retired: usize,
     /// The sum of what clients counted when they were last looked at, in bytes.
     evictable_bytes: u64,
     /// Clients with output to write or an end to perform; drained by `net`.
@@ -21,6 +23,8 @@ pub struct Clients {
 struct Slot {
     serial: u64,
     client: Option<Box<Client>>,
+    /// The client is gone; the slot is kept for its connection.
+    retired: bool,
 }
 
 impl Clients {
@@ -29,25 +33,44 @@ impl Clients {
         self.count += 1;
         let serial = self.last_serial;
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { serial: 0, client: None });
+            self.slots.push(Slot { serial: 0, client: None, retired: false });
             self.slots.len() as u32 - 1
         });
         let id = ClientId { serial, slot };
         let mut client = Box::new(Client::new(id, duty, now_ms));
         client.bounds = Rc::clone(&self.bounds);
-        self.slots[slot as usize] = Slot { serial, client: Some(client) };
+        self.slots[slot as usize] = Slot { serial, client: Some(client), retired: false };
         id
     }
 
     pub fn remove(&mut self, id: ClientId) -> Option<Box<Client>> {
+        let client = self.retire(id);
+        self.release(id);
+        client
+    }
+
+    /// As [`Self::remove`], but the slot is nobody else's before [`Self::release`].
+    pub fn retire(&mut self, id: ClientId) -> Option<Box<Client>> {
         let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.serial == id.serial)?;
+        if std::mem::replace(&mut slot.retired, true) {
+            return None;
+        }
         let client = slot.client.take();
-        slot.serial = 0;
-        self.free.push(id.slot);
+        self.retired += 1;
         self.count -= 1;
         let counted = client.as_ref().map_or(0, |client| client.counted_bytes);
         self.evictable_bytes = self.evictable_bytes.saturating_sub(counted);
         client
+    }
+
+    /// Gives the slot of a retired client free.
+    pub fn release(&mut self, id: ClientId) {
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.serial == id.serial);
+        if let Some(slot) = slot.filter(|slot| slot.retired) {
+            *slot = Slot { serial: 0, client: None, retired: false };
+            self.free.push(id.slot);
+            self.retired -= 1;
+        }
     }
 
     /// Takes note of what a client counts towards `maxmemory-clients` by now. Returns the sum of what
@@ -76,6 +99,11 @@ impl Clients {
 
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// How many clients are gone and still have a connection.
+    pub fn retired(&self) -> usize {
+        self.retired
     }
 
     pub fn is_empty(&self) -> bool {

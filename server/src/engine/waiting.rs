@@ -414,6 +414,21 @@ impl Engine {
         if self.clients.get(id).is_some_and(|client| matches!(client.duty, Duty::Link(_))) {
             return self.link_event(id, LinkEvent::Closed);
         }
+        self.retire(id);
+        self.clients.release(id);
+    }
+
+    /// A connection has sent its last byte, and what the client still says is read by nobody: it is
+    /// gone for everybody else, though its connection stays until its own end was read.
+    pub fn retired(&mut self, id: ClientId) {
+        let of_a_node = |client: &Client| client.duty != Duty::Commands || client.is_internal();
+        // Links and sessions settle what is between two nodes when the connection itself ends.
+        if self.clients.get(id).is_some_and(|client| !of_a_node(client)) {
+            self.retire(id);
+        }
+    }
+
+    fn retire(&mut self, id: ClientId) {
         let Some(mut client) = self.clients.take(id) else { return };
         self.forget_blocked(&mut client);
         self.unwatch(&mut client);
@@ -423,7 +438,7 @@ impl Engine {
         if client.hold == Hold::Paused {
             self.held.retain(|held| *held != id);
         }
-        self.clients.remove(id);
+        self.clients.retire(id);
         hooks::disconnected(self, &mut client);
     }
 }

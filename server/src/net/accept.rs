@@ -89,7 +89,8 @@ impl Net {
         let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
         let peer = peer.map(canonical);
         // A relayed client's link to the new primary is no client.
-        let clients = engine.clients.len().saturating_sub(engine.relayed_clients());
+        let clients = engine.clients.len() + engine.clients.retired();
+        let clients = clients.saturating_sub(engine.relayed_clients());
         let full = clients >= engine.config.maxclients
             || engine.unknown_clients >= engine.config.maxclients.div_ceil(UNKNOWN_SHARE);
         let refusal = if full {

@@ -181,6 +181,7 @@ impl Net {
             }
             let draining = conn.draining_until_ms.is_some();
             match engine.clients.get_mut(id) {
+                None if draining => {}
                 None => {
                     self.drop_conn(engine, id);
                     return None;
@@ -361,6 +362,7 @@ impl Net {
             self.ready.push(id);
         }
         self.draining.push(id);
+        engine.retired(id);
     }
 
     /// Ends a connection that does not read what it was answered.

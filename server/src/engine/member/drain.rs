@@ -83,7 +83,9 @@ impl Engine {
         for id in idle {
             self.clients.close(id, Closing::AfterOutput);
         }
-        if self.clients.iter().find(|client| served(client)).is_none() {
+        // With input unread, the process's end would be a reset, which may overtake the last answer.
+        let ended = self.clients.retired() == 0;
+        if ended && self.clients.iter().find(|client| served(client)).is_none() {
             self.end_process();
         }
     }
