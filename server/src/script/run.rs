@@ -149,7 +149,8 @@ impl Run<'_> {
         let proto = mem::replace(&mut cx.client.proto, proto);
         match self.admit(cx, shared, args) {
             Err(error) => {
-                cx.engine.note_error(&error.0, None);
+                let row = known(cx, args).and_then(|parent| subcommand(parent, args));
+                cx.engine.note_error(&error.0, row);
                 cx.client.reply().error(&error);
             }
             Ok(row) => {
@@ -186,10 +187,7 @@ impl Run<'_> {
         shared: &Shared,
         args: Args<'_>,
     ) -> Result<&'static Command, CommandError> {
-        if cx.engine.is_renamed(args.at(0)) && !cx.from_primary {
-            return Err("ERR Unknown command called from script".into());
-        }
-        let row = find(args)?;
+        let row = find(cx, args)?;
         let denied = row.is(Flags::NOSCRIPT) && !cx.engine.debug.scripts_run_all;
         if denied || row.is(Flags::INTERNAL) {
             return Err("ERR This Valkey command is not allowed from script".into());
@@ -248,9 +246,14 @@ impl Run<'_> {
     }
 }
 
+/// The command of this name, unless it was renamed.
+fn known(cx: &Context<'_>, args: Args<'_>) -> Option<&'static Command> {
+    lookup(args.at(0)).filter(|_| cx.from_primary || !cx.engine.is_renamed(args.at(0)))
+}
+
 /// The row that a script's command runs.
-fn find(args: Args<'_>) -> Result<&'static Command, CommandError> {
-    let parent = lookup(args.at(0)).ok_or("ERR Unknown command called from script")?;
+fn find(cx: &Context<'_>, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let parent = known(cx, args).ok_or("ERR Unknown command called from script")?;
     let row = subcommand(parent, args).ok_or_else(|| {
         CommandError::from(format!(
             "ERR unknown subcommand '{:.128}'. Try {} HELP.",
@@ -268,11 +271,11 @@ fn find(args: Args<'_>) -> Result<&'static Command, CommandError> {
 /// `acl_check_cmd`: `1` allowed, `0` not, `?` no such command.
 fn acl_check(cx: &mut Context<'_>, shared: &Shared) {
     let composed = shared.composed.borrow();
-    let answer = match find(composed.args()) {
+    let args = composed.args();
+    let answer = match find(cx, args) {
         Err(_) => b'?',
         Ok(row) => match cx.client.user {
             User::Named(user) => {
-                let args = composed.args();
                 let allowed = cx.engine.acl_dry_run(user, cx.client.db, row, args).is_ok();
                 if allowed && !row.is(Flags::INTERNAL) { b'1' } else { b'0' }
             }
