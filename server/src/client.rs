@@ -132,8 +132,6 @@ pub struct Multi {
     pub bytes: usize,
     /// A queued command is refused while memory is short.
     pub needs_memory: bool,
-    /// A queued command is a write or may replicate.
-    pub writes: bool,
     /// The database that queued commands have selected.
     pub db: Option<usize>,
 }

@@ -99,7 +99,8 @@ impl Flags {
     /// relayed like a write.
     pub const SHARED: Flags = Flags(1 << 24);
 
-    /// It adds to the stream though it writes no key (a script for the cache): a pause holds it.
+    /// It may add to the stream though it writes no key (a script for the cache): a pause holds it
+    /// where others are told of it.
     pub const FEEDS_STREAM: Flags = Flags(1 << 25);
 
     #[must_use]

@@ -196,6 +196,46 @@ fn a_held_client_that_leaves_takes_its_command_along() -> Result<()> {
     Ok(())
 }
 
+/// Every script was held that could be one that others do not know, though it had been seen before.
+#[test]
+fn a_script_that_only_reads_is_held_while_others_are_to_be_told_of_it() -> Result<()> {
+    let (server, mut user) = start("scripts")?;
+    let of = format!("127.0.0.1 {}", server.port);
+    let replica = Server::start("scripts-replica", &["--replicaof", &of])?;
+    let level = || {
+        wait::until("the replica is level", PATIENCE, || {
+            Ok(replica.is_level_with(&server)?.then_some(()))
+        })
+    };
+    level()?;
+    let [known, new] =
+        ["known", "new"].map(|name| format!("#!lua flags=no-writes\nreturn '{name}'"));
+    let sha = user.call(&["SCRIPT", "LOAD", &known])?.text()?;
+    level()?;
+    ok(&mut user, "CLIENT PAUSE 60000 WRITE")?;
+    let offset = server.info("master_repl_offset")?;
+    ensure!(user.call(&["EVAL", &known, "0"])?.text()? == "known");
+    ensure!(user.call(&["EVALSHA", &sha, "0"])?.text()? == "known");
+    let mut brings = server.client()?;
+    brings.send(&["EVAL", &new, "0"])?;
+    held(&server, 1)?;
+    let mut queues = server.client()?;
+    ok(&mut queues, "MULTI")?;
+    queues.send(&["SCRIPT", "LOAD", &new])?;
+    held(&server, 2)?;
+    ensure!(server.info("master_repl_offset")? == offset, "nothing entered the stream");
+    ok(&mut user, "CLIENT UNPAUSE")?;
+    ensure!(brings.receive()?.text()? == "new");
+    ensure!(queues.receive()?.text()? == "QUEUED");
+    let sha = queues.say("EXEC")?;
+    let Value::Array(sha) = sha else { anyhow::bail!("{sha:?}") };
+    let sha = sha[0].clone().text()?;
+    level()?;
+    let exists = replica.client()?.call(&["SCRIPT", "EXISTS", &sha])?;
+    ensure!(exists == Value::Array(vec![Value::Int(1)]), "{exists:?}");
+    Ok(())
+}
+
 #[test]
 fn wrong_arguments_are_named() -> Result<()> {
     let (_server, mut user) = start("arguments")?;

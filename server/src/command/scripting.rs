@@ -19,7 +19,7 @@ const OBEYED: &str = "UNKILLABLE The busy script was sent by a master instance i
      replication and cannot be killed.";
 
 const RUN: Flags = Flags(Flags::NOSCRIPT.0 | Flags::STALE.0 | Flags::MAY_REPLICATE.0);
-/// It may bring a script, which goes into the stream: a pause holds it.
+/// It may bring a script, which goes into the stream.
 const RUN_RO: Flags =
     Flags(Flags::NOSCRIPT.0 | Flags::STALE.0 | Flags::READONLY.0 | Flags::FEEDS_STREAM.0);
 const ABOUT: Flags = Flags(Flags::NOSCRIPT.0 | Flags::STALE.0);

@@ -108,7 +108,7 @@ impl Engine {
             Between::Waits => return self.wait_for_script(client),
             Between::Refused(error) => return self.reject(client, &error, Some(row)),
         }
-        if self.pause.scope().is_some() && self.pause_holds(client, row) {
+        if self.pause.scope().is_some() && self.pause_holds(client, row, args) {
             client.hold = Hold::Paused;
             self.held.push_back(client.id);
             self.note_held();
@@ -220,20 +220,30 @@ impl Engine {
         refused.next().map_or(Ok(()), Err)
     }
 
-    fn pause_holds(&self, client: &Client, row: &Command) -> bool {
+    fn pause_holds(&self, client: &Client, row: &Command, args: Args<'_>) -> bool {
         if client.duty != Duty::Commands || row.is(Flags::LOCAL) || row.is(Flags::INTERNAL) {
             return false;
         }
-        match self.pause.scope() {
-            None => false,
-            Some(Scope::All) => true,
-            Some(Scope::Writes) => {
-                let replicates =
-                    Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED | Flags::FEEDS_STREAM;
-                row.is(replicates)
-                    || row.name == "exec" && client.multi.as_ref().is_some_and(|multi| multi.writes)
+        match (self.pause.scope(), &client.multi) {
+            (None, _) => false,
+            (Some(Scope::All), _) => true,
+            (Some(Scope::Writes), Some(multi)) if row.name == "exec" => {
+                multi.queue.iter().any(|queued| {
+                    let args = queued.args();
+                    let row = lookup(args.at(0)).and_then(|row| subcommand(row, args));
+                    row.is_some_and(|row| self.may_feed_stream(row, args))
+                })
             }
+            (Some(Scope::Writes), _) => self.may_feed_stream(row, args),
         }
+    }
+
+    /// Whether a command may add to the stream, as far as it is known before it runs.
+    fn may_feed_stream(&self, row: &Command, args: Args<'_>) -> bool {
+        let declared = || self.rooms.scripts.declared(row, args);
+        row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED)
+            && !declared().is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES))
+            || self.would_tell_script(row, args)
     }
 
     /// A command does not come to run. With an EXEC its transaction ends, so that a client which
@@ -272,7 +282,6 @@ impl Engine {
         let declared = self.rooms.scripts.declared(row, args);
         multi.needs_memory |=
             row.is(Flags::DENYOOM) || declared.is_some_and(ScriptFlags::needs_memory);
-        multi.writes |= row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
         if row.name == "select" {
             let index = args.get(1).and_then(crate::resp::num::parse_i64);
             let index = index.and_then(|index| usize::try_from(index).ok());

@@ -75,7 +75,9 @@ pub fn may_run(
     if situation.out_of_memory && row.is(Flags::DENYOOM) && !rights.allow_oom && !wrote {
         return Err(errors::OOM.into());
     }
-    if rights.read_only && row.is(Flags::WRITE | Flags::MAY_REPLICATE) {
+    // No pause of writes holds such a script, so that nothing of it may enter the stream.
+    let feeds_stream = Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED | Flags::FEEDS_STREAM;
+    if rights.read_only && row.is(feeds_stream) {
         return Err("ERR Write commands are not allowed from read-only scripts.".into());
     }
     if writes && !wrote && !situation.obey {

@@ -12,8 +12,10 @@ use std::cell::OnceCell;
 use super::flags;
 use super::interpreter::{Kind, Setup};
 use super::sha1;
+use crate::command::{Command, Flags};
 use crate::engine::{Engine, hooks};
 use crate::persistence::rdb::functions::Carried;
+use crate::resp::Args;
 
 /// The start of a record's argument; a script's text follows.
 pub const RECORD: &[u8] = b"redisha:script:";
@@ -34,11 +36,32 @@ impl Engine {
         }
     }
 
+    /// Whether other nodes are told of what EVAL brings.
+    fn tells_scripts(&self) -> bool {
+        let heard = self.is_managed() || self.replication().replicas.any_keeps_scripts();
+        heard && !hooks::is_replica(self)
+    }
+
+    /// Whether a command would change the cache where others are told of it: a pause, in which they
+    /// cannot be, holds it.
+    pub(crate) fn would_tell_script(&self, row: &Command, args: Args<'_>) -> bool {
+        match row.name {
+            "eval" | "eval_ro" => {
+                let known = || self.rooms.scripts.cache.get(&sha1::digest(args.at(1))).is_some();
+                self.tells_scripts() && !known()
+            }
+            "evalsha" | "evalsha_ro" => false,
+            _ => {
+                let heard =
+                    || self.is_managed() || self.replication().replicas.iter().next().is_some();
+                row.is(Flags::FEEDS_STREAM) && heard()
+            }
+        }
+    }
+
     /// Tells other nodes of a script that EVAL brought.
     pub(crate) fn tell_script(&mut self, db: usize, body: &[u8]) {
-        let replicas = &self.replication().replicas;
-        let wanted = self.is_managed() || replicas.any_keeps_scripts();
-        if !wanted || hooks::is_replica(self) || !hooks::stream_may_grow(self) {
+        if !self.tells_scripts() || !hooks::stream_may_grow(self) {
             return;
         }
         let record = [RECORD, body].concat();

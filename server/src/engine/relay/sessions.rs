@@ -229,16 +229,12 @@ fn open_multi(multi: &Multi) -> crate::client::Multi {
         .iter()
         .map(|argv| OwnedArgs::from_parts(argv.iter().map(Vec::as_slice)))
         .collect();
-    let any_is = |flags| {
-        queue.iter().any(|args| {
-            let args = args.args();
-            lookup(args.at(0))
-                .and_then(|row| subcommand(row, args))
-                .is_some_and(|row| row.is(flags))
-        })
-    };
-    let writes = any_is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
-    let needs_memory = any_is(Flags::DENYOOM);
+    let needs_memory = queue.iter().any(|args| {
+        let args = args.args();
+        lookup(args.at(0))
+            .and_then(|row| subcommand(row, args))
+            .is_some_and(|row| row.is(Flags::DENYOOM))
+    });
     let bytes = queue.iter().map(OwnedArgs::size_bytes).sum();
-    crate::client::Multi { queue, bytes, broken: multi.aborted, needs_memory, writes, db: None }
+    crate::client::Multi { queue, bytes, broken: multi.aborted, needs_memory, db: None }
 }
