@@ -31,6 +31,46 @@ fn a_restart_finds_what_shutdown_saved() -> Result<()> {
     Ok(())
 }
 
+/// What had been deleted by `FLUSHALL` was there again after a crash, up to an hour later: one change
+/// of all is one change for the save points.
+#[test]
+fn a_crash_does_not_bring_back_what_was_flushed() -> Result<()> {
+    let server = Server::start("flushed", &["--save", "3600 1"])?;
+    let mut client = server.client()?;
+    ok(&mut client, "SET k v")?;
+    ok(&mut client, "SAVE")?;
+    ensure!(server.info("rdb_changes_since_last_save")? == "0");
+    ok(&mut client, "MULTI")?;
+    ok(&mut client, "FLUSHALL")?;
+    ok(&mut client, "SET after v")?;
+    ok(&mut client, "EXEC")?;
+    wait::until("it is saved", PATIENCE, || {
+        Ok((server.info("rdb_changes_since_last_save")? == "0").then_some(()))
+    })?;
+    let server = server.again("flushed-again", &[])?;
+    ensure!(text(&server, "GET after")? == "v");
+    ensure!(server.client()?.say("DBSIZE")? == Value::Int(1));
+    Ok(())
+}
+
+/// A save that was cancelled counted as one that had failed, so that every write was refused until
+/// another one had succeeded.
+#[test]
+fn a_cancelled_save_refuses_no_write() -> Result<()> {
+    let server = Server::start("cancelled", &["--save", "3600 1"])?;
+    let mut client = server.client()?;
+    // Nothing comes between the two.
+    ok(&mut client, "MULTI")?;
+    ok(&mut client, "BGSAVE")?;
+    ok(&mut client, "BGSAVE CANCEL")?;
+    let answers = client.say("EXEC")?;
+    let text = |text: &str| Value::Text(text.into());
+    let expected = ["Background saving started", "Background saving cancelled"].map(text);
+    ensure!(answers == Value::Array(expected.into()), "{answers:?}");
+    ensure!(server.info("rdb_last_bgsave_status")? == "ok");
+    ok(&mut client, "SET k v")
+}
+
 /// A snapshot is of one moment: writes go on while it is taken, and none of them is in it.
 #[test]
 fn a_background_save_holds_one_moment() -> Result<()> {

@@ -4,9 +4,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::replicate::{SaveTarget, Wake};
 use crate::persistence::rdb::{Draft, Form, Sealer};
@@ -59,6 +59,16 @@ struct FileSave {
     queued: Arc<AtomicUsize>,
     /// Not 0 once the thread takes nothing more.
     ended: Arc<AtomicUsize>,
+    /// Nobody waits for this save any more. Whoever makes a file the data's holds it meanwhile.
+    given_up: Arc<Mutex<bool>>,
+}
+
+/// One that was given up, though it was only to be made durable any more, must not take the name
+/// from another that was begun since.
+impl Drop for FileSave {
+    fn drop(&mut self) {
+        *self.given_up.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
 }
 
 /// Begins a save into `dir`; the file takes the name only when it is whole and durable.
@@ -86,15 +96,19 @@ pub(super) fn open_by(
     let queued = Arc::new(AtomicUsize::new(0));
     let ended = Arc::new(AtomicUsize::new(0));
     let end = Arc::clone(&ended);
+    let given_up = Arc::new(Mutex::new(false));
+    let over = Arc::clone(&given_up);
     let wake = wake.unwrap_or_else(|| Arc::new(|| ()));
     let writing = Writing { inbox, queued: Arc::clone(&queued), wake: Arc::clone(&wake) };
     let work = move || {
         let written = writing.run(file, Sealer::new(form));
         end.store(1, Ordering::Release);
+        let over = over.lock().unwrap_or_else(PoisonError::into_inner);
         let done = written.and_then(|bytes| match bytes {
-            Some(bytes) => replace(&temporary, &target).map(|()| bytes),
-            None => Ok(0),
+            Some(bytes) if !*over => replace(&temporary, &target).map(|()| bytes),
+            _ => Ok(0),
         });
+        drop(over);
         if fs::exists(&temporary).unwrap_or(false) {
             // It stays behind only if the disk refuses; the next start removes it.
             let _ = fs::remove_file(&temporary);
@@ -107,7 +121,7 @@ pub(super) fn open_by(
         .name("save".into())
         .spawn(work)
         .map_err(|e| format!("no thread for the save: {e}"))?;
-    Ok(Box::new(FileSave { messages, result, queued, ended }))
+    Ok(Box::new(FileSave { messages, result, queued, ended, given_up }))
 }
 
 /// The thread's end.

@@ -60,6 +60,34 @@ fn a_save_takes_its_place_only_when_it_is_whole() {
     );
 }
 
+/// A save that was whole, and was given up while the disk had not taken all of it, took its name later,
+/// from a newer one: a restart would have found the older data.
+#[test]
+fn a_save_that_is_given_up_at_its_end_takes_no_name() {
+    let folder = Folder::new("disk-late");
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    // The writing thread tells that half of its room is free again: there it is held.
+    let wake = std::sync::Arc::new(move || {
+        let _ = gate.lock().unwrap().recv();
+    });
+    let mut old = open(folder.path(), "dump.rdb", PLAIN, Some(wake)).unwrap();
+    old.write(vec![b'x'; 3 * 1024 * 1024].into());
+    old.commit();
+    let mut new = open(folder.path(), "dump.rdb", PLAIN, None).unwrap();
+    new.write(rdb(b"new").into());
+    new.commit();
+    new.wait().unwrap();
+    drop(old);
+    drop(go);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fs::read_dir(&folder.0).unwrap().count() > 1 {
+        assert!(Instant::now() < deadline, "the temporary file stays");
+        std::thread::yield_now();
+    }
+    assert_eq!(fs::read(folder.0.join("dump.rdb")).unwrap(), rdb(b"new"));
+}
+
 #[test]
 fn what_cannot_be_used_is_told_in_one_line() {
     let folder = Folder::new("disk-errors");

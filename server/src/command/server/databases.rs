@@ -24,6 +24,7 @@ fn is_async(cx: &Context<'_>) -> Result<bool, CommandError> {
 /// Propagated even when there was nothing to delete: a replica may still hold expired keys.
 pub fn flushall(cx: &mut Context<'_>) -> Handled {
     let lazy = is_async(cx)?;
+    cx.engine.save_soon_without_data();
     cx.engine.touch_existing(cx.client, None);
     let removed = cx.engine.keyspace.flush_all(lazy);
     cx.engine.blocking.signal_all();

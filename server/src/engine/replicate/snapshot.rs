@@ -232,7 +232,7 @@ impl Engine {
     /// A bounded part of the snapshot; true if more can be done at once.
     pub(in super::super) fn snapshot_turn(&mut self) -> bool {
         match self.rooms.replication.job.take() {
-            None => false,
+            None => self.rooms.replication.saves.scheduled && self.next_job(),
             Some(Job::Resync(resync)) => self.resync_turn(resync),
             Some(Job::Save(save)) => self.save_turn(save),
         }
@@ -502,8 +502,30 @@ impl Engine {
                     self.drop_replica(id, &format!("its snapshot is given up: {why}"));
                 }
             }
-            Some(Job::Save(save)) => self.save_over(&save, Err(why.to_owned())),
+            Some(Job::Save(save)) if save.rewrite.is_some() => {
+                self.save_over(&save, Err(why.to_owned()));
+            }
+            Some(Job::Save(save)) => {
+                // What was given up on purpose has not failed, and makes no write be refused.
+                if !save.walked {
+                    self.keyspace.snapshot_end();
+                }
+                hooks::log(self, &format!("a save was given up: {why}"));
+            }
         }
+    }
+
+    /// All data are about to go: where saves are asked for, one is due at once, since a crash would
+    /// bring back what the last one holds.
+    pub fn save_soon_without_data(&mut self) {
+        let saves = self.save_rules().next().is_some();
+        if !saves || self.is_loading() || self.rooms.replication.saves.open.is_none() {
+            return;
+        }
+        if matches!(&self.rooms.replication.job, Some(Job::Save(save)) if save.rewrite.is_none()) {
+            self.abort_job("all data are deleted");
+        }
+        self.rooms.replication.saves.scheduled = true;
     }
 
     /// Begins the saves that the directive `save` asks for.
@@ -549,32 +571,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::super::testing::Bench;
-
-    /// The receivers of a full resync were asked to be written to in every turn, after the turn's
-    /// writing: the loop never slept while one of them took nothing.
-    #[test]
-    fn a_receiver_that_takes_nothing_lets_the_loop_sleep() {
-        let mut bench = Bench::new(&[]);
-        let (client, replica) = (bench.client(), bench.client());
-        let value = "x".repeat(64 * 1024);
-        for n in 0..64 {
-            bench.ask(client, &format!("SET key:{n} {value}"));
-        }
-        bench.ask(replica, "REPLCONF capa eof capa psync2");
-        assert!(bench.ask(replica, "PSYNC ? -1").starts_with("+FULLRESYNC"));
-        // Its socket takes nothing, so the snapshot is made until there is no room for more.
-        let mut turns = 0;
-        while bench.engine.spare_turn() {
-            turns += 1;
-            assert!(turns < 1000, "there is always room");
-        }
-        assert!(turns > 1, "{turns}");
-        for id in std::mem::take(&mut bench.engine.clients.flush) {
-            bench.engine.clients.get_mut(id).expect("it is there").flush_queued = false;
-        }
-        assert!(!bench.engine.spare_turn());
-        assert!(bench.engine.clients.flush.is_empty());
-    }
-}
+mod tests;
