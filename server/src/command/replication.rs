@@ -16,6 +16,8 @@ const NODE: Flags = Flags(
         | Flags::NOSCRIPT.0
         | Flags::NO_MULTI.0,
 );
+/// Sentinel changes roles in transactions.
+const ROLE: Flags = Flags(NODE.0 & !Flags::NO_MULTI.0);
 const SAVING: Flags = Flags(Flags::ADMIN.0 | Flags::LOCAL.0 | Flags::NOSCRIPT.0);
 
 pub const COMMANDS: &[Command] = &[
@@ -41,7 +43,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "replconf",
         arity: -1,
-        flags: Flags(NODE.0 & !Flags::NO_MULTI.0 | Flags::ALLOW_BUSY.0),
+        flags: ROLE.with(Flags::ALLOW_BUSY),
         group: Group::Server,
         summary: "What replicas and primaries tell each other beside the stream.",
         since: "3.0.0",
@@ -51,7 +53,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "replicaof",
         arity: 3,
-        flags: NODE,
+        flags: ROLE,
         group: Group::Server,
         summary: "Follows a primary, or becomes one.",
         since: "5.0.0",
@@ -61,7 +63,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "slaveof",
         arity: 3,
-        flags: NODE,
+        flags: ROLE,
         group: Group::Server,
         summary: "The older name of REPLICAOF.",
         handler: replicaof,
@@ -254,6 +256,8 @@ fn replicaof(cx: &mut Context<'_>) -> Handled {
     if engine.is_failing_over() {
         return Err("ERR REPLICAOF not allowed while failing over.".into());
     }
+    // What its transaction has written is in the stream that this node makes, and in no other.
+    engine.flush_outbox();
     if args.is(1, "no") && args.is(2, "one") {
         if engine.replication().is_replica() {
             engine.lead_stream(false);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::client::{Client, ClientId, Duty};
 use crate::command::{Command, Flags, Group, lookup, subcommand};
 use crate::config::EventClasses;
-use crate::resp::{Args, CommandError, OwnedArgs};
+use crate::resp::{Args, CommandError, OwnedArgs, errors};
 
 use super::access::log::Where;
 use super::clients::Clients;
@@ -129,6 +129,11 @@ pub fn run_queued(cx: &mut Context<'_>, queue: &[OwnedArgs]) {
         };
         if let Err(error) = check_queued(cx, row, args) {
             cx.client.reply().error(&error);
+            continue;
+        }
+        // A REPLICAOF among them has made this node a replica.
+        if hooks::refuses_writes(cx.engine) && !cx.from_primary && cx.engine.writes(row, args) {
+            cx.client.reply().error(&errors::READ_ONLY.into());
             continue;
         }
         run_row(&mut Context {
