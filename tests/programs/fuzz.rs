@@ -69,14 +69,14 @@ fn run(cli: &Cli) -> Result<bool> {
         && let Some(valkey) = std::env::var_os("REDISHA_VALKEY")
     {
         let found = fuzz::differential::run(&programs::server(), &PathBuf::from(valkey), &plan)?;
-        for difference in &found.differences {
-            eprintln!("{difference}");
+        for finding in found.panics.iter().chain(&found.differences) {
+            eprintln!("{finding}");
         }
-        ok &= found.differences.is_empty() && found.runs > 0;
+        ok &= found.panics.is_empty() && found.differences.is_empty() && found.runs > 0;
         targets.push(json!({
             "name": "differential",
             "runs": found.runs,
-            "panics": 0,
+            "panics": found.panics.len(),
             "differences": found.differences.len(),
         }));
     }

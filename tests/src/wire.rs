@@ -1,7 +1,7 @@
 //! A connection that shows replies as they are, in either dialect.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -50,26 +50,43 @@ impl Connection {
     }
 
     pub fn flush(&mut self) {
+        self.try_flush().expect("the server reads");
+    }
+
+    /// As [`Self::flush`], of a server that may end.
+    pub fn try_flush(&mut self) -> io::Result<()> {
         let out = std::mem::take(&mut self.out);
-        self.stream.get_mut().write_all(&out).expect("the server reads");
+        self.stream.get_mut().write_all(&out)
     }
 
     pub fn call(&mut self, words: &[&str]) -> Reply {
-        self.queue(words);
-        self.flush();
-        self.read()
+        self.try_call(words).expect("the server answers in time, and whole")
     }
 
-    fn line(&mut self) -> String {
+    /// As [`Self::call`], of a server that may end.
+    pub fn try_call(&mut self, words: &[&str]) -> io::Result<Reply> {
+        self.queue(words);
+        self.try_flush()?;
+        self.try_read()
+    }
+
+    fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
-        self.stream.read_until(b'\n', &mut line).expect("the server answers in time");
-        assert!(line.ends_with(b"\r\n"), "a connection ended in the middle of a reply");
+        self.stream.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\r\n") {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         line.truncate(line.len() - 2);
-        String::from_utf8_lossy(&line).into_owned()
+        Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
     pub fn read(&mut self) -> Reply {
-        let line = self.line();
+        self.try_read().expect("the server answers in time, and whole")
+    }
+
+    /// As [`Self::read`], of a server that may end.
+    pub fn try_read(&mut self) -> io::Result<Reply> {
+        let line = self.line()?;
         let (kind, rest) = line.split_at(1);
         let kind = kind.chars().next().expect("one byte");
         let mut reply = Reply { kind, text: None, items: Vec::new() };
@@ -77,18 +94,18 @@ impl Connection {
         match kind {
             '$' | '=' if count >= 0 => {
                 let mut bytes = vec![0; count as usize + 2];
-                self.stream.read_exact(&mut bytes).expect("the whole reply");
+                self.stream.read_exact(&mut bytes)?;
                 bytes.truncate(count as usize);
                 reply.text = Some(String::from_utf8_lossy(&bytes).into_owned());
             }
             '*' | '~' | '%' | '>' if count >= 0 => {
                 let elements = if kind == '%' { count * 2 } else { count };
                 reply.text = Some(count.to_string());
-                reply.items = (0..elements).map(|_| self.read()).collect();
+                reply.items = (0..elements).map(|_| self.try_read()).collect::<io::Result<_>>()?;
             }
             '$' | '*' => {}
             _ => reply.text = Some(rest.to_owned()),
         }
-        reply
+        Ok(reply)
     }
 }

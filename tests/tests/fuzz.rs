@@ -1,10 +1,15 @@
 //! A short run of the fuzzer: `cargo xtask fuzz` is the long one.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use tests::{fuzz, programs};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use tests::conformance::pair::Pair;
+use tests::fuzz::differential::{self, Compared};
+use tests::{fuzz, local, programs};
 
 /// Targets run one after the other; the test takes some of these.
 fn plan() -> fuzz::Plan {
@@ -25,15 +30,49 @@ fn no_reader_panics() {
     }
 }
 
-#[test]
-fn random_commands_have_equal_replies() {
-    let Some(valkey) = std::env::var_os("REDISHA_VALKEY") else {
+fn valkey() -> Option<PathBuf> {
+    let valkey = std::env::var_os("REDISHA_VALKEY");
+    if valkey.is_none() {
         assert!(std::env::var_os("CI").is_none(), "REDISHA_VALKEY must name a valkey-server");
         eprintln!("skipped: REDISHA_VALKEY does not name a valkey-server");
-        return;
-    };
-    let found = fuzz::differential::run(&programs::server(), &PathBuf::from(valkey), &plan());
+    }
+    valkey.map(PathBuf::from)
+}
+
+#[test]
+fn random_commands_have_equal_replies() {
+    let Some(valkey) = valkey() else { return };
+    let found = fuzz::differential::run(&programs::server(), &valkey, &plan());
     let found = found.expect("both servers run");
     assert!(found.runs > 0);
-    assert!(found.differences.is_empty(), "{}", found.differences.join("\n"));
+    let texts = [found.panics, found.differences].concat();
+    assert!(texts.is_empty(), "{}", texts.join("\n"));
+}
+
+/// A server that panicked under random commands ended the fuzzer, which so never told of a panic.
+#[test]
+fn a_server_that_panics_is_counted_and_another_one_takes_its_place() -> Result<()> {
+    let Some(valkey) = valkey() else { return Ok(()) };
+    let panics = local::scratch().join("panics");
+    let server = programs::server();
+    let script =
+        format!("#!/bin/sh\nexec '{}' --enable-debug-command yes \"$@\"\n", server.display());
+    fs::write(&panics, script)?;
+    fs::set_permissions(&panics, fs::Permissions::from_mode(0o755))?;
+    let mut pair = Pair::start(&panics, &valkey)?;
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    ensure!(pair.batch(&[words("PING"), words("DEBUG JMAP")])?.len() == 2);
+    let answers = pair.batch(&[words("PING"), words("DEBUG PANIC"), words("PING")]);
+    let error = answers.err().context("it went on after a panic")?;
+    let mut compared = Compared::default();
+    let mut pair = differential::broken_off(pair, error, "run 7", &mut compared)?;
+    let told = compared.panics.join("\n");
+    ensure!(told.starts_with("run 7: ") && told.contains("asked for by DEBUG"), "{told}");
+    pair.reset("3")?;
+    ensure!(pair.batch(&[words("PING")])?[0][0].text.as_deref() == Some("PONG"));
+    // A server of theirs that ends is no finding about ours.
+    let silent = anyhow!("no answer");
+    ensure!(differential::broken_off(pair, silent, "run 8", &mut compared).is_err());
+    ensure!(compared.panics.len() == 1);
+    Ok(())
 }

@@ -128,7 +128,7 @@ pub fn run(mut pair: Pair, outcome: &mut Outcome) -> Result<()> {
             for (key, _) in KEYS {
                 let uses_key = subject.arguments.iter().any(has_key);
                 if uses_key || *key == "k:none" {
-                    check(&mut pair, subject, key, dialect, outcome);
+                    check(&mut pair, subject, key, dialect, outcome)?;
                 }
             }
         }
@@ -180,7 +180,13 @@ fn collect(row: &Reply, docs: &Reply, found: &mut Vec<Subject>) {
     });
 }
 
-fn check(pair: &mut Pair, subject: &Subject, key: &str, dialect: &str, outcome: &mut Outcome) {
+fn check(
+    pair: &mut Pair,
+    subject: &Subject,
+    key: &str,
+    dialect: &str,
+    outcome: &mut Outcome,
+) -> Result<()> {
     for line in lines(subject, key) {
         let mut batch = vec![vec!["FLUSHALL".to_owned()]];
         let split = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -195,7 +201,7 @@ fn check(pair: &mut Pair, subject: &Subject, key: &str, dialect: &str, outcome: 
             batch.extend(reads);
             batch.push(split("DBSIZE"));
         }
-        let replies = pair.batch(&batch);
+        let replies = pair.batch(&batch)?;
         for (index, reply) in replies.iter().enumerate().skip(asked) {
             outcome.cases += 1;
             let read = index > asked;
@@ -210,6 +216,7 @@ fn check(pair: &mut Pair, subject: &Subject, key: &str, dialect: &str, outcome: 
             }
         }
     }
+    Ok(())
 }
 
 /// The command lines for one key.

@@ -1,5 +1,6 @@
 //! Both servers and several connections to each.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::wire::{Connection, Reply};
 pub const CONNECTIONS: usize = 4;
 /// How long a server may take to answer at first.
 const START: Duration = Duration::from_secs(20);
+/// How long a process may take to be gone once its connections are.
+const END: Duration = Duration::from_secs(5);
 
 /// Ours and theirs.
 pub struct Pair {
@@ -25,20 +28,23 @@ pub struct Pair {
 pub struct Side {
     pub connections: Vec<Connection>,
     port: u16,
-    _process: Running,
+    process: Running,
+    /// What it says on its error stream.
+    log: PathBuf,
 }
 
 impl Side {
     fn start(program: &Path) -> Result<Self> {
         let port = crate::server::free_port()?;
         let dir = crate::local::scratch();
+        let log = dir.join("log");
         let mut command = Command::new(program);
         command
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
             .arg(&dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(File::create(&log)?);
         let mut process = Running::start(&mut command);
         wait::until(&format!("{} answers", program.display()), START, || {
             if let Some(status) = process.try_ended() {
@@ -46,7 +52,7 @@ impl Side {
             }
             Ok(Connection::open(port).map(drop))
         })?;
-        let mut side = Self { connections: Vec::new(), port, _process: process };
+        let mut side = Self { connections: Vec::new(), port, process, log };
         side.reconnect()?;
         Ok(side)
     }
@@ -56,6 +62,17 @@ impl Side {
         let open = |_| Connection::open(self.port).context("the server accepts");
         self.connections = (0..CONNECTIONS).map(open).collect::<Result<_>>()?;
         Ok(())
+    }
+
+    /// How the server ended and what it said of it, of one whose connections have just ended; none
+    /// if it is still there.
+    pub fn last_words(&mut self) -> Option<String> {
+        let process = &mut self.process;
+        let status = wait::until("its end", END, || Ok(process.try_ended())).ok()?;
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let panic = log.find("panicked at").map_or("", |at| &log[at..]);
+        let first: Vec<&str> = panic.lines().take(2).collect();
+        Some(format!("it ended with {status}: {}", first.join(" ")))
     }
 
     /// Waits until so many clients are blocked.
@@ -86,10 +103,10 @@ impl Pair {
         for side in &mut self.sides {
             side.reconnect()?;
             for connection in &mut side.connections {
-                let hello = connection.call(&["HELLO", dialect]);
+                let hello = connection.try_call(&["HELLO", dialect])?;
                 ensure!(hello.kind != '-', "HELLO {dialect}: {hello:?}");
             }
-            side.connections[0].call(&["FLUSHALL"]);
+            side.connections[0].try_call(&["FLUSHALL"])?;
         }
         Ok(())
     }
@@ -104,16 +121,19 @@ impl Pair {
     }
 
     /// The replies of both to many commands, sent in one go.
-    pub fn batch(&mut self, commands: &[Vec<String>]) -> Vec<[Reply; 2]> {
+    pub fn batch(&mut self, commands: &[Vec<String>]) -> Result<Vec<[Reply; 2]>> {
         for side in &mut self.sides {
             for words in commands {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 side.connections[0].queue(&words);
             }
-            side.connections[0].flush();
+            side.connections[0].try_flush()?;
         }
-        let read = |_| self.sides.each_mut().map(|side| side.connections[0].read());
-        (0..commands.len()).map(read).collect()
+        let [ours, theirs] = &mut self.sides;
+        let read = |_: &Vec<String>| -> Result<[Reply; 2]> {
+            Ok([ours.connections[0].try_read()?, theirs.connections[0].try_read()?])
+        };
+        commands.iter().map(read).collect()
     }
 }
 

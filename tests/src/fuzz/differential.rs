@@ -1,5 +1,5 @@
 //! Random sequences of the commands that both servers have, from the peer's own table: equal
-//! replies, and equal data in the end.
+//! replies, equal data in the end, and a server that goes on.
 
 use std::path::Path;
 use std::time::Instant;
@@ -47,7 +47,12 @@ pub struct Compared {
     /// Commands that were compared.
     pub runs: u64,
     pub differences: Vec<String>,
+    /// A text for each time that the server ended: how to run it again, and what it said.
+    pub panics: Vec<String>,
 }
+
+/// How many findings of one kind are kept.
+const FOUND_MAX: usize = 10;
 
 pub fn run(server: &Path, valkey: &Path, plan: &Plan) -> Result<Compared> {
     let mut pair = Pair::start(server, valkey)?;
@@ -57,17 +62,37 @@ pub fn run(server: &Path, valkey: &Path, plan: &Plan) -> Result<Compared> {
     let mut compared = Compared::default();
     let begun = Instant::now();
     let mut run = plan.run.unwrap_or(0);
-    while begun.elapsed() < plan.each && compared.differences.len() < 10 {
+    let few = |found: &Vec<String>| found.len() < FOUND_MAX;
+    while begun.elapsed() < plan.each && few(&compared.differences) && few(&compared.panics) {
         let mut chance = Chance::of(plan.seed, run);
-        pair.reset(if run.is_multiple_of(2) { "2" } else { "3" })?;
         let place = format!("--target differential --seed {} --run {run}", plan.seed);
-        sequence(&mut pair, &subjects, &mut chance, &place, &mut compared);
+        let dialect = if run.is_multiple_of(2) { "2" } else { "3" };
+        let outcome = pair
+            .reset(dialect)
+            .and_then(|()| sequence(&mut pair, &subjects, &mut chance, &place, &mut compared));
+        if let Err(error) = outcome {
+            pair = broken_off(pair, error, &place, &mut compared)?;
+        }
         run += 1;
         if plan.run.is_some() {
             break;
         }
     }
     Ok(compared)
+}
+
+/// A server did not answer: if it is ours and it has ended, that is a finding, and two fresh ones go
+/// on. Whatever else it may be is the error.
+pub fn broken_off(
+    mut pair: Pair,
+    error: anyhow::Error,
+    place: &str,
+    compared: &mut Compared,
+) -> Result<Pair> {
+    let Some(said) = pair.sides[0].last_words() else { return Err(error) };
+    compared.runs += 1;
+    compared.panics.push(format!("{place}: {said}"));
+    pair.again()
 }
 
 /// A command that one of them lacks is a matter of the conformance.
@@ -94,7 +119,7 @@ fn sequence(
     chance: &mut Chance,
     place: &str,
     compared: &mut Compared,
-) {
+) -> Result<()> {
     let mut batch = Vec::new();
     let mut checks = Vec::new();
     for _ in 0..LENGTH {
@@ -114,16 +139,17 @@ fn sequence(
             checks.push(Check::AnyOrder);
         }
     }
-    let replies = pair.batch(&batch);
+    let replies = pair.batch(&batch)?;
     for ((line, check), replies) in batch.iter().zip(checks).zip(&replies) {
         compared.runs += 1;
         if !check.holds(replies) {
             let line: Vec<&str> = line.iter().map(String::as_str).collect();
             compared.differences.push(difference(place, &line, replies));
             // What follows in this sequence follows from it.
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 /// A moment that was given as a time from now differs by the time between the two servers.
