@@ -428,3 +428,26 @@ fn functions_and_scripts_stay_in_a_base_of_commands() -> Result<()> {
     ensure!(loaded == Value::Text("loaded".into()), "{loaded:?}");
     Ok(())
 }
+
+/// The commands that were loaded counted as what `DEBUG LOADAOF` had changed, so that it went into the
+/// stream itself, where no replica knows it.
+#[test]
+fn loading_again_adds_nothing_to_the_stream() -> Result<()> {
+    let server = Server::start("loadaof", &[&ON[..], &["--enable-debug-command", "yes"]].concat())?;
+    let replica =
+        Server::start("loadaof-replica", &["--replicaof", &format!("127.0.0.1 {}", server.port)])?;
+    let mut client = server.client()?;
+    ok(&mut client, "SET k v")?;
+    let level = || {
+        wait::until("the replica is level", PATIENCE, || {
+            Ok(replica.is_level_with(&server)?.then_some(()))
+        })
+    };
+    level()?;
+    ok(&mut client, "DEBUG LOADAOF")?;
+    ok(&mut client, "SET k after")?;
+    level()?;
+    ensure!(text(&replica, "GET k")? == "after");
+    ensure!(!replica.log().contains("was not applied"), "{}", replica.log());
+    Ok(())
+}

@@ -157,6 +157,8 @@ fn reload(cx: &mut Context<'_>) -> Handled {
     let aof = cx.args.is(1, "loadaof");
     let engine = &mut *cx.engine;
     let result = if aof { engine.debug_load_aof() } else { engine.debug_reload(save) };
+    // What was executed while it loaded is none of this command's doing.
+    engine.outbox.nested_done();
     result.map_err(|why| format!("ERR Error trying to load the data: {why}"))?;
     ok(cx)
 }
