@@ -264,3 +264,92 @@ impl Known {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use switchover::{Label, Notice};
+
+    use super::*;
+
+    /// A world whose first answer to anything never comes, as by a connection whose other end is gone.
+    #[derive(Default)]
+    struct Deaf {
+        reads: AtomicUsize,
+        writes: AtomicUsize,
+    }
+
+    async fn after_the_first(count: &AtomicUsize) {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            pending::<()>().await;
+        }
+    }
+
+    impl ArbiterStore for Deaf {
+        async fn read(&self) -> Result<Arbiter, WorldError> {
+            after_the_first(&self.reads).await;
+            Ok(Arbiter::new("u"))
+        }
+
+        async fn publish(&self, _: &Arbiter) -> Publication {
+            after_the_first(&self.writes).await;
+            Publication::Done
+        }
+    }
+
+    impl Directory for Deaf {
+        async fn view(&self, _: &Arbiter) -> Result<View, WorldError> {
+            Ok(View::default())
+        }
+
+        async fn label(&self, _: &str, _: Label) -> bool {
+            after_the_first(&self.writes).await;
+            true
+        }
+
+        async fn notify(&self, _: Notice) {}
+    }
+
+    fn executor() -> Executor<Deaf, Deaf> {
+        Executor::new(Deaf::default(), Deaf::default(), "secret")
+    }
+
+    /// A look at the members waited for the arbiter for as long as the connection lasted.
+    #[tokio::test]
+    async fn an_arbiter_that_does_not_answer_is_read_again() {
+        let mut executor = executor();
+        executor.perform(Effect::Observe { tag: Tag(1) });
+        let event = executor.events.recv().await;
+        assert!(matches!(event, Some(Event::Observed { tag: Tag(1), .. })), "{event:?}");
+    }
+
+    /// A write or a label without an answer held up all that stood in line behind it.
+    #[tokio::test]
+    async fn what_has_no_answer_holds_up_nothing_behind_it() {
+        let mut executor = executor();
+        executor.world.known.lock().unwrap().settings.answer_timeout_ms = 50;
+        let mut published = Vec::new();
+        for tag in [Tag(1), Tag(2)] {
+            executor.perform(Effect::Publish { tag, arbiter: Box::default() });
+        }
+        for _ in 0..2 {
+            let Some(Event::Published { result, .. }) = executor.events.recv().await else {
+                panic!()
+            };
+            published.push(result);
+        }
+        assert_eq!(published, [Publication::Unknown, Publication::Done]);
+        let mut labelled = Vec::new();
+        for tag in [Tag(3), Tag(4)] {
+            let (name, label) = ("cache-0".to_owned(), Label::Primary);
+            executor.perform(Effect::Label { tag, name, label });
+        }
+        for _ in 0..2 {
+            let Some(Event::Labelled { done, .. }) = executor.events.recv().await else { panic!() };
+            labelled.push(done);
+        }
+        assert_eq!(labelled, [false, true]);
+    }
+}
