@@ -51,6 +51,11 @@ impl Mover {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
+    /// Whether it has ended by itself, which is a failure that [`Self::end`] tells.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Acknowledged writes and connections that were ended.
     pub fn end(self) -> Result<(i64, usize)> {
         self.stop.store(true, Ordering::Relaxed);

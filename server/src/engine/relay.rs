@@ -105,13 +105,13 @@ impl Engine {
         }
     }
 
-    /// Whether a client's connection could be closed now without an answer missing: nothing is
-    /// being executed or waited for, no transaction is open, nothing unread has arrived.
+    /// Whether a client's connection could be closed behind what it was answered so far without an answer
+    /// missing: nothing is being executed or waited for, no transaction is open, nothing unread has arrived.
+    /// One that always has another command has no other moment than that of an answer.
     pub fn is_between_commands(&self, client: &Client) -> bool {
         let relayed = self.rooms.relays.relayed.get(&client.id);
         client.hold == Hold::None
             && client.input.is_empty()
-            && client.out.is_empty()
             && client.multi.is_none()
             && client.watching.is_empty()
             && relayed.is_none_or(|relayed| relayed.account.is_between_commands())

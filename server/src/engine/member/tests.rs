@@ -1,4 +1,4 @@
-//! What a disk that is full means to who is asked.
+//! What a disk that is full means to who is asked, and the end of a process to its clients.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -139,4 +139,21 @@ fn others_who_wait_are_answered_though_the_disk_refuses() {
     let answer = place.bench.out(waiting);
     assert!(answer.starts_with("-NOTREADY the disk did not take it: "), "{answer}");
     assert!(place.bench.engine.rooms.member.waiting.is_empty());
+}
+
+/// A busy client of a primary that ended found its connection closed in the middle of a command, which
+/// the new primary had executed: whenever its old one looked, an answer was still to be written or the
+/// next command was under way, and then its time was over.
+#[test]
+fn a_client_that_is_never_idle_is_closed_behind_an_answer() {
+    let mut bench = Bench::new(&[("cluster-uid", UID), ("shutdown-timeout", "10")]);
+    bench.engine.boot_member(Epoch::ZERO);
+    let client = bench.client();
+    bench.engine.drain_member();
+    assert_eq!(bench.ask(client, "PING"), "+PONG", "the address may lead here for a moment longer");
+    let mut now = bench.engine.now;
+    now.mono_us += 2_000_000;
+    bench.engine.set_now(now);
+    assert_eq!(bench.ask(client, "PING"), "+PONG gone");
+    assert_eq!(bench.ask(client, "PING"), "gone", "nothing is executed behind the last answer");
 }
