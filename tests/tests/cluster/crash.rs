@@ -36,11 +36,12 @@ fn crash_at(world: &World, point: &str) -> Result<()> {
         let id = redisha.ask(&name, None)?;
         wait::until("the operator ends", PATIENCE, || Ok(has_crashed(world)?.then_some(())))?;
         set_crash(world, "REDISHA_CRASH_AT-")?;
-        // Finished or called off; settled says that nothing is left open.
-        let object = redisha.settled()?;
-        let last = &object["status"]["lastSwitchover"];
-        ensure!(last["id"] == *id, "the last switchover is {last}");
-        Ok(())
+        // Finished or called off. Until somebody acts again the status is as it was, and looks settled.
+        wait::until("the switch is over", PATIENCE, || {
+            let last = &redisha.settled()?["status"]["lastSwitchover"];
+            ensure!(last["id"] == *id, "the last switchover is {last}");
+            Ok(Some(()))
+        })
     })
 }
 
@@ -103,12 +104,14 @@ fn has_crashed(world: &World) -> Result<bool> {
     Ok(restarts(world)? > 0)
 }
 
-/// How often containers of the operator were started again.
+/// How often containers of the operator were started again. Pods of an earlier template count no more,
+/// though they take some seconds to end: what ended there is not what is asked about.
 fn restarts(world: &World) -> Result<i64> {
     let args = ["get", "pods", "-n", NAMESPACE, "-l", OPERATOR, "-o", "json"];
     let pods: Value = serde_json::from_str(&world.cluster.kubectl(&args)?)?;
     let pods = pods["items"].as_array().context("no pods")?;
-    let statuses = pods.iter().filter_map(|pod| pod["status"]["containerStatuses"].as_array());
+    let stay = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    let statuses = stay.filter_map(|pod| pod["status"]["containerStatuses"].as_array());
     let counts = statuses.flatten().filter_map(|container| container["restartCount"].as_i64());
     Ok(counts.sum())
 }
