@@ -95,6 +95,8 @@ impl<'a> Query<'a> {
                 "ERR syntax error, WITHSCORES not supported in combination with BYLEX".into()
             );
         }
+        // The one LIMIT that ranks may have leaves nothing out, whatever its offset.
+        let limit = limit.filter(|_| by != By::Rank);
         let bounds = Bounds::parse(by, args.at(at), args.at(at + 1), backwards)?;
         Ok(Self { bounds, reverse: backwards, with_scores, limit })
     }
