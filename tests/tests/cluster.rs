@@ -101,7 +101,7 @@ fn run(cluster: Cluster, wanted: &[String]) -> Result<usize> {
                 failed += 1;
                 println!("test {name} ... FAILED ({seconds:.1} s)\n{error:#}");
                 world.tell();
-                told.push(format!("FAILED {name}: {error:#}"));
+                told.push(format!("{name}: {error:#}"));
                 if always {
                     println!("nothing is installed, so the other scenarios cannot pass");
                     failed += SCENARIOS.len() - 1;
@@ -110,9 +110,9 @@ fn run(cluster: Cluster, wanted: &[String]) -> Result<usize> {
             }
         }
     }
-    // Once more after all that was said, where a reader of the end finds it.
-    for line in &told {
-        println!("{line}");
+    // Once more after all that was said and in libtest's form, so that whoever reads the end finds it.
+    if failed > 0 {
+        println!("failures:\n{}", told.join("\n"));
     }
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored;");

@@ -140,7 +140,6 @@ impl Tally {
         });
         let seconds = begun.elapsed().as_secs_f64().round();
         eprintln!("== {name}: {counts} in {seconds} s");
-        self.counts.add(counts);
         self.parts.push(json!({
             "part": name,
             "seconds": seconds,
@@ -148,11 +147,15 @@ impl Tally {
             "failed": counts.failed,
             "skipped": counts.skipped,
         }));
+        self.counts.add(counts);
     }
 
-    /// Prints the seconds per part and, last, the totals.
+    /// Tells once more what failed, then the seconds per part and, last, the totals.
     pub fn end(self) -> Report {
         eprintln!();
+        for line in &self.counts.failures {
+            eprintln!("{line}");
+        }
         for part in &self.parts {
             let text = |field: &str| part[field].to_string();
             let name = part["part"].as_str().unwrap_or_default();

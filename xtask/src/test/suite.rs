@@ -28,24 +28,33 @@ pub enum Length {
     Long,
 }
 
+/// The line behind which a program says what failed, and how.
+const FAILURES: &str = "failures:";
+/// How many lines of what a program says of its failures are told again at the end; the last ones
+/// name every test that failed.
+const TOLD_AGAIN: usize = 60;
+
 /// How many tests passed, failed and were skipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub passed: u64,
     pub failed: u64,
     pub skipped: u64,
+    /// What the programs said of those that failed: a long run's end is often all that is kept of it.
+    pub failures: Vec<String>,
 }
 
 impl Counts {
     /// A single check.
     pub fn one(passed: bool) -> Self {
-        Self { passed: u64::from(passed), failed: u64::from(!passed), skipped: 0 }
+        Self { passed: u64::from(passed), failed: u64::from(!passed), ..Self::default() }
     }
 
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.extend(other.failures);
     }
 
     /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
@@ -59,6 +68,7 @@ impl Counts {
             passed: count("passed")?,
             failed: count("failed")?,
             skipped: count("ignored")?,
+            failures: Vec::new(),
         })
     }
 }
@@ -208,22 +218,32 @@ fn run_counted(command: &mut Command) -> Result<Counts> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("start a test program")?;
     let stdout = child.stdout.take().expect("stdout is piped");
     let mut counts = Counts::default();
+    let (mut failures, mut telling) = (Vec::new(), false);
     for line in BufReader::new(stdout).lines() {
         let line = line.context("read a test program's output")?;
-        counts.add(Counts::parse(&line).unwrap_or_default());
         eprintln!("{line}");
+        let result = Counts::parse(&line);
+        telling = (telling || line == FAILURES) && result.is_none();
+        if telling {
+            failures.push(line);
+        }
+        counts.add(result.unwrap_or_default());
     }
     let status = child.wait().context("wait for a test program")?;
-    if let Some(end) = untold_failure(status, counts) {
-        eprintln!("FAILED: {} ended with {end}", run::line(command));
+    if let Some(end) = untold_failure(status, &counts) {
+        failures.push(format!("FAILED: it ended with {end}"));
         counts.failed += 1;
+    }
+    if !failures.is_empty() {
+        counts.failures.push(run::line(command));
+        counts.failures.extend(failures.split_off(failures.len().saturating_sub(TOLD_AGAIN)));
     }
     Ok(counts)
 }
 
 /// How a program ended, if that is a failure that none of its result lines counts: a crash in the
 /// middle of a test.
-fn untold_failure(status: ExitStatus, counts: Counts) -> Option<String> {
+fn untold_failure(status: ExitStatus, counts: &Counts) -> Option<String> {
     let told = status.code().is_some() && counts.failed > 0;
     (!status.success() && !told).then(|| status.to_string())
 }
@@ -238,7 +258,7 @@ mod tests {
     fn result_lines_are_counted() {
         let line =
             "test result: FAILED. 31 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
-        let expected = Counts { passed: 31, failed: 2, skipped: 1 };
+        let expected = Counts { passed: 31, failed: 2, skipped: 1, failures: Vec::new() };
         assert_eq!(Counts::parse(line), Some(expected));
         assert_eq!(Counts::parse("test engine::get ... ok"), None);
     }
@@ -249,12 +269,33 @@ mod tests {
     fn a_crash_is_a_failure() {
         let mut crashing = Command::new("sh");
         crashing.args(["-c", "kill -ABRT $$"]);
-        assert_eq!(run_counted(&mut crashing).unwrap(), Counts::one(false));
-        let named = untold_failure(crashing.status().unwrap(), Counts::default()).unwrap();
+        let counts = run_counted(&mut crashing).unwrap();
+        assert_eq!((counts.passed, counts.failed), (0, 1));
+        let named = counts.failures.last().unwrap();
         assert!(named.contains("SIGABRT"), "{named}");
-        let script = "echo 'test result: FAILED. 1 passed; 3 failed; 0 ignored;'; exit 101";
-        let failed = run_counted(Command::new("sh").args(["-c", script])).unwrap();
-        assert_eq!(failed, Counts { passed: 1, failed: 3, skipped: 0 });
+    }
+
+    /// A run of twenty minutes once ended with "1 failed", of whose output only the end was kept: the
+    /// test that had failed was never found.
+    #[test]
+    fn what_failed_is_told_again() {
+        let script = "echo 'running 3 tests'; echo; echo failures:; echo; echo '---- b stdout ----'
+            yes 'a line of its log' | head -200; echo 'panicked at b.rs:1'; echo; echo failures:; echo '    b'
+            echo; echo 'test result: FAILED. 2 passed; 1 failed; 0 ignored;'; echo later; exit 101";
+        let counts = run_counted(Command::new("sh").args(["-c", script])).unwrap();
+        assert_eq!((counts.passed, counts.failed), (2, 1));
+        assert_eq!(counts.failures.len(), 1 + TOLD_AGAIN);
+        assert!(counts.failures[0].starts_with("sh -c"), "{:?}", counts.failures[0]);
+        let told = |line: &str| counts.failures.iter().any(|said| said == line);
+        assert!(told("panicked at b.rs:1") && told("    b") && !told("later"), "{counts:?}");
+    }
+
+    #[test]
+    fn nothing_is_told_of_programs_that_pass() {
+        let script =
+            "echo 'running 1 test'; echo 'test result: ok. 1 passed; 0 failed; 0 ignored;'";
+        let counts = run_counted(Command::new("sh").args(["-c", script])).unwrap();
+        assert_eq!(counts, Counts::one(true));
     }
 
     #[test]
