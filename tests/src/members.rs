@@ -126,8 +126,10 @@ impl Member {
         self.until("link", "up")
     }
 
-    /// Pauses under `id` until `to` is level.
+    /// Pauses under `id` until `to` is level. A follower whose link is up may be one that its primary
+    /// has not heard of yet, and so refuses to pause for: that is waited for.
     pub fn pause(&mut self, id: &str, to: &Member) -> Result<()> {
+        self.until_serves(to)?;
         let paused = self.tell("PAUSE", &format!("ID {id} TIMEOUT 10000 TO {}", to.id))?;
         paused.field("offset").with_context(|| format!("PAUSE: {paused:?}"))?;
         self.expect("LEVEL", &format!("ID {id} TO {}", to.id), "LEVEL")
