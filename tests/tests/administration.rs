@@ -95,14 +95,19 @@ fn the_latency_doctor_names_what_was_slow() -> Result<()> {
     let server = Server::start("latency", &["--enable-debug-command", "yes"])?;
     let mut client = server.client()?;
     ensure!(text(&server, "LATENCY DOCTOR")?.contains("not watched"));
-    ok(&mut client, "CONFIG SET latency-monitor-threshold 20")?;
+    // Beyond what any command takes where the machine has much else to do.
+    ok(&mut client, "CONFIG SET latency-monitor-threshold 60000")?;
     ensure!(text(&server, "LATENCY DOCTOR")?.contains("No latency spike"));
+    ok(&mut client, "CONFIG SET latency-monitor-threshold 20")?;
     ok(&mut client, "DEBUG SLEEP 0.03")?;
     ok(&mut client, "DEBUG SLEEP 0.06")?;
+    ok(&mut client, "CONFIG SET latency-monitor-threshold 60000")?;
     let said = text(&server, "LATENCY DOCTOR")?;
     let line = said.lines().find(|line| line.starts_with("- command: "));
     let line = line.with_context(|| format!("no word of commands: {said}"))?;
-    ensure!(line.starts_with("- command: 2 spikes"), "{line}");
+    // Others may have taken as long where they had no processor.
+    let spikes = line.split(' ').nth(2).context("no count")?.parse::<usize>()?;
+    ensure!(spikes >= 2, "{line}");
     let worst = line.split("worst ").nth(1).and_then(|rest| rest.split(' ').next());
     let worst: u64 = worst.context("no worst one")?.parse()?;
     ensure!(worst >= 60, "{line}");
@@ -111,7 +116,7 @@ fn the_latency_doctor_names_what_was_slow() -> Result<()> {
         anyhow::bail!("no history")
     };
     // Samples of one second are one.
-    ensure!((1..=2).contains(&history.len()), "{history:?}");
+    ensure!((1..=spikes).contains(&history.len()), "{history:?}");
     let Value::Array(latest) = client.say("LATENCY LATEST")? else { anyhow::bail!("no events") };
     let names = latest.iter().map(|event| match event {
         Value::Array(fields) => fields[0].clone(),
