@@ -275,6 +275,7 @@ fn fill(argument: &Reply, key: &str, number: &str, choice: usize, words: &mut Ve
     if let Some(token) = field(argument, "token") {
         words.push(text(token));
     }
+    let blocks = text_of(argument, "token") == "BLOCK";
     let inner = field(argument, "arguments").map(|list| list.items.as_slice()).unwrap_or_default();
     match kind.as_str() {
         "pure-token" => {}
@@ -290,7 +291,10 @@ fn fill(argument: &Reply, key: &str, number: &str, choice: usize, words: &mut Ve
         }
         "key" => words.push(key.to_owned()),
         "integer" | "double" if name == "timeout" && number == "1" => words.push("0.01".into()),
-        "integer" if name == "milliseconds" && number == "1" => words.push("1".into()),
+        // A key that expires at once is there for one server's next read and not for the other's.
+        "integer" if name.contains("seconds") && number == "1" && !blocks => {
+            words.push("100000".into());
+        }
         "integer" | "double" => words.push(number.to_owned()),
         "unix-time" => words.push(if number == "1" { "9999999999".into() } else { number.into() }),
         "pattern" => words.push("*".into()),
