@@ -16,6 +16,7 @@ pub mod local;
 pub mod members;
 pub mod mover;
 pub mod place;
+pub mod ports;
 pub mod programs;
 pub mod resp;
 pub mod script;

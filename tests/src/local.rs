@@ -1,12 +1,12 @@
 //! A `redisha local` in a folder of its own, ended with the test whatever happens.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::ports::free_port;
 use crate::programs::{self, Running, eventually};
 
 /// The names of the servers.
@@ -28,11 +28,6 @@ pub fn scratch() -> PathBuf {
     root
 }
 
-/// A port that nobody listened on a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// `redisha local` with these arguments, for the environment in this folder.
 pub fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(programs::redisha());
@@ -44,7 +39,7 @@ pub fn command(root: &Path, args: &[&str]) -> Command {
 impl Local {
     /// Starts one and waits until it prints how to connect.
     pub fn start(args: &[&str]) -> Self {
-        let (root, port) = (scratch(), free_port());
+        let (root, port) = (scratch(), free_port().unwrap());
         let out = fs::File::create(root.join("stdout")).unwrap();
         let mut command = command(&root, args);
         command.args(["--port", &port.to_string()]).stdout(out);

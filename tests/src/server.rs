@@ -2,13 +2,14 @@
 //! ended by its own process id.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::ports::free_port;
 use crate::programs::{self, Running};
 use crate::resp::{Client, Value};
 use crate::wait;
@@ -17,11 +18,6 @@ use crate::wait;
 pub const SECRET: &str = "between-members";
 /// How long a server may take to start or to end by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A port of the loopback that nobody uses now.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
 
 /// Runs a server of ours that must not start; answers what it said.
 pub fn must_not_start(directives: &[&str]) -> Result<String> {
@@ -184,7 +180,8 @@ pub fn text(server: &Server, line: &str) -> Result<String> {
 }
 
 fn fresh_directory(name: &str) -> Result<PathBuf> {
-    let nonce = free_port()?;
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let nonce = COUNT.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("redisha-{}-{name}-{nonce}", std::process::id()));
     fs::create_dir_all(&path)?;
     Ok(path)

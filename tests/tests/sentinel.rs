@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tests::local::scratch;
+use tests::ports::free_port;
 use tests::programs::Running;
 use tests::resp::{Client, Value, ok};
-use tests::server::{Server, free_port, text};
+use tests::server::{Server, text};
 use tests::wait;
 
 /// A sentinel lets eight seconds pass before it makes the old primary a replica.

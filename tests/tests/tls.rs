@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::members::{Member, Writer};
+use tests::ports::free_port;
 use tests::resp::Value;
-use tests::server::{Server, free_port};
+use tests::server::Server;
 use tests::tls::Authority;
 use tests::wait;
 

@@ -35,7 +35,7 @@ pub struct Side {
 
 impl Side {
     fn start(program: &Path) -> Result<Self> {
-        let port = crate::server::free_port()?;
+        let port = crate::ports::free_port()?;
         let dir = crate::local::scratch();
         let log = dir.join("log");
         let mut command = Command::new(program);

@@ -3,7 +3,8 @@
 use std::env;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tests::local::{free_port, scratch};
+use tests::local::scratch;
+use tests::ports::free_port;
 use tests::programs::{self, Running, eventually};
 use tests::wire::{Connection, Reply};
 
@@ -20,7 +21,7 @@ pub struct Pair {
 
 /// Starts a server on a port of its own and connects to it.
 fn start(command: &mut Command) -> (Running, Connection, u16) {
-    let port = free_port();
+    let port = free_port().expect("the system has ports");
     let dir = scratch();
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     command.args(["--enable-debug-command", "yes", "--dir"]).arg(&dir);

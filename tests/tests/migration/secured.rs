@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use tests::members::{Member, cluster};
+use tests::ports::free_port;
 use tests::programs;
 use tests::resp::{Client, Value, ok};
-use tests::server::{Server, free_port};
+use tests::server::Server;
 use tests::tls::Authority;
 use tests::wait;
 
