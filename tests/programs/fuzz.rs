@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Parser;
 use serde_json::json;
+use tests::fuzz::Extent;
 use tests::{fuzz, programs};
 
 /// Feeds the server's readers with what they do not expect.
@@ -47,7 +48,7 @@ fn run(cli: &Cli) -> Result<bool> {
         None => fuzz::targets::ALL.len() as u32 + 1,
     };
     let plan = fuzz::Plan {
-        each: Duration::from_secs(cli.seconds) / count,
+        each: Extent::Time(Duration::from_secs(cli.seconds) / count),
         seed: cli.seed,
         target: cli.target.clone(),
         run: cli.run,

@@ -29,7 +29,7 @@ thread_local! {
 }
 
 /// What became of one target.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     pub name: &'static str,
     pub runs: u64,
@@ -37,11 +37,30 @@ pub struct Found {
     pub panics: Vec<String>,
 }
 
+/// How much of a target is run.
+#[derive(Clone, Copy, Debug)]
+pub enum Extent {
+    /// As many runs as the machine makes in this time.
+    Time(Duration),
+    /// So many runs, the same on every machine.
+    Runs(u64),
+}
+
+impl Extent {
+    /// Whether there is another run, after so many since that moment.
+    pub fn goes_on(self, begun: Instant, runs: u64) -> bool {
+        match self {
+            Self::Time(time) => begun.elapsed() < time,
+            Self::Runs(count) => runs < count,
+        }
+    }
+}
+
 /// Which runs to make.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Time for each target.
-    pub each: Duration,
+    /// For each target.
+    pub each: Extent,
     pub seed: u64,
     /// Only this target.
     pub target: Option<String>,
@@ -81,7 +100,7 @@ fn run_target(name: &'static str, make: targets::Make, corpus: &Corpus, plan: &P
     let mut target: Box<dyn Target + '_> = make(corpus);
     let begun = Instant::now();
     let mut run = plan.run.unwrap_or(0);
-    while begun.elapsed() < plan.each && found.panics.len() < PANICS_MAX {
+    while plan.each.goes_on(begun, found.runs) && found.panics.len() < PANICS_MAX {
         let mut chance = Chance::of(plan.seed, run);
         let caught = panic::catch_unwind(AssertUnwindSafe(|| target.run(&mut chance)));
         if caught.is_err() {

@@ -61,9 +61,9 @@ pub fn run(server: &Path, valkey: &Path, plan: &Plan) -> Result<Compared> {
     keep_those_of_both(&mut pair, &mut subjects);
     let mut compared = Compared::default();
     let begun = Instant::now();
-    let mut run = plan.run.unwrap_or(0);
+    let (mut run, mut made) = (plan.run.unwrap_or(0), 0);
     let few = |found: &Vec<String>| found.len() < FOUND_MAX;
-    while begun.elapsed() < plan.each && few(&compared.differences) && few(&compared.panics) {
+    while plan.each.goes_on(begun, made) && few(&compared.differences) && few(&compared.panics) {
         let mut chance = Chance::of(plan.seed, run);
         let place = format!("--target differential --seed {} --run {run}", plan.seed);
         let dialect = if run.is_multiple_of(2) { "2" } else { "3" };
@@ -74,6 +74,7 @@ pub fn run(server: &Path, valkey: &Path, plan: &Plan) -> Result<Compared> {
             pair = broken_off(pair, error, &place, &mut compared)?;
         }
         run += 1;
+        made += 1;
         if plan.run.is_some() {
             break;
         }
