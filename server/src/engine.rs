@@ -24,7 +24,7 @@ pub mod cron;
 pub mod effects;
 pub mod events;
 pub mod evict;
-mod floor;
+pub mod floor;
 pub mod gates;
 pub mod hooks;
 pub mod measure;

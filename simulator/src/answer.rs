@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use server::handover::{Durability, Epoch, Role};
 
+use crate::client::{Ask, Whose};
 use crate::log::Rec;
 use crate::mark::Mark;
 use crate::mutant::Mutant;
@@ -22,12 +23,27 @@ const LEASE_MAX: u64 = 630 * MS;
 /// An answer that waits for commit.
 #[derive(Clone, Debug)]
 pub struct Owed {
-    /// A write's number; none for a read.
-    write: Option<u64>,
+    pub whose: Whose,
+    what: What,
     epoch: Epoch,
     depends: u64,
-    /// What had been shown to anybody when a read was asked for.
-    asked_at: u64,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    /// To a write, by its number.
+    Write(u64),
+    /// To a read, and what had been shown to anybody when it was asked for.
+    Read(u64),
+    /// The last bytes of a session.
+    Last(Vec<u8>),
+}
+
+impl Owed {
+    /// What is said last on the connection of a session.
+    pub fn last(whose: Whose, depends: u64, bytes: Vec<u8>) -> Self {
+        Self { whose, what: What::Last(bytes), epoch: Epoch::ZERO, depends }
+    }
 }
 
 /// What clients were shown, record by record: the offset behind each, and the hash of all before.
@@ -66,37 +82,48 @@ impl World {
         let node = self.rng.below(NAMES.len() as u64) as usize;
         let asked_at = self.checks.shown.end();
         let delay = self.delay();
-        self.after(delay, Thing::Read { node, asked_at });
+        self.after(delay, Thing::Ask { node, ask: Ask::Read(asked_at) });
     }
 
-    pub fn read_came(&mut self, node: usize, asked_at: u64) {
-        let in_limbo = self.mutant == Some(Mutant::ReadsInLimbo);
-        let Some(life) = &mut self.nodes[node].life else { return };
-        let serves = match life.member.role() {
-            Role::Primary { .. } => life.member.waits_for_commit(),
-            Role::Limbo(_) => in_limbo,
-            _ => false,
-        };
-        if self.mutant == Some(Mutant::RelayReadsHere)
-            && let Role::Follower { epoch, .. } = life.member.role()
-        {
-            let (epoch, depends) = (*epoch, life.log.offset());
-            return self.show(node, &Owed { write: None, epoch, depends, asked_at });
+    /// A mutant answers a read where it is asked.
+    pub fn reads_here(&mut self, node: usize, ask: Ask) -> bool {
+        let Ask::Read(asked_at) = ask else { return false };
+        if self.mutant != Some(Mutant::RelayReadsHere) {
+            return false;
         }
+        let Some(life) = &self.nodes[node].life else { return false };
+        let Role::Follower { epoch, .. } = *life.member.role() else { return false };
+        let (what, depends) = (What::Read(asked_at), life.log.offset());
+        // To whom matters to nobody: it is given at once.
+        self.show(node, &Owed { whose: Whose::Client(0), what, epoch, depends });
+        true
+    }
+
+    /// Whether a mutant reads on while the epoch is being given away.
+    pub fn reads_in_limbo(&self, node: usize) -> bool {
+        let life = self.nodes[node].life.as_ref();
+        let limbo = life.is_some_and(|life| matches!(life.member.role(), Role::Limbo(_)));
+        limbo && self.mutant == Some(Mutant::ReadsInLimbo)
+    }
+
+    /// A read is executed.
+    pub fn read(&mut self, node: usize, whose: Whose, asked_at: u64) {
         let Some(life) = &mut self.nodes[node].life else { return };
-        if serves {
-            let epoch = life.member.epoch().unwrap_or_default();
-            life.owed.push_back(Owed { write: None, epoch, depends: life.data_end, asked_at });
-            self.settle(node);
+        if !life.member.waits_for_commit() {
+            return self.answered(node, whose, Some(asked_at));
         }
+        let epoch = life.member.epoch().unwrap_or_default();
+        let (what, depends) = (What::Read(asked_at), life.data_end);
+        life.owed.push_back(Owed { whose, what, epoch, depends });
+        self.settle(node);
     }
 
     /// A write was appended on a primary whose answers wait.
-    pub fn owe_write(&mut self, node: usize, id: u64) {
+    pub fn owe_write(&mut self, node: usize, whose: Whose, id: u64) {
         let Some(life) = &mut self.nodes[node].life else { return };
         let epoch = life.member.epoch().unwrap_or_default();
         let depends = life.log.offset();
-        life.owed.push_back(Owed { write: Some(id), epoch, depends, asked_at: 0 });
+        life.owed.push_back(Owed { whose, what: What::Write(id), epoch, depends });
         self.settle(node);
     }
 
@@ -118,12 +145,24 @@ impl World {
         }
         for answer in ready {
             let (epoch, last) = (answer.epoch, self.checks.shown.epoch);
-            if epoch < last {
+            if epoch < last && !matches!(answer.what, What::Last(_)) {
                 let name = NAMES[node];
                 self.violated(&format!("{name} answers in {epoch}, after {last} has answered"));
             }
-            self.show(node, &answer);
+            self.give(node, answer);
             self.checks.shown.last_us = self.now;
+        }
+    }
+
+    /// An answer leaves the member, to its client or to the member that relays it.
+    fn give(&mut self, node: usize, answer: Owed) {
+        self.show(node, &answer);
+        match (answer.what, answer.whose) {
+            (What::Write(number) | What::Read(number), whose) => {
+                self.answered(node, whose, Some(number));
+            }
+            (What::Last(bytes), Whose::Session(conn)) => self.session_is_back(conn, bytes),
+            (What::Last(_), Whose::Client(_)) => {}
         }
     }
 
@@ -131,9 +170,13 @@ impl World {
     pub fn office_left(&mut self, node: usize, accepted: bool) {
         let Some(life) = &mut self.nodes[node].life else { return };
         let owed = std::mem::take(&mut life.owed);
-        if accepted && life.member.pair_is_enough() {
-            for answer in owed {
-                self.show(node, &answer);
+        let known = accepted && life.member.pair_is_enough();
+        for answer in owed {
+            match answer.whose {
+                _ if known => self.give(node, answer),
+                // It may be lost or may come to pass: the end of the connection says so.
+                Whose::Client(number) => self.client_gone(node, number),
+                Whose::Session(conn) => self.close_session(node, conn),
             }
         }
     }
@@ -158,6 +201,9 @@ impl World {
     }
 
     fn show(&mut self, node: usize, answer: &Owed) {
+        if matches!(answer.what, What::Last(_)) {
+            return;
+        }
         self.check_time(node, answer.epoch);
         let name = NAMES[node];
         let (epoch, last) = (answer.epoch, self.checks.shown.epoch);
@@ -167,17 +213,18 @@ impl World {
         self.checks.shown.epoch = epoch.max(last);
         let Some(life) = &self.nodes[node].life else { return };
         let Some((end, hash)) = life.log.last_write(answer.depends) else { return };
-        if let Some(id) = answer.write {
-            self.checks.acknowledged.push((id, answer.epoch));
-        } else {
-            self.checks.shown.reads += 1;
-            let asked_at = answer.asked_at.min(self.checks.shown.end());
-            if end < asked_at {
-                let (seen, shown) = (end, asked_at);
-                return self.violated(&format!(
-                    "{name} answers a read at {seen}, after {shown} was shown"
-                ));
+        match answer.what {
+            What::Write(id) => self.checks.acknowledged.push((id, answer.epoch)),
+            What::Read(asked_at) => {
+                self.checks.shown.reads += 1;
+                let shown = asked_at.min(self.checks.shown.end());
+                if end < shown {
+                    return self.violated(&format!(
+                        "{name} answers a read at {end}, after {shown} was shown"
+                    ));
+                }
             }
+            What::Last(_) => {}
         }
         let shown = self.checks.shown.end();
         let same = if end <= shown {

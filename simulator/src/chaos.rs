@@ -4,6 +4,7 @@ use server::handover::{Event, PauseKind, Role};
 use switchover::{Label, Reason, Request};
 
 use crate::check::Before;
+use crate::client::Ask;
 use crate::log::Rec;
 use crate::mutant::Mutant;
 use crate::node::{Cause, place_of};
@@ -30,11 +31,8 @@ impl World {
         }
         let id = self.number();
         let delay = self.delay();
-        if self.rng.chance(500) {
-            self.after(delay, Thing::Pop { node, id, relayed: false });
-        } else {
-            self.after(delay, Thing::Write { node, id, way: 0 });
-        }
+        let ask = if self.rng.chance(500) { Ask::Pop(id) } else { Ask::Write(id) };
+        self.after(delay, Thing::Ask { node, ask });
     }
 
     pub fn next_ping(&mut self) {
@@ -137,7 +135,7 @@ impl World {
         let begins = limbo && !matches!(before.role, Role::Limbo(_));
         if begins {
             self.theme_at_limbo(node, target);
-            self.parked_at_limbo(node, target);
+            self.parked_at_limbo(node);
         }
         if begins && self.theme.is_none() && self.rng.chance(2_000) {
             let wait = self.rng.between(0, 4 * MS);

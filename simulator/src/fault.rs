@@ -64,9 +64,9 @@ impl World {
             | Thing::Tick { node, .. }
             | Thing::Synced { node, .. }
             | Thing::Exit { node, .. }
-            | Thing::Write { node, .. }
-            | Thing::Pop { node, .. }
-            | Thing::Read { node, .. }
+            | Thing::Ask { node, .. }
+            | Thing::RelayAgain { node, .. }
+            | Thing::RelayDue { node, .. }
             | Thing::UserUnpause { node, .. } => *node,
             Thing::Command { to, .. } => crate::node::place_of(&to.name),
             Thing::Takeover { to, .. } => crate::node::place_of(&to.host),

@@ -1,6 +1,8 @@
-//! A seeded world around the decision (`switchover::step`) and the member (`server::handover`).
+//! A seeded world around the decision (`switchover::step`) and the member (`server::handover`), with the
+//! server's relay (`server::relay`), the reader of its stream (`server::replication`) and the clock that
+//! its keys expire by (`server::engine::floor`).
 //!
-//! Takes a seed; returns what its checkers found. Both machines are the very code that the operator
+//! Takes a seed; returns what its checkers found. All of these are the very code that the operator
 //! and the server run; the world gives them a network that delays, loses, repeats and parts,
 //! clocks, disks that forget or fail, clients that write, people that pause, and crashes of the operator
 //! and of any member between any two effects. No I/O, no real time: a seed is one course.
@@ -10,11 +12,12 @@
 //! | [`world`] | the queue of things to come, the network, chaos |
 //! | `node` | one member's process: its log, its gate, its effects |
 //! | `asked` | what operators ask of a member, and what it says of itself |
-//! | `link` | replication between two members |
+//! | `link`, `stream` | replication between two members, and what goes over it |
 //! | `brain` | operators' processes, the arbiter's store, labels |
 //! | `check` | the promises, watched from outside |
 //! | `answer` | clients where answers wait for members, and the one history they see |
-//! | `relay` | what clients ask of a member that is not the primary |
+//! | `client` | what clients ask of any member, in order |
+//! | `relay`, `session` | the two ends of the server's relay, by which it reaches the primary |
 //! | `fault` | processes stopped, ways open in one direction, clocks, the status |
 //! | `disk` | disks that take their time, fail, and lose what they had not taken |
 //! | [`mark`] | narrow places that a world came through |
@@ -28,6 +31,7 @@ mod asked;
 mod brain;
 mod chaos;
 mod check;
+mod client;
 mod convert;
 mod disk;
 mod fault;
@@ -41,6 +45,8 @@ mod node;
 mod relay;
 mod rng;
 pub mod run;
+mod session;
+mod stream;
 pub mod theme;
 pub mod world;
 

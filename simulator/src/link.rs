@@ -1,15 +1,16 @@
 //! Replication between two members: introductions, full and partial resynchronisation, the stream
 //! and its acknowledgements, over connections that keep their order and may break.
 
-use server::handover::{Epoch, Event, Peer, Record, Target};
+use server::handover::{Epoch, Event, Peer, Target};
 
-use crate::log::{Entry, Log, Rec};
+use crate::log::Log;
 use crate::mark::Mark;
 use crate::mutant::Mutant;
-use crate::node::{Cause, place_of, record_of};
+use crate::node::{Cause, place_of};
+use crate::stream::Coming;
 use crate::world::{MS, NAMES, Thing, UID, World};
 
-/// A connection from a follower's life to a primary's life.
+/// A connection from a follower's life to a primary's life, of the stream or of a client's session.
 #[derive(Debug)]
 pub struct Conn {
     pub follower: (usize, u64),
@@ -30,6 +31,7 @@ pub struct Follow {
     pub up: bool,
     /// When anything of the stream came last.
     pub heard: u64,
+    pub coming: Coming,
 }
 
 /// A primary's side of one replica.
@@ -38,7 +40,7 @@ pub struct Served {
     pub member: String,
     host: String,
     /// Records sent so far.
-    sent: usize,
+    pub sent: usize,
     pub acked: u64,
     durable: u64,
     pub online: bool,
@@ -60,7 +62,9 @@ pub enum Wire {
         full: Option<Log>,
     },
     Refused,
-    Stream(Vec<Entry>),
+    /// A part of the stream; and for the checkers the sender's offset and hash behind each command
+    /// that begins with it.
+    Stream(Vec<u8>, Vec<(u64, u64)>),
     /// Applied, and found again after a restart, up to these offsets.
     Ack(u64, u64),
     Answer {
@@ -71,6 +75,8 @@ pub enum Wire {
     Resigned {
         member: String,
     },
+    /// Bytes of a client's session.
+    Relay(Vec<u8>),
     /// The other side has closed, after all that it had sent.
     Closed,
 }
@@ -80,14 +86,20 @@ impl World {
     pub fn follow(&mut self, node: usize, target: Target, epoch: Epoch) {
         self.unfollow(node);
         let Some(life) = &mut self.nodes[node].life else { return };
-        life.follow = Some(Follow { target, epoch, conn: None, up: false, heard: 0 });
+        life.follow = Some(Follow {
+            target,
+            epoch,
+            conn: None,
+            up: false,
+            heard: 0,
+            coming: Coming::default(),
+        });
         let boot = life.boot;
         self.after(0, Thing::Connect { node, boot });
     }
 
     pub fn unfollow(&mut self, node: usize) {
         let Some(life) = &mut self.nodes[node].life else { return };
-        life.half = None;
         if let Some(conn) = life.follow.take().and_then(|follow| follow.conn) {
             self.send(conn, false, Wire::Closed);
             if let Some(ends) = self.conns.get_mut(&conn) {
@@ -119,18 +131,34 @@ impl World {
             replid: life.replid,
             offset: life.log.offset(),
         };
-        let peer = self.nodes[place].life.as_ref().map(|peer| peer.boot);
-        let Some(peer) = peer.filter(|_| !self.parted(node, place)) else {
+        if !self.reaches(node, place) {
             return self.retry(node, boot);
-        };
-        let conn = self.number();
-        let (follower, primary) = ((node, boot), (place, peer));
-        self.conns
-            .insert(conn, Conn { follower, primary, open: true, leaving: false, last: [0; 2] });
+        }
+        let (conn, _) = self.open_conn(node, place);
         if let Some(follow) = self.nodes[node].life.as_mut().and_then(|life| life.follow.as_mut()) {
             follow.conn = Some(conn);
         }
         self.send(conn, false, hello);
+    }
+
+    fn reaches(&self, node: usize, place: usize) -> bool {
+        self.nodes[place].life.is_some() && !self.parted(node, place)
+    }
+
+    /// A new connection to whatever process is at that place. False if there is none, which its opener
+    /// hears a moment later.
+    pub fn open_conn(&mut self, node: usize, place: usize) -> (u64, bool) {
+        let conn = self.number();
+        let boot_at = |node: usize| self.nodes[node].life.as_ref().map_or(0, |life| life.boot);
+        let (boot, peer) = (boot_at(node), boot_at(place));
+        let open = self.reaches(node, place);
+        let (follower, primary) = ((node, boot), (place, peer));
+        self.conns.insert(conn, Conn { follower, primary, open, leaving: false, last: [0; 2] });
+        if !open {
+            let delay = self.rng.between(MS, 20 * MS);
+            self.after(delay, Thing::Wire { conn, to_follower: true, wire: Wire::Closed });
+        }
+        (conn, open)
     }
 
     fn retry(&mut self, node: usize, boot: u64) {
@@ -143,7 +171,7 @@ impl World {
     }
 
     /// As [`World::send`]; it and all behind it take so much longer.
-    fn send_later(&mut self, conn: u64, to_follower: bool, wire: Wire, wait: u64) {
+    pub fn send_later(&mut self, conn: u64, to_follower: bool, wire: Wire, wait: u64) {
         let Some(ends) = self.conns.get(&conn) else { return };
         let (a, b) = (ends.follower.0, ends.primary.0);
         if self.parted(a, b) || self.chaos && self.rng.chance(3) {
@@ -210,7 +238,7 @@ impl World {
                 self.welcomed(node, conn, epoch, replid, full);
             }
             Wire::Refused => self.link_lost(node, conn),
-            Wire::Stream(entries) => self.stream_came(node, conn, entries),
+            Wire::Stream(bytes, sent) => self.stream_came(node, conn, bytes, sent),
             Wire::Ack(offset, durable) => self.ack_came(node, conn, offset, durable),
             Wire::Answer { member, epoch, accepted } => {
                 let again =
@@ -221,8 +249,16 @@ impl World {
             Wire::Resigned { member } => {
                 self.event(node, Event::Resigned { member }, &Cause::Other);
             }
-            Wire::Closed if to_follower => self.link_lost(node, conn),
-            Wire::Closed => self.replica_lost(node, conn),
+            Wire::Relay(bytes) if to_follower => self.relay_heard(node, conn, &bytes),
+            Wire::Relay(bytes) => self.session_heard(node, conn, &bytes),
+            Wire::Closed if to_follower => {
+                self.link_lost(node, conn);
+                self.relay_lost(node, conn);
+            }
+            Wire::Closed => {
+                self.replica_lost(node, conn);
+                self.session_lost(node, conn);
+            }
         }
     }
 
@@ -278,33 +314,7 @@ impl World {
         self.feed(node);
     }
 
-    /// Sends to every replica what it has not been sent.
-    pub fn feed(&mut self, node: usize) {
-        let Some(life) = &mut self.nodes[node].life else { return };
-        let mut batches = Vec::new();
-        for (conn, served) in &mut life.served {
-            let entries = life.log.since(served.sent).to_vec();
-            served.sent = life.log.count();
-            if !entries.is_empty() {
-                batches.push((*conn, entries));
-            }
-        }
-        for (conn, mut entries) in batches {
-            // The two halves of a transaction may come one after the other.
-            let half = entries.iter().position(|entry| matches!(entry.rec, Rec::Part(_)));
-            let rest = match half {
-                Some(at) if self.rng.chance(5_000) => entries.split_off(at + 1),
-                _ => Vec::new(),
-            };
-            self.send(conn, true, Wire::Stream(entries));
-            if !rest.is_empty() {
-                let wait = std::mem::take(&mut self.nodes[node].halving);
-                self.send_later(conn, true, Wire::Stream(rest), wait);
-            }
-        }
-    }
-
-    fn current(&self, node: usize, conn: u64) -> bool {
+    pub fn current(&self, node: usize, conn: u64) -> bool {
         let life = self.nodes[node].life.as_ref();
         let follow = life.and_then(|life| life.follow.as_ref());
         follow.is_some_and(|follow| follow.conn == Some(conn))
@@ -341,74 +351,6 @@ impl World {
         self.acknowledge(node, conn);
     }
 
-    fn stream_came(&mut self, node: usize, conn: u64, mut entries: Vec<Entry>) {
-        if self.mutant == Some(Mutant::ReceiveAsApply) && self.current(node, conn) {
-            let Some(life) = &mut self.nodes[node].life else { return };
-            let Some(end) = entries.last().map(|entry| entry.end) else { return };
-            // Only records are applied at once, so that a switch goes on at all.
-            let records = entries.iter().any(|entry| matches!(entry.rec, Rec::Note(_)));
-            life.received.append(&mut entries);
-            if !records {
-                return self.send(conn, false, Wire::Ack(end, 0));
-            }
-            entries = std::mem::take(&mut life.received);
-        }
-        let now = self.now;
-        let life = self.nodes[node]
-            .life
-            .as_mut()
-            .filter(|life| life.follow.as_ref().is_some_and(|follow| follow.conn == Some(conn)));
-        if let Some(follow) = life.and_then(|life| life.follow.as_mut()) {
-            follow.heard = now;
-        }
-        for entry in entries {
-            if !self.current(node, conn) {
-                return;
-            }
-            let counts_half = self.mutant == Some(Mutant::HalfCounts);
-            self.raise_floor(node, &entry.rec);
-            let Some(life) = &mut self.nodes[node].life else { return };
-            if matches!(entry.rec, Rec::Part(_)) && !counts_half {
-                life.half = Some(entry);
-                continue;
-            }
-            if let Some(half) = life.half.take() {
-                life.log.append(half.rec);
-            }
-            let start = life.log.offset();
-            let hash = life.log.append(entry.rec.clone()).hash;
-            let end = life.log.offset();
-            if (end, hash) != (entry.end, entry.hash) {
-                let name = NAMES[node];
-                return self
-                    .violated(&format!("{name} applies at {end} what belongs to {}", entry.end));
-            }
-            if let Some(mut record) = record_of(&entry.rec) {
-                if self.mutant == Some(Mutant::TwoOwners)
-                    && let Record::Handover(handover) = &mut record
-                {
-                    handover.to = life.member.identity().here.clone();
-                }
-                self.event(node, Event::Applied { record, start }, &Cause::Other);
-            }
-        }
-        self.sync_soon(node);
-        self.acknowledge(node, conn);
-    }
-
-    pub fn acknowledge(&mut self, node: usize, conn: u64) {
-        if self.current(node, conn)
-            && let Some(life) = &mut self.nodes[node].life
-        {
-            let (offset, durable) = (life.log.offset(), self.told_durable(node));
-            let Some(life) = &mut self.nodes[node].life else { return };
-            let at = life.local(self.now);
-            life.member.granted(at);
-            life.granted_at = self.now;
-            self.send(conn, false, Wire::Ack(offset, durable));
-        }
-    }
-
     fn ack_came(&mut self, node: usize, conn: u64, offset: u64, durable: u64) {
         let liar = self.mutant == Some(Mutant::PromoteWithoutT);
         let level = self.level_told(self.conns[&conn].follower.0);
@@ -441,14 +383,13 @@ impl World {
             return;
         }
         let Some(life) = &mut self.nodes[node].life else { return };
-        life.received.clear();
-        let half = life.half.take();
+        let mut half = false;
         if let Some(follow) = &mut life.follow {
-            follow.conn = None;
-            follow.up = false;
+            (follow.conn, follow.up) = (None, false);
+            half = std::mem::take(&mut follow.coming).has_any();
         }
         let boot = life.boot;
-        if half.is_some() {
+        if half {
             self.mark(Mark::HalfDropped);
         }
         self.retry(node, boot);

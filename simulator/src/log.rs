@@ -1,16 +1,26 @@
-//! A member's log: the replication stream since the beginning, record by record.
+//! A member's log: the replication stream since the beginning, command by command.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use server::handover::{Epoch, Record};
+use server::replication::Asks;
+use server::resp::{Args, encode_command};
 
+/// No transaction is longer.
+const UNIT_MAX: usize = 4;
+
+/// A command of the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rec {
     /// A client's write, by its number.
     Write(u64),
-    /// The first half of a transaction: without the write of the same number it has not happened.
+    /// What goes along with the write of that number, in one transaction.
     Part(u64),
+    /// The begin and the end of a transaction: what is between them happens at once, or has not
+    /// happened.
+    Begin,
+    End,
     /// The keep-alive of the stream.
     Ping,
     /// The argument of a record that the members themselves write.
@@ -18,12 +28,45 @@ pub enum Rec {
 }
 
 impl Rec {
-    fn len(&self) -> u64 {
+    /// Appends the command as the stream carries it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut say = |words: &[&[u8]]| encode_command(out, words.iter().copied());
         match self {
-            Self::Write(_) => 3,
-            Self::Ping | Self::Part(_) => 1,
-            Self::Note(text) => text.len() as u64,
+            Self::Write(id) => say(&[b"SET", id.to_string().as_bytes()]),
+            Self::Part(id) => say(&[b"HSET", id.to_string().as_bytes()]),
+            Self::Begin => say(&[b"MULTI"]),
+            Self::End => say(&[b"EXEC"]),
+            Self::Ping => say(&[b"PING"]),
+            Self::Note(text) => say(&[b"PING", text.as_bytes()]),
         }
+    }
+
+    /// The command that a reader of the stream has found.
+    pub fn of(args: Args<'_>) -> Option<Self> {
+        let id = || std::str::from_utf8(args.get(1)?).ok()?.parse().ok();
+        match Asks::of(args) {
+            Asks::Nothing => Some(Self::Ping),
+            Asks::Record(text) => Some(Self::Note(Rc::from(std::str::from_utf8(text).ok()?))),
+            Asks::Change(args) if args.is(0, "set") => id().map(Self::Write),
+            Asks::Change(args) if args.is(0, "hset") => id().map(Self::Part),
+            Asks::Change(args) if args.is(0, "multi") => Some(Self::Begin),
+            Asks::Change(args) if args.is(0, "exec") => Some(Self::End),
+            _ => None,
+        }
+    }
+
+    /// How many bytes [`Rec::encode`] appends.
+    fn len(&self) -> u64 {
+        let digits = |number: u64| u64::from(number.checked_ilog10().unwrap_or(0)) + 1;
+        let word = |length: u64| digits(length) + length + 5;
+        let (first, second) = match self {
+            Self::Write(id) => (3, Some(digits(*id))),
+            Self::Part(id) => (4, Some(digits(*id))),
+            Self::Begin => (5, None),
+            Self::End | Self::Ping => (4, None),
+            Self::Note(text) => (4, Some(text.len() as u64)),
+        };
+        4 + word(first) + second.map_or(0, word)
     }
 }
 
@@ -110,12 +153,14 @@ impl Log {
 
     /// Whether it ends in the middle of a transaction.
     pub fn ends_in_half(&self) -> bool {
-        self.entries.last().is_some_and(|entry| matches!(entry.rec, Rec::Part(_)))
+        let last = self.entries.iter().rev().map(|entry| &entry.rec);
+        let mut bounds = last.take(UNIT_MAX).filter(|rec| matches!(rec, Rec::Begin | Rec::End));
+        bounds.next() == Some(&Rec::Begin)
     }
 
     /// Drops half a transaction at the end, as a loader does.
     pub fn cut_half(&mut self) {
-        if self.ends_in_half() {
+        while self.ends_in_half() {
             self.entries.pop();
         }
     }
@@ -137,5 +182,23 @@ impl Log {
             _ => None,
         });
         starts.into_iter().next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_as_long_as_its_offset_says() {
+        let texts =
+            ["", "redisha:start:1.0:a1", &"x".repeat(120)].map(|text| Rec::Note(text.into()));
+        let ids = [0, 9, 10, 99_999, u64::MAX].into_iter();
+        let all = ids.flat_map(|id| [Rec::Write(id), Rec::Part(id)]);
+        for rec in all.chain(texts).chain([Rec::Begin, Rec::End, Rec::Ping]) {
+            let mut bytes = Vec::new();
+            rec.encode(&mut bytes);
+            assert_eq!(bytes.len() as u64, rec.len(), "{rec:?}");
+        }
     }
 }

@@ -29,16 +29,20 @@ pub enum Mark {
     FilesDistrusted,
     /// A primary answered what its own disk did not have.
     CommittedByOthers,
-    /// A member had half a transaction when its link was lost.
+    /// A member had a part of what belongs together, mostly half a transaction, when its link was lost.
     HalfDropped,
-    /// A relayed command came to a member that was not the primary.
+    /// A client's session was to be opened on a member that was not the primary.
     RelayGivenBack,
     /// Who waited for something was led to another primary.
     PopLed,
+    /// A session came back with commands that had not been executed.
+    SessionReturned,
+    /// The link of a relay was lost behind a command that may have run.
+    OutcomeUnknown,
 }
 
 impl Mark {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::FilledBesideOldPrimary,
         Self::EpochsAgain,
         Self::BegunAnew,
@@ -55,6 +59,8 @@ impl Mark {
         Self::HalfDropped,
         Self::RelayGivenBack,
         Self::PopLed,
+        Self::SessionReturned,
+        Self::OutcomeUnknown,
     ];
 
     pub fn named(name: &str) -> Option<Self> {

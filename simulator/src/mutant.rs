@@ -3,8 +3,8 @@
 //! `docs/mutants.md` names those of the protocol and what catches each; some are for the model
 //! (`crate::model`) or for tests of the server, since chance does not meet them here.
 //!
-//! Each is planted where the world joins the two machines to their surroundings, so that neither
-//! machine carries a wrong branch for the sake of a test.
+//! Each is planted where the world joins the real machines to their surroundings, so that none of
+//! them carries a wrong branch for the sake of a test.
 
 use std::fmt;
 

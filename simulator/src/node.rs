@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use server::engine::Now;
+use server::engine::floor::Floor;
 use server::handover::{
     Effect, Env, Epoch, Event, Handover, Identity, Kept, Member, Outcome, Record, Reply, Request,
     Role, Target, Timing, Verb,
@@ -10,13 +12,15 @@ use server::handover::{
 use switchover::Tag;
 
 use crate::answer::Owed;
+use crate::client::{Ask, Client, Whose};
 use crate::convert;
 use crate::disk::Given;
 use crate::link::{Follow, Served, Wire};
-use crate::log::{Entry, Log, Rec};
+use crate::log::{Log, Rec};
 use crate::mark::Mark;
 use crate::mutant::Mutant;
 use crate::run::Victim;
+use crate::session::Run;
 use crate::world::{MS, NAMES, SEC, Thing, UID, World};
 
 /// A pod: its process may be gone, its disk stays.
@@ -63,9 +67,15 @@ pub struct Life {
     pub served: BTreeMap<u64, Served>,
     /// Requests whose answer is still owed.
     pub tokens: BTreeMap<u64, (u64, Tag)>,
-    pub held: Vec<u64>,
-    /// Clients that wait for something to be written.
-    pub parked: Vec<u64>,
+    /// Where its clients are led.
+    pub redirect: Option<Target>,
+    /// Clients of which a command was led elsewhere, by number; and sessions of other members'
+    /// clients, by connection.
+    pub clients: BTreeMap<u64, Client>,
+    pub sessions: BTreeMap<u64, Run>,
+    /// Commands that the gate holds, and those that wait for something to be written.
+    pub held: VecDeque<(Whose, Ask)>,
+    pub parked: VecDeque<(Whose, Ask)>,
     /// Answers that wait for commit.
     pub owed: VecDeque<Owed>,
     /// Behind the last data in the log, now and when the present office began.
@@ -75,19 +85,15 @@ pub struct Life {
     pub elected: bool,
     pub cached_clock: Option<u64>,
     rate: u64,
-    /// Of a mutant: what was received and not applied.
-    pub received: Vec<Entry>,
-    /// The first half of a transaction whose other half has not come.
-    pub half: Option<Entry>,
     /// When this member gave a lease last, and since when it knows of those that it gave (of a mutant).
     pub granted_at: u64,
     pub knows_leases_since: u64,
     /// By its own clock, when an elected primary may answer.
     pub opens_at: u64,
-    /// How far its wall clock is ahead, and the latest time that a giver in its log had told, in
-    /// milliseconds.
+    /// How far its wall clock is ahead, in milliseconds.
     pub wall: i64,
-    pub floor: i64,
+    /// What givers in its log have told of theirs.
+    floor: Floor,
     promised_before: Epoch,
     tick_at: Option<u64>,
     pub sync: crate::disk::Syncing,
@@ -150,9 +156,15 @@ impl Life {
         (local_us * 1_000).div_ceil(self.rate)
     }
 
+    /// What the machine's clocks show.
+    fn machine(&self, now_us: u64) -> Now {
+        Now { mono_us: self.local(now_us), unix_us: now_us as i64 + self.wall * MS as i64 }
+    }
+
     /// The time that keys expire by here, in milliseconds.
     pub fn time(&self, now_us: u64) -> i64 {
-        ((now_us / MS) as i64 + self.wall).max(self.floor)
+        let mut floor = self.floor;
+        floor.under(self.machine(now_us)).unix_us / MS as i64
     }
 
     pub fn id(&self) -> String {
@@ -163,14 +175,6 @@ impl Life {
     pub fn is_applied_by(&self, member: &str) -> bool {
         let end = self.log.offset();
         self.served.values().any(|served| served.member == member && served.acked == end)
-    }
-
-    /// The place of the primary that clients of this member are led to.
-    pub fn leads_to(&self) -> Option<usize> {
-        match self.member.role() {
-            Role::Follower { primary, .. } => Some(place_of(&primary.host)),
-            _ => None,
-        }
     }
 }
 
@@ -218,21 +222,22 @@ impl World {
             follow: None,
             served: BTreeMap::new(),
             tokens: BTreeMap::new(),
-            held: Vec::new(),
-            parked: Vec::new(),
+            redirect: None,
+            clients: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            held: VecDeque::new(),
+            parked: VecDeque::new(),
             owed: VecDeque::new(),
             data_end: 0,
             data_end_at_office: 0,
             elected: false,
             cached_clock: None,
             rate: self.nodes[node].rate,
-            received: Vec::new(),
-            half: None,
             granted_at: 0,
             knows_leases_since: 0,
             opens_at: 0,
             wall: self.walls[node],
-            floor: 0,
+            floor: Floor::default(),
             promised_before: Epoch::ZERO,
             tick_at: None,
             sync,
@@ -414,23 +419,16 @@ impl World {
                 }
             }
             Effect::Follow { primary, epoch } => {
-                self.lead_parked(node, Some(place_of(&primary.host)));
                 self.note_new_primary(node);
                 self.stop_serving(node);
                 self.follow(node, primary, epoch);
             }
             Effect::Detach => {
-                self.lead_parked(node, None);
                 self.stop_serving(node);
                 self.unfollow(node);
             }
-            Effect::ResumeHeld => {
-                let held = std::mem::take(&mut life.held);
-                for id in held {
-                    self.write_came(node, id, 0);
-                }
-            }
-            Effect::RefuseHeld => life.held.clear(),
+            // A fenced member refuses by itself what it had held.
+            Effect::ResumeHeld | Effect::RefuseHeld => self.held_go_on(node),
             Effect::CloseClients => {
                 // What relays is empty here, so the process may go.
                 let (boot, wait) = (life.boot, self.rng.between(MS, 50 * MS));
@@ -442,17 +440,18 @@ impl World {
                     self.send(conn, false, Wire::Resigned { member });
                 }
             }
-            Effect::Redirect(_) | Effect::Notify(_) => {}
+            Effect::Redirect(target) => self.redirected(node, target),
+            Effect::Notify(_) => {}
         }
     }
 
     /// Whoever has a handover's record in its log goes by no earlier time than the giver did.
     pub fn raise_floor(&mut self, node: usize, rec: &Rec) {
         let Some(Record::Handover(record)) = record_of(rec) else { return };
-        if let Some(life) = &mut self.nodes[node].life
-            && self.mutant != Some(Mutant::FloorDropped)
-        {
-            life.floor = life.floor.max(record.clock_ms);
+        let dropped = self.mutant == Some(Mutant::FloorDropped);
+        if let Some(life) = self.nodes[node].life.as_mut().filter(|_| !dropped) {
+            let now = life.floor.under(life.machine(self.now));
+            life.floor.learn(record.clock_ms * MS as i64, now);
         }
     }
 
@@ -538,6 +537,6 @@ pub fn place_of(name: &str) -> usize {
 pub fn record_of(rec: &Rec) -> Option<Record> {
     match rec {
         Rec::Note(text) => Record::parse(text.as_bytes()).ok(),
-        Rec::Write(_) | Rec::Part(_) | Rec::Ping => None,
+        Rec::Write(_) | Rec::Part(_) | Rec::Begin | Rec::End | Rec::Ping => None,
     }
 }

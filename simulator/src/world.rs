@@ -9,6 +9,7 @@ use switchover::{Arbiter, Command, Event as Told, Label, Member, Request, Status
 
 use crate::brain::Brain;
 use crate::check::Checks;
+use crate::client::Ask;
 use crate::link::{Conn, Wire};
 use crate::mark::Mark;
 use crate::mutant::Mutant;
@@ -108,21 +109,22 @@ pub enum Thing {
     Boot {
         node: usize,
     },
-    Write {
+    /// A client asks something of that member.
+    Ask {
         node: usize,
-        id: u64,
-        way: crate::relay::Way,
+        ask: Ask,
     },
-    /// A client that waits for something to take.
-    Pop {
+    /// A session that was not opened is tried again.
+    RelayAgain {
         node: usize,
-        id: u64,
-        relayed: bool,
+        boot: u64,
+        client: u64,
     },
-    /// A client asks what is there; what had been shown to anybody by then.
-    Read {
+    /// A session must have been opened, or given back.
+    RelayDue {
         node: usize,
-        asked_at: u64,
+        boot: u64,
+        client: u64,
     },
     /// SIGCONT.
     Continue {
@@ -395,7 +397,9 @@ impl World {
             return self.nodes[node].deferred.push(thing);
         }
         match thing {
-            Thing::Read { node, asked_at } => self.read_came(node, asked_at),
+            Thing::Ask { node, ask } => self.ask_came(node, ask),
+            Thing::RelayAgain { node, boot, client } => self.relay_retries(node, boot, client),
+            Thing::RelayDue { node, boot, client } => self.relay_due(node, boot, client),
             Thing::Continue { node } => self.go_on(node),
             Thing::NextRead => self.next_read(),
             Thing::NextRound(theme) => self.next_round(theme),
@@ -425,8 +429,6 @@ impl World {
             Thing::Tick { node, boot } => self.tick(node, boot),
             Thing::Exit { node, boot } => self.exit(node, boot),
             Thing::Boot { node } => self.boot(node),
-            Thing::Write { node, id, way } => self.write_came(node, id, way),
-            Thing::Pop { node, id, relayed } => self.pop_came(node, id, relayed),
             Thing::NextWrite => self.next_write(),
             Thing::NextPing => self.next_ping(),
             Thing::NextChaos => self.next_chaos(),

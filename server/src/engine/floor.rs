@@ -30,7 +30,7 @@ pub const RECORD: &[u8] = b"redisha:clock:";
 
 /// The greatest clock that anything in the log told.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Floor {
+pub struct Floor {
     /// What it was, and when it was learnt here.
     told: Option<Now>,
     /// What the machine's own clock showed last.
@@ -59,7 +59,7 @@ impl Floor {
     }
 
     /// Learns at `now` of a clock that showed this; what of it is believed.
-    fn learn(&mut self, unix_us: i64, now: Now) -> i64 {
+    pub fn learn(&mut self, unix_us: i64, now: Now) -> i64 {
         let believed_us = unix_us.min(self.machine_us.saturating_add(AHEAD_MAX_US));
         if self.least_us(now.mono_us).is_none_or(|least_us| least_us < believed_us) {
             self.told = Some(Now { unix_us: believed_us, ..now });
