@@ -90,6 +90,7 @@ fn a_restart_knows_what_was_not_applied() -> Result<()> {
         if files[0] == "--save" {
             ensure!(a.server.client()?.say("SAVE")?.text()? == "OK");
         }
+        super::until_a_start_finds_it(&a)?;
         // The source does not say it again.
         source.signal("STOP");
         let mut a = a.again("a", files)?;
@@ -195,6 +196,7 @@ fn a_database_that_is_missing_is_told_and_waited_for() -> Result<()> {
     fails(&a, "a database beyond `databases`")?;
     refused(&mut a)?;
     ensure!(a.status("migration-unapplied")? == "0");
+    super::until_a_start_finds_it(&a)?;
 
     let mut a = a.again("a", &[&files[..], &more].concat())?;
     a.tell("SEAL", "TERM 2")?;
