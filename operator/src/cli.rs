@@ -2,10 +2,12 @@
 //!
 //! 0: done, bars met; 1: failed or missed; 2: could not run; 64: usage.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// Exit code for an invocation that cannot be understood (`EX_USAGE`).
@@ -41,7 +43,7 @@ enum Command {
 
 /// Parses the arguments, runs the command and turns its result into an exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, not mistakes; `print` picks the right stream.
@@ -70,6 +72,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Reads the arguments and refuses those that contradict each other.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let cli = Cli::try_parse_from(args)?;
+    if let Command::Local(args) = &cli.command
+        && let Some(why) = args.contradiction()
+    {
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, why));
+    }
+    Ok(cli)
+}
+
 /// What the program does goes to stderr: JSON lines of the operator, else only what went wrong.
 /// `REDISHA_LOG` says how much, in the form of `RUST_LOG`.
 fn log(command: &Command) {
@@ -92,5 +105,29 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Manifests(args) => crate::manifests::run(&args),
         Command::Status(args) => crate::executor::remote::status(args).await,
         Command::Switchover(args) => crate::executor::remote::switchover(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, taken: bool) {
+        let parsed = parse(line.split_whitespace().map(OsString::from));
+        assert_eq!(parsed.is_ok(), taken, "{line}: {:?}", parsed.err());
+    }
+
+    /// It was taken, and ignored, by commands that act on servers which run already.
+    #[test]
+    fn a_durability_is_for_servers_that_are_started() {
+        check("redisha local --durability disk", true);
+        check("redisha local --durability disk --port 7000", true);
+        check("redisha local execute --durability disk", true);
+        check("redisha local --port 7000 status --dir d", true);
+        for command in ["status", "switchover --to redisha-1", "kill"] {
+            check(&format!("redisha local {command} --durability disk"), false);
+            check(&format!("redisha local --durability disk {command}"), false);
+        }
+        check("redisha local --durability disk execute", false);
     }
 }

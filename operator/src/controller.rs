@@ -20,6 +20,7 @@ pub mod status;
 pub mod store;
 pub mod validate;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -101,7 +102,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let mut acting = Box::pin(act(&mut leader, &context));
     tokio::select! {
-        () = &mut acting => {}
+        never = &mut acting => match never {},
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -112,7 +113,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     };
     tokio::select! {
-        () = &mut acting => {}
+        never = &mut acting => match never {},
         _ = tokio::time::timeout(LINGER, switched) => {}
     }
     drop(acting);
@@ -125,7 +126,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Acts whenever this process holds the lease. Losing it must not end the process: a kubelet starts one
 /// that ended again and again later and later, and the next fault would find nobody who waits.
-async fn act(leader: &mut Leader, context: &Context) {
+async fn act(leader: &mut Leader, context: &Context) -> Infallible {
     loop {
         leader.acquire().await;
         tracing::info!("this process acts");

@@ -40,14 +40,28 @@ pub struct Args {
     /// The server program; without it the one beside this program.
     #[arg(long, env = "REDISHA_SERVER_BIN")]
     server: Option<PathBuf>,
-    /// When a write is answered: when two servers hold it, at once, or when two have it on disk.
-    #[arg(long, value_enum, default_value = "replicated", global = true)]
-    durability: Durability,
+    #[command(flatten)]
+    promise: Promise,
     /// For tests: leave the switching to `redisha local execute`.
     #[arg(long, hide = true)]
     no_executor: bool,
     #[command(subcommand)]
     action: Option<Action>,
+}
+
+/// For whom runs the servers or the executor: to the other commands they are what they are.
+#[derive(Debug, clap::Args)]
+struct Promise {
+    /// When a write is answered: when two servers hold it (the default), at once, or when two have it on
+    /// disk.
+    #[arg(long, value_enum)]
+    durability: Option<Durability>,
+}
+
+impl Promise {
+    fn durability(&self) -> Durability {
+        self.durability.unwrap_or_default()
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -67,7 +81,18 @@ enum Action {
     },
     /// For tests: run an executor, and nothing else, over a running environment.
     #[command(hide = true)]
-    Execute,
+    Execute(Promise),
+}
+
+impl Args {
+    /// Why these arguments cannot be meant, if so: a command would ignore one of them. It stands before
+    /// the command, where it is the environment's own.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        (self.action.is_some() && self.promise.durability.is_some()).then_some(
+            "the argument '--durability <DURABILITY>' cannot be used with a command: it is for servers \
+             that are started",
+        )
+    }
 }
 
 /// Runs the servers until Ctrl-C, or acts on servers that run already.
@@ -87,7 +112,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Action::Kill { name } => println!("Killed {}.", control::kill(&layout, name.as_deref())?),
-        Action::Execute => execute(&layout, args.durability).await?,
+        Action::Execute(promise) => execute(&layout, promise.durability()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,7 +126,7 @@ async fn serve(args: Args, root: PathBuf) -> anyhow::Result<ExitCode> {
         port: args.port,
         program: server_program(args.server)?,
         executor: !args.no_executor,
-        durability: args.durability,
+        durability: args.promise.durability(),
         tell: to_stderr(),
     };
     let world = World::start(options, &mut end).await?;

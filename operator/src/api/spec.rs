@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::RedisHAStatus;
 
+/// Why `disk` is refused without `spec.storage`: the definition's word and the operator's.
+pub const DISK_NEEDS_STORAGE: &str = "'disk' needs a volume for each pod, and without spec.storage \
+    data live in an emptyDir that goes with its pod; take 'replicated', or create another RedisHA \
+    with spec.storage";
+/// Why `disk` is refused without append-only files, as above.
+pub const DISK_NEEDS_FILES: &str = "'disk' keeps what is answered in append-only files; leave \
+    'appendonly' out, or set it to 'yes'";
+
 /// A primary and its replicas behind one address, whose primary moves without an error.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -45,9 +53,9 @@ use super::RedisHAStatus;
     validation = Rule::new("self.replicas != 2 || self.whenReplicaLost != 'block'")
         .message("spec.whenReplicaLost: 'block' is not for two pods, of which the crash of one would stop the other for good; take three"),
     validation = Rule::new("self.durability != 'disk' || has(self.storage)")
-        .message("spec.durability: 'disk' needs a volume for each pod, and without spec.storage data live in an emptyDir that goes with its pod; take 'replicated', or create another RedisHA with spec.storage"),
+        .message(format!("spec.durability: {DISK_NEEDS_STORAGE}").as_str()),
     validation = Rule::new("self.durability != 'disk' || !has(self.config) || !('appendonly' in self.config) || self.config['appendonly'] == 'yes'")
-        .message("spec.config.appendonly: 'disk' keeps what is answered in append-only files; leave 'appendonly' out, or set it to 'yes'"),
+        .message(format!("spec.config.appendonly: {DISK_NEEDS_FILES}").as_str()),
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RedisHASpec {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use thiserror::Error;
 
-use crate::api::{Durability, Names, RedisHA, Storage};
+use crate::api::{DISK_NEEDS_FILES, DISK_NEEDS_STORAGE, Durability, Names, RedisHA, Storage};
 
 /// A specification that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -85,15 +85,10 @@ pub fn validate(redisha: &RedisHA, decided: Decided) -> Result<Plan, Invalid> {
     }
     if spec.durability == Durability::Disk {
         if spec.storage.is_none() {
-            let problem = "`disk` needs a volume for each pod, and without spec.storage data live in \
-                           an emptyDir that goes with its pod; take `replicated`, or create another \
-                           RedisHA with spec.storage";
-            return invalid("spec.durability", problem);
+            return invalid("spec.durability", DISK_NEEDS_STORAGE);
         }
         if spec.config.get("appendonly").is_some_and(|value| value.trim() != "yes") {
-            let problem = "`disk` keeps what is answered in append-only files; leave it out, or set \
-                           it to `yes`";
-            return invalid("spec.config.appendonly", problem);
+            return invalid("spec.config.appendonly", DISK_NEEDS_FILES);
         }
     }
     if decided.image.trim().is_empty() {
@@ -221,16 +216,16 @@ mod tests {
         check(&json!({"image": " "}), "spec.image: is empty");
         check(
             &json!({"durability": "disk"}),
-            "spec.durability: `disk` needs a volume for each pod, and without spec.storage data live \
-             in an emptyDir that goes with its pod; take `replicated`, or create another RedisHA \
+            "spec.durability: 'disk' needs a volume for each pod, and without spec.storage data live \
+             in an emptyDir that goes with its pod; take 'replicated', or create another RedisHA \
              with spec.storage",
         );
         check(
             &json!({
                 "durability": "disk", "storage": {"size": "1Gi"}, "config": {"appendonly": "no"},
             }),
-            "spec.config.appendonly: `disk` keeps what is answered in append-only files; leave it \
-             out, or set it to `yes`",
+            "spec.config.appendonly: 'disk' keeps what is answered in append-only files; leave \
+             'appendonly' out, or set it to 'yes'",
         );
         check(
             &json!({"config": {"a b": "c"}}),
