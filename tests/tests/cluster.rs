@@ -56,6 +56,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("a_new_one_moves_in_from_outside", migration::moves_in),
     ("an_operator_that_ends_at_a_step_leaves_nothing_open", crash::operator),
     ("an_operator_that_lost_its_lease_takes_it_again", crash::lease),
+    ("a_lost_primary_has_a_successor_though_nothing_can_be_applied", crash::unapplied),
     ("writes_go_on_without_operator_and_api_server", outage::control_plane),
     ("helm_install_makes_it_ready", install::helm),
 ];

@@ -1,14 +1,17 @@
 //! The operator ended outright at each step of a switch, before and after its effect.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::cluster::{NAMESPACE, OPERATOR, PATIENCE, signal};
 use tests::load::Bar;
 use tests::programs::STEPS;
 use tests::wait;
 
 use super::World;
+use super::power::Counting;
 
 /// Every scenario in the long form; else one of each side of the point of no return.
 const SHORT: &[&str] = &["pause:after", "handover:before", "handover:after", "outcome:before"];
@@ -98,6 +101,68 @@ fn lose_lease(world: &World, restarts_before: i64) -> Result<()> {
     wait::until("it knows that another one acts", PATIENCE, || {
         Ok((said()? > before || restarts(world)? > restarts_before).then_some(()))
     })
+}
+
+/// How long a client waits for an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How many answers a client has had, at least, when its primary is lost.
+const ANSWERS: i64 = 200;
+
+/// A pod that asks for more memory than it may have: the definition takes it, and the API server refuses
+/// the `StatefulSet`, so that every pass of the operator's loop fails. Whoever acts from then on, as after a
+/// lost node, has applied nothing at all, and a lost primary has a successor all the same.
+pub fn unapplied(world: &World) -> Result<()> {
+    let redisha = &world.redisha;
+    let before = &redisha.settled()?["spec"]["resources"];
+    ensure!(before.is_null(), "the example has resources that would be taken away: {before}");
+    let memory = json!({"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}});
+    redisha.patch(&json!({"spec": {"resources": memory}}))?;
+    let result = lose_primary(world);
+    // A failure shall not leave the others without an operator that can apply anything.
+    redisha.patch(&json!({"spec": {"resources": null}}))?;
+    redisha.settled()?;
+    result
+}
+
+fn lose_primary(world: &World) -> Result<()> {
+    let redisha = &world.redisha;
+    wait::until("nothing can be applied", PATIENCE, || Ok(is_refused(world)?.then_some(())))?;
+    lose_lease(world, restarts(world)?)?;
+
+    let target = redisha.target("cp")?;
+    let key = format!("unapplied:{}", std::process::id());
+    let client = Counting::start(&target, key.clone());
+    wait::until("answers", PATIENCE, || Ok((client.told() >= ANSWERS).then_some(())))?;
+    let before = term(world)?;
+    signal(world.cluster.process_of(&redisha.primary()?, &redisha.namespace)?, Signal::KILL)?;
+    let told = client.end()?;
+    let next = wait::until("a successor that answers", PATIENCE, || {
+        target.place.run(|| target.connect(ANSWER)?.call(&["INCR", &key])?.int()).map(Some)
+    })?;
+    // The one that was under way may have been done, and was told to nobody.
+    ensure!((told + 1..=told + 2).contains(&next), "the write after {told} is number {next}");
+    wait::until("the successor is published", PATIENCE, || {
+        Ok((term(world)? > before).then_some(()))
+    })?;
+    ensure!(is_refused(world)?, "the specification could be applied meanwhile");
+    Ok(())
+}
+
+fn term(world: &World) -> Result<u64> {
+    let object = world.redisha.get()?;
+    object["status"]["arbiter"]["epoch"]
+        .as_str()
+        .and_then(|epoch| epoch.split('.').next()?.parse().ok())
+        .with_context(|| format!("the status is {}", object["status"]))
+}
+
+/// Whether people are told that the API server does not take what is to be applied.
+fn is_refused(world: &World) -> Result<bool> {
+    let object = world.redisha.get()?;
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let degraded = conditions.iter().find(|one| one["type"] == "Degraded");
+    let said = degraded.and_then(|one| one["message"].as_str()).unwrap_or_default();
+    Ok(said.contains("cannot apply StatefulSet"))
 }
 
 fn has_crashed(world: &World) -> Result<bool> {

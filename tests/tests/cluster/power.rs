@@ -110,7 +110,8 @@ fn survive(world: &World, powered: &RedisHA) -> Result<()> {
     ensure!(ids.len() == NODES.len(), "the config's members are {ids:?}");
 
     let target = powered.target("cp")?;
-    let clients: Vec<_> = (0..CLIENTS).map(|number| Counting::start(&target, number)).collect();
+    let clients: Vec<_> =
+        (0..CLIENTS).map(|number| Counting::start(&target, key(number))).collect();
     for client in &clients {
         wait::until("answers", PATIENCE, || Ok((client.told() >= ANSWERS).then_some(())))?;
     }
@@ -192,13 +193,14 @@ fn key(number: usize) -> String {
 }
 
 /// A client that increments its key until its connection ends.
-struct Counting {
+pub struct Counting {
     told: Arc<AtomicI64>,
     thread: JoinHandle<Result<()>>,
 }
 
 impl Counting {
-    fn start(target: &Target, number: usize) -> Self {
+    /// Begins at the Service, with a key that nobody else has.
+    pub fn start(target: &Target, key: String) -> Self {
         let told = Arc::new(AtomicI64::new(0));
         let (note, target) = (Arc::clone(&told), target.clone());
         let thread = thread::spawn(move || {
@@ -206,7 +208,6 @@ impl Counting {
                 let mut client = wait::until("a first connection", PATIENCE, || {
                     target.connect(ANSWER).map(Some)
                 })?;
-                let key = key(number);
                 while let Ok(value) = client.call(&["INCR", &key]).and_then(Answer::int) {
                     let before = note.swap(value, Ordering::Relaxed);
                     ensure!(value == before + 1, "{key}: {value} after {before}");
@@ -218,12 +219,12 @@ impl Counting {
     }
 
     /// The last value that it was told.
-    fn told(&self) -> i64 {
+    pub fn told(&self) -> i64 {
         self.told.load(Ordering::Relaxed)
     }
 
     /// The same, when its connection has ended.
-    fn end(self) -> Result<i64> {
+    pub fn end(self) -> Result<i64> {
         self.thread.join().expect("no client panics")?;
         Ok(self.told.load(Ordering::Relaxed))
     }
