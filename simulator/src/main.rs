@@ -17,8 +17,8 @@ const MUTANT_SEEDS: u64 = 2_000;
 const RATED: u64 = 20;
 /// How many worlds are run once more, to see that a seed is a course.
 const REPLAYED: u64 = 20;
-/// How many states of one small cluster are gone through.
-const MODEL_STATES: usize = 20_000_000;
+/// How many states of one small cluster are gone through, at some ten thousand in a second.
+const MODEL_STATES: usize = 2_000_000;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 struct Options {
@@ -191,17 +191,40 @@ fn repeats(options: &Options) -> bool {
     })
 }
 
-/// Every course of the larger small clusters: name, states, whether all were seen, whether clean.
-fn searched() -> Vec<(&'static str, Found)> {
-    let search = |(name, bounds): (&'static str, Bounds)| {
-        let found = explore(bounds, None, MODEL_STATES);
-        eprintln!("{name}: {} states, complete: {}", found.states, found.complete);
-        if let Some((line, course)) = &found.broken {
-            eprintln!("{line}, after {course:?}");
+/// A search through the courses of one small cluster.
+struct Searched {
+    name: &'static str,
+    found: Found,
+    seconds: f64,
+}
+
+/// Every course of the small clusters, or as many as there is time for, on as many threads as there
+/// are processors.
+fn searched() -> Vec<Searched> {
+    let all: Vec<(&str, Bounds)> = SMALL.into_iter().chain(LARGE).collect();
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed) as usize;
+            let Some((name, bounds)) = all.get(at).copied() else { return done };
+            let begun = Instant::now();
+            let found = explore(bounds, None, MODEL_STATES);
+            let seconds = begun.elapsed().as_secs_f64();
+            let Found { states, complete, broken } = &found;
+            eprintln!("{name}: {states} states in {seconds:.0} s, complete: {complete}");
+            if let Some((line, course)) = broken {
+                eprintln!("{line}, after {course:?}");
+            }
+            done.push((at, Searched { name, found, seconds }));
         }
-        (name, found)
     };
-    SMALL.into_iter().chain(LARGE).map(search).collect()
+    let mut done: Vec<(usize, Searched)> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..processors()).map(|_| scope.spawn(work)).collect();
+        all.into_iter().flat_map(|one| one.join().expect("a search panicked")).collect()
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, one)| one).collect()
 }
 
 /// Everything that was done.
@@ -209,7 +232,7 @@ struct Outcome {
     sums: Sums,
     repeats: bool,
     planted: Vec<Planted>,
-    searched: Vec<(&'static str, Found)>,
+    searched: Vec<Searched>,
     seconds: f64,
 }
 
@@ -218,7 +241,7 @@ impl Outcome {
         self.sums.broken.is_empty()
             && self.repeats
             && self.planted.iter().all(|one| one.first.is_some())
-            && self.searched.iter().all(|(_, found)| found.broken.is_none())
+            && self.searched.iter().all(|one| one.found.broken.is_none())
     }
 
     fn json(&self) -> String {
@@ -239,11 +262,12 @@ impl Outcome {
         });
         let marks: Vec<String> = marks.collect();
         let planted: Vec<String> = self.planted.iter().map(planted).collect();
-        let searched = |(name, found): &(&str, Found)| {
+        let searched = |one: &Searched| {
+            let Searched { name, found, seconds, .. } = one;
             let (states, complete, clean) = (found.states, found.complete, found.broken.is_none());
             format!(
                 "{{\"name\":\"{name}\",\"states\":{states},\"complete\":{complete},\
-                 \"clean\":{clean}}}"
+                 \"clean\":{clean},\"seconds\":{seconds:.0}}}"
             )
         };
         let searched: Vec<String> = self.searched.iter().map(searched).collect();

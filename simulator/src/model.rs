@@ -13,7 +13,8 @@
 //! - Labels are set at once: they lead clients, and any member may be asked here anyway.
 //!
 //! States are shared in parts and known by prints of 64 bits; two that look alike by chance would
-//! hide one course, not invent one. A plain search instead of a checker's crate: the state is a
+//! hide one course, not invent one. Two operators are alike, so a state in which they have changed
+//! places is the same one. A plain search instead of a checker's crate: the state is a
 //! graph of shared parts that cannot cross threads, and no part of a web server is needed for it.
 
 mod act;
@@ -45,6 +46,8 @@ pub struct Bounds {
     pub leaps: u8,
     /// Requests for another primary.
     pub requests: u8,
+    /// Courses end with a later term: operators in doubt may claim for ever. The cluster begins with 1.
+    pub terms: u64,
 }
 
 const NONE: Bounds = Bounds {
@@ -56,22 +59,28 @@ const NONE: Bounds = Bounds {
     timeouts: 0,
     leaps: 0,
     requests: 0,
+    terms: 3,
 };
 
 const SWITCH: Bounds = Bounds { writes: 1, kills: 1, requests: 1, ..NONE };
 const CRASH: Bounds = Bounds { writes: 1, crashes: 1, leaps: 1, ..NONE };
 const CUT: Bounds = Bounds { writes: 1, cuts: 1, leaps: 1, ..NONE };
+const WAITING: Bounds = Bounds { operators: 2, writes: 2, timeouts: 1, leaps: 2, ..NONE };
 const RIVALS: Bounds = Bounds { operators: 2, cuts: 1, ..NONE };
 
 /// Small enough for every run of the tests.
-pub const SMALL: [(&str, Bounds); 4] = [
+pub const SMALL: [(&str, Bounds); 5] = [
+    ("two operators, and time passes", WAITING),
     ("a planned switch, in which the operator may end", SWITCH),
     ("a member ends", CRASH),
     ("a member is cut off", CUT),
     ("two operators, and a member is cut off", RIVALS),
 ];
 
-/// For a patient machine.
+/// For a patient machine, of which it sees a part. Two operators come to an end while nobody is cut off:
+/// 139,083 states, in ten seconds. With one cut they do not: without any write 1,500,000 states (each
+/// and its mirror image) were seen in four minutes, and with one write and no third term there was no
+/// end after 150 seconds; nor after 100 of a planned switch by both in which nobody is elected.
 pub const LARGE: [(&str, Bounds); 4] = [
     ("a planned switch and a crash", Bounds { crashes: 1, leaps: 1, ..SWITCH }),
     ("a planned switch and a cut", Bounds { cuts: 1, leaps: 1, timeouts: 1, ..SWITCH }),

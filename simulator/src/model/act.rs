@@ -11,8 +11,7 @@ use crate::world::NAMES;
 
 /// Longer than a lease, and than what its giver counts for it.
 const LEAP_US: u64 = 700_000;
-/// Courses end with more terms or configs than these: operators in doubt may claim for ever.
-const TERMS: u64 = 3;
+/// Courses end with more configs than these: operators in doubt may change them for ever.
 const CONFIGS: u64 = 9;
 /// Where operators and the store are.
 const OUTSIDE: usize = NAMES.len();
@@ -46,7 +45,7 @@ impl State {
     /// Everything that may follow.
     pub fn acts(&self) -> Vec<Act> {
         let mut acts = Vec::new();
-        if self.store.term > TERMS || self.store.config.v > CONFIGS {
+        if self.store.term > self.left.terms || self.store.config.v > CONFIGS {
             return acts;
         }
         self.harms(&mut acts);

@@ -14,23 +14,56 @@ use super::{Act, Bounds};
 use crate::mutant::Mutant;
 use crate::world::{NAMES, UID};
 
-/// A part of a state, with the print of what it looks like.
+/// A part of a state, with the print of what it looks like, and of its mirror image.
 #[derive(Debug)]
 pub struct Part<T> {
     value: Rc<T>,
-    print: u64,
+    prints: [u64; 2],
 }
 
 impl<T> Clone for Part<T> {
     fn clone(&self) -> Self {
-        Self { value: Rc::clone(&self.value), print: self.print }
+        Self { value: Rc::clone(&self.value), prints: self.prints }
     }
 }
 
-impl<T: Debug> Part<T> {
+impl<T: Mirror> Part<T> {
     pub fn new(value: T) -> Self {
-        let print = print(&value);
-        Self { value: Rc::new(value), print }
+        let own = print(&value);
+        let mirrored = value.mirrored().map_or(own, |image| print(&image));
+        Self { value: Rc::new(value), prints: [own, mirrored] }
+    }
+}
+
+/// Two operators are alike: a state in which they have changed places is the same state.
+pub trait Mirror: Debug + Sized {
+    /// The part with the two operators in each other's place; none if it names none.
+    fn mirrored(&self) -> Option<Self> {
+        None
+    }
+}
+
+impl Mirror for Arbiter {}
+impl Mirror for Operator {}
+
+impl Mirror for Node {
+    fn mirrored(&self) -> Option<Self> {
+        let mut image = (!self.tokens.is_empty()).then(|| self.clone())?;
+        for (_, operator, _) in &mut image.tokens {
+            *operator ^= 1;
+        }
+        Some(image)
+    }
+}
+
+impl Mirror for Message {
+    fn mirrored(&self) -> Option<Self> {
+        let mut image = self.clone();
+        match &mut image {
+            Self::Command { operator, .. } | Self::Publish { operator, .. } => *operator ^= 1,
+            Self::Ack { .. } | Self::Answer { .. } | Self::Takeover { .. } => return None,
+        }
+        Some(image)
     }
 }
 
@@ -127,7 +160,7 @@ impl State {
             shown: Vec::new(),
             owners: BTreeMap::new(),
             decided: BTreeMap::new(),
-            left: Bounds::default(),
+            left: super::NONE,
             requested: false,
             now: 1_000_000,
             writes: 0,
@@ -171,14 +204,21 @@ impl State {
         self.broken.get_or_insert(line);
     }
 
-    /// The print of everything that decides what may follow.
+    /// The print of everything that decides what may follow; of a state and its mirror image the same.
     pub fn print(&self) -> u64 {
-        let mut flight: Vec<u64> = self.flight.iter().map(|one| one.print).collect();
+        let own = self.print_as(0);
+        if self.operators.len() == 2 { own.min(self.print_as(1)) } else { own }
+    }
+
+    /// The print of the state, or with 1 of its mirror image.
+    fn print_as(&self, image: usize) -> u64 {
+        let mut flight: Vec<u64> = self.flight.iter().map(|one| one.prints[image]).collect();
         flight.sort_unstable();
-        let nodes: Vec<u64> = self.nodes.iter().map(|one| one.print).collect();
-        let operators: Vec<u64> = self.operators.iter().map(|one| one.print).collect();
+        let nodes: Vec<u64> = self.nodes.iter().map(|one| one.prints[image]).collect();
+        let mut operators: Vec<u64> = self.operators.iter().map(|one| one.prints[image]).collect();
+        operators.rotate_left(image);
         let rest = (&self.shown, &self.owners, &self.decided, &self.left, self.requested);
-        print(&(nodes, operators, self.store.print, flight, rest, self.now))
+        print(&(nodes, operators, self.store.prints[image], flight, rest, self.now))
     }
 
     /// Adds a message, once; of acknowledgements of one member the last stands for all.
