@@ -17,7 +17,8 @@ pub struct State {
     pub phase: Phase,
     /// The current phase's tag.
     pub tag: Tag,
-    /// The primary whose labels (and release) this process has completed, before it is published.
+    /// The primary whose labels (and release) this process has completed, as far as they can be set now,
+    /// before it is published.
     pub moved: Option<Member>,
     /// How many looks in a row have found the primary with too few replicas.
     pub lacking: u32,

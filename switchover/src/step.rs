@@ -79,12 +79,12 @@ impl Turn {
             }
             Phase::Sealing { sealed, .. } => self.tally(&sealed),
             Phase::Releasing { primary } => self.move_done(primary),
+            Phase::Labelling(labelling) => self.labels_overdue(&labelling.awaited),
             // Whatever was asked may have been done: only a fresh look can tell.
             Phase::Idle
             | Phase::Publishing { .. }
             | Phase::HandingOver(_)
             | Phase::Aborting { .. }
-            | Phase::Labelling(_)
             | Phase::Preparing { .. }
             | Phase::Promoting { .. } => self.observe(None),
         }

@@ -70,10 +70,21 @@ impl Turn {
         self.effects.push(Effect::Label { tag, name, label: Label::Primary });
     }
 
+    /// A label was set, or could not be. One that cannot be set now is tried again at a later look, and
+    /// holds up neither what is published nor a change of the config: its pod may be the lost one, and
+    /// another fault may come. But while the old primary still serves the address, the new one's label
+    /// comes first: whoever waits for the move ends the old one once it is published.
     pub fn labelled(&mut self, name: &str, done: bool) {
         let Phase::Labelling(mut labelling) = self.state.phase.clone() else { return };
+        if !done && name == labelling.primary.name {
+            return match labelling.release {
+                Some(_) => self.idle_for(SOON_MS),
+                None => self.move_done(labelling.primary),
+            };
+        }
         if !done {
-            return self.idle_for(SOON_MS);
+            // The address leads to it still: it need not let go its clients.
+            labelling.release = labelling.release.filter(|(old, _)| old.name != name);
         }
         labelling.awaited.retain(|awaited| awaited != name);
         if !labelling.awaited.is_empty() {
@@ -94,7 +105,14 @@ impl Turn {
         }
     }
 
-    /// The address leads to this primary.
+    /// Labels that are overdue count as refused.
+    pub fn labels_overdue(&mut self, awaited: &[String]) {
+        for name in awaited {
+            self.labelled(name, false);
+        }
+    }
+
+    /// The address leads to this primary, as far as it can now.
     pub fn move_done(&mut self, primary: Member) {
         let repaired = self.state.arbiter.primary.as_ref() == Some(&primary);
         self.state.moved = Some(primary);

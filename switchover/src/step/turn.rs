@@ -87,7 +87,9 @@ impl Turn {
     pub fn published(&mut self, result: Publication) {
         let Phase::Publishing { next, then } = self.state.phase.clone() else { return };
         if result != Publication::Done {
-            // Never repeat a decision after a conflict: what it was based on has changed.
+            // Never repeat a decision after a conflict: what it was based on has changed. Labels that could
+            // not be set are tried again, too.
+            self.state.moved = None;
             return self.observe(None);
         }
         self.state.arbiter = *next;
