@@ -192,15 +192,15 @@ pub fn is_local(client: &crate::client::Client) -> bool {
 
 /// The answer of `… HELP`: for each subcommand its syntax, and below what it does.
 pub fn help(cx: &mut Context<'_>, name: &str, rows: &[Command]) -> Handled {
+    help_beside(cx, name, &[], rows)
+}
+
+/// As [`help`], of a container that says more: these lines come before its subcommands.
+pub fn help_beside(cx: &mut Context<'_>, name: &str, more: &[&str], rows: &[Command]) -> Handled {
     let mut reply = cx.client.reply();
-    let alone = if name == "COMMAND" {
-        &["(no subcommand)", "    Tells of every command."][..]
-    } else {
-        &[]
-    };
-    reply.array(1 + alone.len() + rows.len() * 2);
+    reply.array(1 + more.len() + rows.len() * 2);
     reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for line in alone {
+    for line in more {
         reply.simple(line);
     }
     for row in rows {

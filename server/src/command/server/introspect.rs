@@ -51,8 +51,14 @@ pub const SUBCOMMANDS: &[Command] = &[
         handler: keys::getkeysandflags,
         ..ROW
     },
-    Command { handler: |cx| super::help(cx, "COMMAND", SUBCOMMANDS), ..super::HELP },
+    Command {
+        handler: |cx| super::help_beside(cx, "COMMAND", ALONE, SUBCOMMANDS),
+        ..super::HELP
+    },
 ];
+
+/// What HELP tells of COMMAND without a subcommand.
+const ALONE: &[&str] = &["(no subcommand)", "    Tells of every command."];
 
 /// COMMAND without a subcommand describes every command.
 pub fn command(cx: &mut Context<'_>) -> Handled {
