@@ -13,7 +13,7 @@ mod words;
 
 pub use events::EventClasses;
 pub use files::{DisklessLoad, Fsync};
-pub use table::{ALIASES, Config, DIRECTIVES, Directive, HIDDEN};
+pub use table::{ALIASES, Config, DIRECTIVES, Directive};
 pub use value::{
     Bytes, MaxmemoryPolicy, OutputLimit, OutputLimits, PubSubDefault, RedirectMode, Value, Words,
 };

@@ -12,6 +12,7 @@ use super::words::{
 };
 
 /// One directive. `get` prints the value, `set` reads it or says what it expected.
+#[allow(clippy::struct_excessive_bools)] // each is a property of its own
 pub struct Directive {
     pub name: &'static str,
     /// CONFIG SET may change it.
@@ -20,6 +21,8 @@ pub struct Directive {
     pub protected: bool,
     /// The value is several words, which are not quoted as one when they are written.
     pub words: bool,
+    /// For those who know it: CONFIG GET tells it by its own name alone, not by patterns.
+    pub hidden: bool,
     pub get: fn(&Config) -> String,
     pub set: fn(&mut Config, &str) -> Result<(), String>,
 }
@@ -60,6 +63,7 @@ macro_rules! directives {
                 mutable: directives!(@mutable $change),
                 protected: directives!(@protected $change),
                 words: directives!(@words $change),
+                hidden: directives!(@hidden $change),
                 get: |config| config.$field.print(),
                 set: |config, text| {
                     $(super::value::check_bounds::<$kind>(text, $least, $most)?;)?
@@ -73,11 +77,15 @@ macro_rules! directives {
     (@mutable fixed_words) => { false };
     (@mutable $other:ident) => { true };
     (@protected protected) => { true };
+    (@protected hidden_protected) => { true };
     (@protected $other:ident) => { false };
     (@words words) => { true };
     (@words fixed_words) => { true };
     (@words merged) => { true };
     (@words $other:ident) => { false };
+    (@hidden hidden) => { true };
+    (@hidden hidden_protected) => { true };
+    (@hidden $other:ident) => { false };
     (@parse merged, $config:ident, $field:ident, $kind:ty, $text:ident) => {{
         let mut value = $config.$field;
         value.merge($text).map(|()| value)
@@ -98,7 +106,8 @@ const NEVER: i64 = -1;
 
 // Fields: type, directive, default, and how it changes: `live` by CONFIG SET, `fixed` only at the
 // start; `words` and `fixed_words` hold several words, `merged` adds to the value before,
-// `protected` is `live` where `enable-protected-configs` allows it. Numbers may have bounds.
+// `protected` is `live` where `enable-protected-configs` allows it, `hidden` and `hidden_protected`
+// are told to those who know them. Numbers may have bounds.
 directives! {
     port: u16, "port", "6379", fixed;
     unixsocket: String, "unixsocket", "", fixed;
@@ -198,7 +207,7 @@ directives! {
     busy_reply_threshold_ms: u64, "busy-reply-threshold", "5000", live, 0 to i64::MAX;
     /// Bytes that one Lua interpreter may hold beyond its own libraries; 0 is unbounded.
     lua_memory_limit: Bytes, "lua-memory-limit", "1gb", fixed, 0 to i64::MAX;
-    lua_enable_insecure_api: bool, "lua-enable-insecure-api", "no", protected;
+    lua_enable_insecure_api: bool, "lua-enable-insecure-api", "no", hidden_protected;
     daemonize: No, "daemonize", "no", fixed;
     cluster_enabled: No, "cluster-enabled", "no", fixed;
     appendonly: bool, "appendonly", "no", live;
@@ -210,7 +219,7 @@ directives! {
     auto_aof_rewrite_percentage: u64, "auto-aof-rewrite-percentage", "100", live, 0 to INT_MAX;
     auto_aof_rewrite_min_size: Bytes, "auto-aof-rewrite-min-size", "64mb", live, 0 to i64::MAX;
     /// Files that a rewrite replaced stay in the folder, and in the manifest as history.
-    aof_disable_auto_gc: bool, "aof-disable-auto-gc", "no", live;
+    aof_disable_auto_gc: bool, "aof-disable-auto-gc", "no", hidden;
     aof_load_truncated: bool, "aof-load-truncated", "yes", live;
     aof_use_rdb_preamble: bool, "aof-use-rdb-preamble", "yes", live;
     aof_timestamp_enabled: bool, "aof-timestamp-enabled", "no", live;
@@ -323,13 +332,13 @@ directives! {
     ignore_warnings: String, "ignore-warnings", "", live;
     io_threads: Int<1, 256>, "io-threads", "1", live;
     /// There are no such threads: the executing one reads and writes.
-    io_threads_always_active: bool, "io-threads-always-active", "no", live;
+    io_threads_always_active: bool, "io-threads-always-active", "no", hidden;
     jemalloc_bg_thread: bool, "jemalloc-bg-thread", "yes", live;
     min_string_size_avoid_copy_reply: Int<0, INT_MAX>, "min-string-size-avoid-copy-reply", "16384",
-        live;
+        hidden;
     min_string_size_avoid_copy_reply_threaded: Int<0, INT_MAX>,
-        "min-string-size-avoid-copy-reply-threaded", "65536", live;
-    min_io_threads_avoid_copy_reply: Int<0, INT_MAX>, "min-io-threads-avoid-copy-reply", "7", live;
+        "min-string-size-avoid-copy-reply-threaded", "65536", hidden;
+    min_io_threads_avoid_copy_reply: Int<0, INT_MAX>, "min-io-threads-avoid-copy-reply", "7", hidden;
     locale_collate: String, "locale-collate", "", live;
     mptcp: No, "mptcp", "no", fixed;
     prefetch_batch_max_size: Int<0, 128>, "prefetch-batch-max-size", "16", live;
@@ -345,17 +354,6 @@ directives! {
     aof_rewrite_cpulist: String, "aof-rewrite-cpulist", "", fixed;
     bgsave_cpulist: String, "bgsave-cpulist", "", fixed;
 }
-
-/// Directives for those who know them: CONFIG GET tells them by their own name alone, not by patterns.
-pub const HIDDEN: &[&str] = &[
-    "aof-disable-auto-gc",
-    "io-threads-always-active",
-    "lua-enable-deprecated-api",
-    "lua-enable-insecure-api",
-    "min-io-threads-avoid-copy-reply",
-    "min-string-size-avoid-copy-reply",
-    "min-string-size-avoid-copy-reply-threaded",
-];
 
 /// Older names of directives, each with the present one.
 pub const ALIASES: &[(&str, &str)] = &[

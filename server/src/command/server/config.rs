@@ -2,7 +2,7 @@
 
 use super::{ADMIN, HELP};
 use crate::command::{Command, Group, Handled};
-use crate::config::{ALIASES, ConfigError, DIRECTIVES, HIDDEN, file, find};
+use crate::config::{ALIASES, ConfigError, DIRECTIVES, Directive, file, find};
 use crate::engine::{Context, Stats, hooks};
 use crate::glob;
 use crate::resp::errors;
@@ -45,19 +45,14 @@ pub const SUBCOMMANDS: &[Command] = &[
 fn get(cx: &mut Context<'_>) -> Handled {
     let mut found: Vec<(String, String)> = Vec::new();
     let patterns: Vec<Vec<u8>> = cx.args.iter().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
-    let asked = |name: &str| {
-        let name_is = |one: &Vec<u8>| one == name.as_bytes();
-        let fits = |one: &Vec<u8>| glob::matches(one, name.as_bytes());
-        if HIDDEN.contains(&name) {
-            patterns.iter().any(name_is)
-        } else {
-            patterns.iter().any(fits)
-        }
+    let asked = |name: &str, row: &Directive| {
+        let name = name.as_bytes();
+        patterns.iter().any(|one| one == name || !row.hidden && glob::matches(one, name))
     };
     // Older names are directives of their own for those who read.
     let rows = DIRECTIVES.iter().map(|row| (row.name, row));
     let rows = rows.chain(ALIASES.iter().filter_map(|(old, name)| Some((*old, find(name)?))));
-    for (name, row) in rows.filter(|(name, _)| asked(name)) {
+    for (name, row) in rows.filter(|(name, row)| asked(name, row)) {
         found.push((name.to_owned(), (row.get)(&cx.engine.config)));
     }
     found.sort();
