@@ -165,10 +165,11 @@ fn given(pairs: &Pairs<'_>) -> Result<Option<Given>, CommandError> {
         return Ok(None);
     }
     let pem = |name: &str| pairs.find(name).map(<[u8]>::to_vec);
-    let own = pem("tls-cert").zip(pem("tls-key"));
-    if own.is_none() && (pem("tls-cert").is_some() || pem("tls-key").is_some()) {
-        return Err("BADTLS a client certificate and its key go together".into());
-    }
+    let own = match (pem("tls-cert"), pem("tls-key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err("BADTLS a client certificate and its key go together".into()),
+    };
     Ok(Some(Given {
         authorities: pem("tls-ca").ok_or("BADTLS CA bundle: there is none")?,
         name: pairs.text("tls-name").or_else(|_| pairs.text("tls-host"))?,
