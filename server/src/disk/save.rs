@@ -47,18 +47,44 @@ pub fn remove_temporary(dir: &Path) -> io::Result<()> {
 }
 
 enum Message {
-    Part(Draft),
+    Part(Draft, Place),
     Commit,
+}
+
+/// The drafts that wait for the thread.
+struct Queue {
+    bytes: AtomicUsize,
+    /// Told when there is room again.
+    wake: Wake,
+}
+
+/// The place that a draft has in the queue, until it is written or nobody will write it any more.
+struct Place {
+    queue: Arc<Queue>,
+    bytes: usize,
+}
+
+impl Place {
+    fn take(queue: &Arc<Queue>, bytes: usize) -> Self {
+        queue.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { queue: Arc::clone(queue), bytes }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let before = self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if (before - self.bytes..before).contains(&(QUEUED_MAX / 2)) {
+            (self.queue.wake)();
+        }
+    }
 }
 
 /// The engine's end of a save.
 struct FileSave {
     messages: Sender<Message>,
     result: Receiver<Result<u64, String>>,
-    /// Bytes of drafts.
-    queued: Arc<AtomicUsize>,
-    /// Not 0 once the thread takes nothing more.
-    ended: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     /// Nobody waits for this save any more. Whoever makes a file the data's holds it meanwhile.
     given_up: Arc<Mutex<bool>>,
 }
@@ -93,16 +119,12 @@ pub(super) fn open_by(
     let file = File::create(&temporary).map_err(|e| format!("{}: {e}", temporary.display()))?;
     let (messages, inbox) = channel();
     let (outbox, result) = channel();
-    let queued = Arc::new(AtomicUsize::new(0));
-    let ended = Arc::new(AtomicUsize::new(0));
-    let end = Arc::clone(&ended);
     let given_up = Arc::new(Mutex::new(false));
     let over = Arc::clone(&given_up);
     let wake = wake.unwrap_or_else(|| Arc::new(|| ()));
-    let writing = Writing { inbox, queued: Arc::clone(&queued), wake: Arc::clone(&wake) };
+    let queue = Arc::new(Queue { bytes: AtomicUsize::new(0), wake: Arc::clone(&wake) });
     let work = move || {
-        let written = writing.run(file, Sealer::new(form));
-        end.store(1, Ordering::Release);
+        let written = write(inbox, file, Sealer::new(form));
         let over = over.lock().unwrap_or_else(PoisonError::into_inner);
         let done = written.and_then(|bytes| match bytes {
             Some(bytes) if !*over => replace(&temporary, &target).map(|()| bytes),
@@ -121,42 +143,28 @@ pub(super) fn open_by(
         .name("save".into())
         .spawn(work)
         .map_err(|e| format!("no thread for the save: {e}"))?;
-    Ok(Box::new(FileSave { messages, result, queued, ended, given_up }))
+    Ok(Box::new(FileSave { messages, result, queue, given_up }))
 }
 
-/// The thread's end.
-struct Writing {
-    inbox: Receiver<Message>,
-    queued: Arc<AtomicUsize>,
-    wake: Wake,
-}
-
-impl Writing {
-    /// Writes the parts as they come: the bytes written, or none if the save was given up before
-    /// its end.
-    fn run(self, mut file: File, mut sealer: Sealer) -> io::Result<Option<u64>> {
-        let (mut bytes, mut unsynced) = (0, 0);
-        while let Ok(message) = self.inbox.recv() {
-            let Message::Part(draft) = message else {
-                file.sync_all()?;
-                return Ok(Some(bytes));
-            };
-            let taken = draft.len();
-            let part = sealer.seal(draft);
-            file.write_all(&part)?;
-            bytes += part.len() as u64;
-            unsynced += part.len();
-            let before = self.queued.fetch_sub(taken, Ordering::Relaxed);
-            if (before - taken..before).contains(&(QUEUED_MAX / 2)) {
-                (self.wake)();
-            }
-            if unsynced >= SYNC_EACH {
-                file.sync_data()?;
-                unsynced = 0;
-            }
+/// The thread's end: writes the parts as they come, and returns the bytes written, or none if the save
+/// was given up before its end. However it ends, nothing waits for it in the inbox any more.
+fn write(inbox: Receiver<Message>, mut file: File, mut sealer: Sealer) -> io::Result<Option<u64>> {
+    let (mut bytes, mut unsynced) = (0, 0);
+    for message in inbox {
+        let Message::Part(draft, _place) = message else {
+            file.sync_all()?;
+            return Ok(Some(bytes));
+        };
+        let part = sealer.seal(draft);
+        file.write_all(&part)?;
+        bytes += part.len() as u64;
+        unsynced += part.len();
+        if unsynced >= SYNC_EACH {
+            file.sync_data()?;
+            unsynced = 0;
         }
-        Ok(None)
     }
+    Ok(None)
 }
 
 /// Puts a small file into a folder in the place of the last one, whole or not at all; returns when it
@@ -187,18 +195,18 @@ pub(super) fn sync_folder(dir: &Path) -> io::Result<()> {
 
 impl SaveTarget for FileSave {
     fn has_room(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) < QUEUED_MAX
+        self.queue.bytes.load(Ordering::Relaxed) < QUEUED_MAX
     }
 
     fn write(&mut self, part: Draft) {
-        self.queued.fetch_add(part.len(), Ordering::Relaxed);
-        // A writer that has failed says why in `poll`.
-        let _ = self.messages.send(Message::Part(part));
+        let place = Place::take(&self.queue, part.len());
+        // A writer that has failed says why in `poll`; what it does not take has no place.
+        let _ = self.messages.send(Message::Part(part, place));
     }
 
     fn wait_room(&mut self) {
-        // A writer that has failed makes no room, and takes nothing either.
-        while !self.has_room() && self.ended.load(Ordering::Acquire) == 0 {
+        // One whose thread has ended has room: nothing that it was sent is left.
+        while !self.has_room() {
             std::thread::park_timeout(ROOM_REST);
         }
     }

@@ -51,10 +51,7 @@ pub const SUBCOMMANDS: &[Command] = &[
         handler: keys::getkeysandflags,
         ..ROW
     },
-    Command {
-        handler: |cx| super::help_beside(cx, "COMMAND", ALONE, SUBCOMMANDS),
-        ..super::HELP
-    },
+    Command { handler: |cx| super::help_beside(cx, "COMMAND", ALONE, SUBCOMMANDS), ..super::HELP },
 ];
 
 /// What HELP tells of COMMAND without a subcommand.
