@@ -21,6 +21,7 @@ pub mod relay;
 pub mod replication;
 pub mod resp;
 pub mod script;
+pub mod secret;
 pub mod store;
 pub mod tls;
 pub mod transfer;

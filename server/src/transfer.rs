@@ -2,6 +2,7 @@
 //! [`crate::engine`]'s `transfer` module binds it to connections and data.
 
 use crate::resp::encode_command;
+use crate::secret::Secret;
 
 /// An answer longer than this is none to what is asked here, in bytes.
 const LINE_MAX: usize = 64 * 1024;
@@ -9,7 +10,7 @@ const LINE_MAX: usize = 64 * 1024;
 const REFUSAL_MAX: usize = 1000;
 
 /// User (none for the old one-argument form) and password.
-pub type Login = (Option<Vec<u8>>, Vec<u8>);
+pub type Login = (Option<Vec<u8>>, Secret);
 
 /// What MIGRATE was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +147,7 @@ mod tests {
 
     fn round() -> (Round, String) {
         let (mut round, mut out) = (Round::default(), Vec::new());
-        round.login(&(Some(b"u".to_vec()), b"p".to_vec()), &mut out);
+        round.login(&(Some(b"u".to_vec()), b"p".as_slice().into()), &mut out);
         round.select(9, &mut out);
         round.restore(sent("a"), 0, b"A", false, &mut out);
         round.restore(sent("b"), 7, b"B", true, &mut out);

@@ -50,7 +50,8 @@ impl World {
     }
 
     pub fn open_session(&mut self, node: usize, number: u64, target: Target, session: Session) {
-        let credentials = Credentials { user: b"member".to_vec(), password: b"secret".to_vec() };
+        let credentials =
+            Credentials { user: b"member".to_vec(), password: b"secret".to_vec().into() };
         let (account, hello) = Link::open(Some(&credentials), &session);
         let (conn, greeted) = self.open_conn(node, crate::node::place_of(&target.host));
         let until = self.now + ANSWER;

@@ -11,6 +11,7 @@ use crate::handover::{Request, Role, Status, Target, Verb};
 use crate::migration::{Leave, Source};
 use crate::replication::STREAM_LEVEL;
 use crate::resp::{Args, CommandError, errors};
+use crate::secret::Secret;
 use crate::tls::Given;
 
 const INTERNAL: Flags =
@@ -142,7 +143,7 @@ fn migrate(cx: &mut Context<'_>) -> Handled {
         cx.client.reply().ok();
         return Ok(());
     }
-    let password = pairs.find("password").map(<[u8]>::to_vec);
+    let password = pairs.find("password").map(Secret::from);
     let source = Source {
         host,
         port: pairs.read("port")?,
@@ -189,7 +190,7 @@ fn cut_over(cx: &mut Context<'_>) -> Handled {
         Ok(host) => Leave::Redirecting {
             host,
             port: pairs.read("port")?,
-            auth: pairs.text("user").ok().zip(pairs.text("password").ok()),
+            auth: pairs.text("user").ok().zip(pairs.find("password").map(Secret::from)),
         },
         Err(_) => Leave::Paused,
     };

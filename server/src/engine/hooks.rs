@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::handover::{Epoch, Notice};
 use crate::log::{self, Level};
 use crate::resp::{CommandError, errors};
+use crate::secret::Secret;
 use crate::store::{Keyspace, Seed};
 
 use super::Engine;
@@ -158,7 +159,7 @@ pub enum Redirected {
 }
 
 /// The user and password with which this node opens connections to others.
-pub fn node_credentials(engine: &Engine) -> Option<(Vec<u8>, Vec<u8>)> {
+pub fn node_credentials(engine: &Engine) -> Option<(Vec<u8>, Secret)> {
     engine.member_credentials()
 }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::resp::encode_command;
+use crate::secret::Secret;
 use crate::tls::Given;
 
 /// Answers nested deeper than this are no answers to what is asked here.
@@ -19,7 +20,7 @@ pub struct Source {
     pub host: String,
     pub port: u16,
     /// User (none for the old one-argument form) and password.
-    pub auth: Option<(Option<String>, Vec<u8>)>,
+    pub auth: Option<(Option<String>, Secret)>,
     /// How it is spoken to by TLS; in the clear, if nothing says so.
     pub tls: Option<Given>,
 }
@@ -37,7 +38,7 @@ pub enum Leave {
     /// Its writes stay paused.
     Paused,
     /// It leads its clients to this address: by a redirect if it knows one, else as a replica.
-    Redirecting { host: String, port: u16, auth: Option<(String, String)> },
+    Redirecting { host: String, port: u16, auth: Option<(String, Secret)> },
 }
 
 impl Leave {
@@ -155,12 +156,12 @@ impl Control {
         &mut self,
         host: &str,
         port: u16,
-        auth: Option<&(String, String)>,
+        auth: Option<&(String, Secret)>,
         out: &mut Vec<u8>,
     ) {
         if let Some((user, password)) = auth {
-            for (name, value) in [("masteruser", user), ("masterauth", password)] {
-                let words = [b"CONFIG", b"SET".as_slice(), name.as_bytes(), value.as_bytes()];
+            for (name, value) in [("masteruser", user.as_bytes()), ("masterauth", password)] {
+                let words = [b"CONFIG", b"SET".as_slice(), name.as_bytes(), value];
                 self.ask(Asked::Setting, &words, out);
             }
         }
@@ -292,14 +293,15 @@ mod tests {
 
     #[test]
     fn the_source_is_told_in_its_own_words() {
-        let source = Source { auth: Some((Some("u".into()), b"p".to_vec())), ..Source::default() };
+        let source =
+            Source { auth: Some((Some("u".into()), b"p".as_slice().into())), ..Source::default() };
         let said = asked(|control, out| control.connected(&source, out)).1;
         assert_eq!(said, "AUTH u p ROLE");
         let said = asked(|control, out| control.redirect("cache", 6379, out)).1;
         assert_eq!(said, "CLIENT FORCE REDIRECT cache 6379 ERROR");
         let said = asked(|control, out| control.give_back(true, out)).1;
         assert_eq!(said, "CLIENT FORCE REDIRECT OFF CLIENT UNPAUSE");
-        let auth = ("default".to_owned(), "word".to_owned());
+        let auth = ("default".to_owned(), b"word".as_slice().into());
         let said = asked(|control, out| control.follow("cache", 6379, Some(&auth), out)).1;
         assert_eq!(
             said,

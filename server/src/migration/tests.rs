@@ -363,7 +363,7 @@ fn planted_faults_are_caught() {
 
 #[test]
 fn what_members_know_is_written_and_read() {
-    let auth = Some((Some("mover".into()), b"secret".to_vec()));
+    let auth = Some((Some("mover".into()), b"secret".as_slice().into()));
     let given = Given {
         authorities: b"secret authorities".to_vec(),
         name: "secret".into(),

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use super::envelope::{self, Frame, SessionState};
 use super::session::{Argv, Session, decode, encode};
+use crate::secret::Secret;
 
 /// The answers before a session is open are lines, none of them longer.
 const LINE_MAX_BYTES: usize = 64 * 1024;
@@ -41,7 +42,7 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub user: Vec<u8>,
-    pub password: Vec<u8>,
+    pub password: Secret,
 }
 
 /// What the other node's bytes mean for the client.
@@ -89,7 +90,7 @@ impl Link {
         let mut bytes = Vec::new();
         let mut answers = 1;
         if let Some(Credentials { user, password }) = credentials {
-            bytes.extend(encode(&[b"AUTH".to_vec(), user.clone(), password.clone()]));
+            bytes.extend(encode(&[b"AUTH".to_vec(), user.clone(), password.to_vec()]));
             answers += 1;
         }
         let mut argv = vec![b"REDISHA".to_vec(), b"SESSION".to_vec()];
@@ -305,7 +306,7 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_before_the_session_is_open() {
-        let credentials = Credentials { user: b"u".to_vec(), password: b"p".to_vec() };
+        let credentials = Credentials { user: b"u".to_vec(), password: b"p".as_slice().into() };
         let (mut link, hello) = Link::open(Some(&credentials), &Session::default());
         assert!(hello.starts_with(b"*3\r\n$4\r\nAUTH\r\n"));
         let mut out = Vec::new();

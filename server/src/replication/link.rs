@@ -15,6 +15,7 @@ use super::history::ReplId;
 use super::loader::Loader;
 use crate::persistence::load::Template;
 use crate::resp::encode_command;
+use crate::secret::Secret;
 
 pub use super::loader::Loaded;
 
@@ -36,7 +37,7 @@ pub struct LinkConfig {
     /// The address that it announces, if it is not to be the connection's own.
     pub announce_ip: String,
     /// User (none for the old one-argument form) and password.
-    pub auth: Option<(Option<String>, Vec<u8>)>,
+    pub auth: Option<(Option<String>, Secret)>,
     /// Set between members: the arguments of `REPLCONF redisha-member`.
     pub member: Option<[String; 4]>,
     /// The other side is this node's replica, and asked to take over.

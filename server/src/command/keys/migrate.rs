@@ -6,6 +6,7 @@ use crate::command::Handled;
 use crate::command::support::int;
 use crate::engine::Context;
 use crate::resp::{Args, CommandError, errors};
+use crate::secret::Secret;
 use crate::transfer::{Login, Request};
 
 /// Where the key stands, and the first of the options.
@@ -29,17 +30,18 @@ impl Options {
         let mut options = Self::default();
         let mut at = OPTIONS;
         while at < args.len() {
-            let word = |offset: usize| args.get(at + offset).map(<[u8]>::to_vec);
+            let word = |offset: usize| args.get(at + offset);
+            let password = |offset: usize| word(offset).map(Secret::from).ok_or(errors::SYNTAX);
             if args.is(at, "copy") {
                 options.copy = true;
             } else if args.is(at, "replace") {
                 options.replace = true;
             } else if args.is(at, "auth") {
-                options.login = Some((None, word(1).ok_or(errors::SYNTAX)?));
+                options.login = Some((None, password(1)?));
                 at += 1;
             } else if args.is(at, "auth2") {
-                let password = word(2).ok_or(errors::SYNTAX)?;
-                options.login = Some((word(1), password));
+                let password = password(2)?;
+                options.login = Some((word(1).map(<[u8]>::to_vec), password));
                 at += 2;
             } else if args.is(at, "keys") {
                 if !args.at(KEY).is_empty() {

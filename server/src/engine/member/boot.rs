@@ -2,6 +2,7 @@
 
 use crate::handover::{Epoch, Identity, Member, Role, Target, Timing};
 use crate::replication::STREAM_LEVEL;
+use crate::secret::Secret;
 
 use super::super::{Engine, hooks};
 
@@ -65,16 +66,16 @@ impl Engine {
     }
 
     /// How this node authenticates to others: as the internal user, or as `primaryauth` says.
-    pub fn member_credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub fn member_credentials(&self) -> Option<(Vec<u8>, Secret)> {
         if let Some(secret) = self.internal_secret() {
-            return Some((INTERNAL_USER.into(), secret.to_vec()));
+            return Some((INTERNAL_USER.into(), secret.into()));
         }
         let (user, password) = (&self.config.primaryuser, &self.config.primaryauth);
         if password.is_empty() {
             return None;
         }
         let user = if user.is_empty() { "default" } else { user };
-        Some((user.into(), password.clone().into_bytes()))
+        Some((user.into(), password.as_bytes().into()))
     }
 
     /// Whether a managed member is one that clients may be led to.

@@ -4,6 +4,7 @@ use crate::client::{Client, ClientId, Closing};
 use crate::handover::Event;
 use crate::replication::{Action, Asks, Link, LinkConfig, Loaded, ReplId, Unit};
 use crate::resp::encode_command;
+use crate::secret::Secret;
 use crate::store::Keyspace;
 
 use super::super::effects::{LinkEvent, LinkOwner, Timer};
@@ -40,10 +41,10 @@ impl Engine {
     }
 
     /// The name and password for a primary that is no other member, as the directives say.
-    pub(super) fn primary_credentials(&self) -> Option<(Option<String>, Vec<u8>)> {
+    pub(super) fn primary_credentials(&self) -> Option<(Option<String>, Secret)> {
         let (user, password) = (&self.config.primaryuser, &self.config.primaryauth);
         let user = (!user.is_empty()).then(|| user.clone());
-        (!password.is_empty()).then(|| (user, password.clone().into_bytes()))
+        (!password.is_empty()).then(|| (user, password.as_bytes().into()))
     }
 
     /// Sends a command to the primary beside the stream, if the link is up, at the end of this turn
