@@ -8,6 +8,7 @@ use super::support::{ScanOf, ScanOptions, at_least, choose, db, draw, signed_cou
 use super::{Command, Flags, Group, Handled, Keys};
 use crate::config::EventClasses;
 use crate::engine::Context;
+use crate::engine::propagate::deletion;
 use crate::resp::errors;
 use crate::store::{Pack, Random, Set};
 
@@ -318,7 +319,7 @@ fn spop_many(cx: &mut Context<'_>, key: &[u8]) -> Handled {
         wrote(cx, key, members.len());
         cx.notify(EventClasses::SET, "spop", key);
         cx.notify_emptied(key);
-        cx.propagate(&[b"DEL", key]);
+        cx.propagate(&[deletion(cx.engine.config.lazyfree_lazy_server_del), key]);
     } else {
         if let Some(set) = db(cx).typed_mut::<Set>(key)? {
             for member in &members {
