@@ -96,6 +96,9 @@ pub struct Stats {
     pub commands: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// The same of the links between a primary and its replicas, which do not count above.
+    pub stream_in: u64,
+    pub stream_out: u64,
     pub expired_keys: u64,
     pub expired_fields: u64,
     pub evicted_keys: u64,

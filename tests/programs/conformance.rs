@@ -15,8 +15,8 @@ struct Cli {
     /// The folder with the scripts and the argued differences.
     #[arg(long)]
     data: PathBuf,
-    /// Only the parts whose name contains this: `commands`, `directives`, a script's name, or
-    /// `generated`.
+    /// Only the parts whose name contains this: `commands`, `info`, `directives`, a script's
+    /// name, or `generated`.
     #[arg(long)]
     only: Option<String>,
     /// How many failures to print.
@@ -57,6 +57,7 @@ fn run(cli: &Cli) -> Result<bool> {
     let object = json!({
         "commands": found.commands,
         "directives": found.directives,
+        "fields": found.fields,
         "differences": differences,
         "cases": found.cases,
         "failed": found.failures.len(),

@@ -1,12 +1,13 @@
 //! RedisHA's server beside Valkey: what both tell of their commands, and what both answer.
 //!
 //! The data lies in `tests/conformance/`: `differences.list` argues where the two tell different
-//! things of a command, `directives.list` the same of directives, and the scripts `*.txt` hold commands whose replies must be equal in both
-//! dialects (see [`script`]). Further commands are made from the table itself (see [`generated`]).
+//! things of a command, `directives.list` and `info.list` the same of directives and of INFO, and the scripts `*.txt` hold commands whose
+//! replies must be equal in both dialects (see [`script`]). Further commands are made from the table itself (see [`generated`]).
 
 pub mod argued;
 pub mod directives;
 pub mod generated;
+pub mod info;
 pub mod introspect;
 pub mod pair;
 pub mod script;
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub commands: usize,
     /// Directives that were compared.
     pub directives: usize,
+    /// Fields of INFO that were compared.
+    pub fields: usize,
     /// The argued differences, each met at least once.
     pub differences: Vec<Argued>,
     /// Commands whose replies were compared, once per dialect.
@@ -39,16 +42,20 @@ pub struct Outcome {
 pub fn run(data: &Path, server: &Path, valkey: &Path, only: Option<&str>) -> Result<Outcome> {
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
     let mut outcome = Outcome::default();
+    let argued = |name: &str| {
+        let path = data.join(name);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    };
     let mut pair = Pair::start(server, valkey)?;
     if wanted("commands") {
-        let path = data.join("differences.list");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        introspect::compare(&mut pair, &text, &mut outcome)?;
+        introspect::compare(&mut pair, &argued("differences.list")?, &mut outcome)?;
+    }
+    if wanted("info") {
+        info::compare(&mut pair, &argued("info.list")?, &mut outcome)?;
+        pair = pair.again()?;
     }
     if wanted("directives") {
-        let path = data.join("directives.list");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        directives::compare(&mut pair, &text, &mut outcome)?;
+        directives::compare(&mut pair, &argued("directives.list")?, &mut outcome)?;
         // What was asked for in between stays without effect on the rest.
         pair = pair.again()?;
     }

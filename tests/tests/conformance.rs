@@ -19,5 +19,8 @@ fn commands_and_replies_are_equal() {
     let found = found.expect("the comparison runs");
     let first: Vec<&str> = found.failures.iter().take(40).map(String::as_str).collect();
     assert!(first.is_empty(), "{} failures\n{}", found.failures.len(), first.join("\n"));
-    assert!(found.commands > 300 && found.directives > 200 && found.cases > 1000, "{found:?}");
+    assert!(
+        found.commands > 300 && found.directives > 200 && found.fields > 900 && found.cases > 1000,
+        "{found:?}"
+    );
 }

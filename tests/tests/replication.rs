@@ -123,6 +123,64 @@ fn snapshot(offset: usize, rdb: &[u8]) -> Vec<u8> {
     [head.as_bytes(), rdb].concat()
 }
 
+/// How far a full resync was, and what came from a primary or went to a replica, was told by nothing but
+/// zeros.
+#[test]
+fn info_tells_how_far_a_full_resync_is() -> Result<()> {
+    const FIRST: usize = 12;
+    let primary = Primary::new()?;
+    let replica = Server::start("far", &["--replicaof", &primary.address()?])?;
+    let (mut link, _) = primary.accept()?;
+    let rdb = b"REDIS0011\xfe\x00\x00\x03new\x012\xff\0\0\0\0\0\0\0\0";
+    let whole = snapshot(7, rdb);
+    let (first, rest) = whole.split_at(whole.len() - rdb.len() + FIRST);
+    link.say(first)?;
+    wait::until("the replica has read a part", PATIENCE, || {
+        let syncs = replica.info("master_sync_in_progress")? == "1";
+        Ok((syncs && replica.info("master_sync_read_bytes")? == FIRST.to_string()).then_some(()))
+    })?;
+    ensure!(replica.info("master_sync_total_bytes")? == rdb.len().to_string());
+    ensure!(replica.info("master_sync_left_bytes")? == (rdb.len() - FIRST).to_string());
+    ensure!(replica.info("total_net_repl_output_bytes")? == "0");
+    link.say(rest)?;
+    link.acknowledged(7)?;
+    ensure!(replica.info("rdb_last_load_keys_loaded")? == "1");
+    let came: usize = replica.info("total_net_repl_input_bytes")?.parse()?;
+    ensure!(came >= whole.len(), "{came} of {}", whole.len());
+
+    let behind = Server::start("behind", &["--replicaof", &format!("127.0.0.1 {}", replica.port)])?;
+    wait::until("the replica's replica is in sync", PATIENCE, || {
+        Ok((behind.info("master_link_status")? == "up").then_some(()))
+    })?;
+    let went: usize = replica.info("total_net_repl_output_bytes")?.parse()?;
+    ensure!(went > rdb.len(), "{went}");
+    Ok(())
+}
+
+/// A set that was popped as a whole went as DEL, so that a replica freed it by the command, however
+/// lazily its primary had.
+#[test]
+fn a_set_that_is_popped_as_a_whole_goes_as_lazily_as_its_primary_says() -> Result<()> {
+    let primary = Server::start("pops", &[])?;
+    let replica =
+        Server::start("popped", &["--replicaof", &format!("127.0.0.1 {}", primary.port)])?;
+    let mut client = primary.client()?;
+    for (lazy, name) in [("no", "del"), ("yes", "unlink")] {
+        ok(&mut client, &format!("CONFIG SET lazyfree-lazy-server-del {lazy}"))?;
+        ok(&mut client, "SADD s a b c")?;
+        wait::until("the set is there", PATIENCE, || {
+            Ok((replica.is_level_with(&primary)?).then_some(()))
+        })?;
+        ok(&mut client, "SPOP s 3")?;
+        wait::until("the set is gone", PATIENCE, || {
+            Ok((replica.client()?.say("EXISTS s")? == Value::Int(0)).then_some(()))
+        })?;
+        let stats = replica.info(&format!("cmdstat_{name}"))?;
+        ensure!(stats.starts_with("calls=1,"), "{lazy}: {name} {stats}");
+    }
+    Ok(())
+}
+
 /// Half of a transaction has not happened: its bytes are not acknowledged, not asked to be continued
 /// from, and its commands have no effect.
 #[test]

@@ -10,8 +10,8 @@ use crate::{compile, paths, peers, run};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only the parts whose name contains this: `commands`, `directives`, `generated`, or a script's
-    /// name.
+    /// Only the parts whose name contains this: `commands`, `info`, `directives`, `generated`, or
+    /// a script's name.
     #[arg(long)]
     only: Option<String>,
     /// How many failures to print.

@@ -35,6 +35,8 @@ pub struct Speeds {
     pub commands: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub stream_in: u64,
+    pub stream_out: u64,
     pub loops: u64,
     /// How long a turn of the event loop took, in microseconds.
     pub loop_us: u64,
@@ -52,9 +54,12 @@ impl Speeds {
         let from = &self.from;
         let loops = since(stats.loops, from.loops);
         self.loop_us = since(stats.loop_us, from.loop_us).checked_div(loops).unwrap_or(0);
-        self.commands = since(stats.commands, from.commands) * 1000 / passed_ms;
-        self.bytes_in = since(stats.bytes_in, from.bytes_in) * 1000 / passed_ms;
-        self.bytes_out = since(stats.bytes_out, from.bytes_out) * 1000 / passed_ms;
+        let speed = |now: u64, then: u64| since(now, then) * 1000 / passed_ms;
+        self.commands = speed(stats.commands, from.commands);
+        self.bytes_in = speed(stats.bytes_in, from.bytes_in);
+        self.bytes_out = speed(stats.bytes_out, from.bytes_out);
+        self.stream_in = speed(stats.stream_in, from.stream_in);
+        self.stream_out = speed(stats.stream_out, from.stream_out);
         self.loops = loops * 1000 / passed_ms;
         (self.from, self.from_ms) = (stats.clone(), now_ms);
     }

@@ -6,6 +6,7 @@ use crate::client::{ClientId, Duty, User};
 use crate::config::{AuthClientsUser, Config};
 use crate::tls::{self, Outgoing, Tls, TlsError};
 
+use super::access::log::{Reason, Where};
 use super::effects::LinkOwner;
 use super::{Engine, hooks};
 
@@ -63,19 +64,24 @@ impl Engine {
     }
 
     /// A client showed a certificate that the CA signed: with `tls-auth-clients-user` it is the
-    /// user whom that names, if there is such a one.
+    /// user whom that names, if there is such a one; else ACL LOG tells of it.
     pub fn certified(&mut self, id: ClientId, certificate: &[u8]) {
         let name = match self.config.tls_auth_clients_user {
             AuthClientsUser::Off => None,
             AuthClientsUser::Cn => tls::common_name(certificate),
             AuthClientsUser::Uri => tls::uri(certificate),
         };
-        let Some(user) = name.and_then(|name| self.acl.users.id(name)) else { return };
-        let enabled = self.acl.users.get(user).is_some_and(crate::acl::User::is_enabled);
-        if let Some(client) = self.clients.get_mut(id).filter(|_| enabled) {
+        let Some(name) = name else { return };
+        let Some(mut client) = self.clients.take(id) else { return };
+        let enabled =
+            |user: &_| self.acl.users.get(*user).is_some_and(crate::acl::User::is_enabled);
+        if let Some(user) = self.acl.users.id(name).filter(enabled) {
             client.user = User::Named(user);
             client.authenticated = true;
+        } else {
+            self.acl_note(&client, Reason::Certificate, Where::TopLevel, name.to_vec(), None);
         }
+        self.clients.put_back(client);
     }
 }
 
@@ -84,4 +90,33 @@ fn load(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
         return Ok(None);
     }
     Tls::load(config).map(|tls| Some(Arc::new(tls)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::testing::Bench;
+
+    /// A client whose certificate names no user was the default one, and nobody was told why.
+    #[test]
+    fn a_certificate_makes_its_client_whom_it_names() {
+        let certificate = |name: &str| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = rcgen::KeyPair::generate().expect("a key");
+            params.self_signed(&key).expect("a certificate").der().to_vec()
+        };
+        let mut bench = Bench::new(&[("tls-auth-clients-user", "CN")]);
+        let (joe, other) = (bench.client(), bench.client());
+        bench.ask(other, "ACL SETUSER joe on +@all");
+        bench.ask(other, "ACL SETUSER off off +@all");
+        bench.engine.certified(bench.id(joe), &certificate("joe"));
+        assert_eq!(bench.ask(joe, "ACL WHOAMI"), "$3 joe");
+        for name in ["nobody", "off"] {
+            bench.engine.certified(bench.id(other), &certificate(name));
+            assert_eq!(bench.ask(other, "ACL WHOAMI"), "$7 default");
+            let told = bench.ask(other, "ACL LOG 1");
+            assert!(told.contains("tls-cert") && told.contains(name), "{told}");
+        }
+        assert!(bench.ask(other, "INFO stats").contains("acl_access_denied_tls_cert:2 "));
+    }
 }

@@ -71,7 +71,11 @@ impl Engine {
         client.quiet_ms = self.now.mono_ms() - client.active_ms;
         client.active_ms = self.now.mono_ms();
         client.bytes_in += bytes.len() as u64;
-        self.stats.bytes_in += bytes.len() as u64;
+        let total = match client.duty {
+            Duty::Link(LinkOwner::Replication) => &mut self.stats.stream_in,
+            _ => &mut self.stats.bytes_in,
+        };
+        *total += bytes.len() as u64;
         if let Duty::Link(owner) = client.duty {
             hooks::link_event(self, &mut client, owner, LinkEvent::Data(bytes));
         } else if client.input.is_empty() {

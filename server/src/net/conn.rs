@@ -318,7 +318,11 @@ impl Net {
                 usize::MAX
             };
             let Some(client) = engine.clients.get_mut(id) else { return };
-            match write_out(conn, client, limit, &mut engine.stats.bytes_out) {
+            let total = match client.duty {
+                Duty::Replica => &mut engine.stats.stream_out,
+                _ => &mut engine.stats.bytes_out,
+            };
+            match write_out(conn, client, limit, total) {
                 Written::All => {
                     if client.output_full {
                         engine.output_written(id);
@@ -370,6 +374,10 @@ impl Net {
         let now_ms = engine.now.mono_ms();
         let Some(sent) = self.conn(id).map(|conn| conn.sent) else { return };
         let Some(client) = engine.clients.get_mut(id) else { return };
+        if client.closing == Closing::Now {
+            // What it held was given back already.
+            return;
+        }
         let pending = client.out.len() - sent;
         let limit = output_limit(client, &engine.config);
         let mut over = limit.hard_bytes > 0 && pending as u64 > limit.hard_bytes;

@@ -71,6 +71,19 @@ impl Loader {
         }
     }
 
+    /// The snapshot's size, if the primary told it in advance.
+    pub fn announced(&self) -> Option<u64> {
+        match self.frame {
+            Frame::Length(length) => Some(length),
+            _ => None,
+        }
+    }
+
+    /// How much of it has come, in bytes.
+    pub fn received(&self) -> u64 {
+        self.fed
+    }
+
     /// Takes bytes; when the snapshot is complete, answers it with the bytes that follow.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<(Loaded, Vec<u8>)>, LoadError> {
         let bytes = match &mut self.frame {

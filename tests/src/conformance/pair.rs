@@ -57,6 +57,10 @@ impl Side {
         Ok(side)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Fresh connections, without any state of the ones before.
     pub fn reconnect(&mut self) -> Result<()> {
         let open = |_| Connection::open(self.port).context("the server accepts");
@@ -77,9 +81,14 @@ impl Side {
 
     /// Waits until so many clients are blocked.
     pub fn wait_for_blocked(&mut self, count: &str) -> Result<()> {
-        let wanted = format!("blocked_clients:{count}\r\n");
-        wait::until(&wanted, START, || {
-            let info = self.connections[0].call(&["INFO", "clients"]);
+        self.wait_for(&format!("blocked_clients:{count}"))
+    }
+
+    /// Waits until INFO has this line.
+    pub fn wait_for(&mut self, line: &str) -> Result<()> {
+        let wanted = format!("{line}\r\n");
+        wait::until(line, START, || {
+            let info = self.connections[0].call(&["INFO"]);
             Ok(info.text.is_some_and(|text| text.contains(&wanted)).then_some(()))
         })
     }
@@ -89,6 +98,12 @@ impl Pair {
     pub fn start(ours: &Path, theirs: &Path) -> Result<Self> {
         let programs = [ours.to_owned(), theirs.to_owned()];
         Ok(Self { sides: [Side::start(ours)?, Side::start(theirs)?], programs })
+    }
+
+    /// Two more servers of the same programs.
+    pub fn another(&self) -> Result<Self> {
+        let [ours, theirs] = &self.programs;
+        Self::start(ours, theirs)
     }
 
     /// Two fresh servers in the place of these.

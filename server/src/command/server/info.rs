@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::client::{Client, Duty, Hold};
 use crate::command::Handled;
-use crate::config::Percentiles;
+use crate::config::{Config, Percentiles};
 use crate::engine::pause::{Reason, Scope};
 use crate::engine::{Context, Engine, hooks};
 use crate::tls::certificate;
@@ -107,6 +107,25 @@ fn server(engine: &Engine, lines: &mut Lines) {
     lines.add("availability_zone", &engine.config.availability_zone);
     lines.add("executable", executable());
     lines.add("config_file", &engine.config.file);
+    listeners(&engine.config, lines);
+}
+
+/// Where clients are listened for. A number stands for a kind of connection, as in Valkey, and one more
+/// for the port whose connections start as READONLY.
+fn listeners(config: &Config, lines: &mut Lines) {
+    let (addresses, socket) = (&config.bind.0, [config.unixsocket.clone()]);
+    for (number, name, places, port) in [
+        (0, "tcp", addresses.as_slice(), config.port),
+        (1, "unix", &socket[..], 0),
+        (2, "tls", addresses, config.tls_port),
+        (3, "tcp", addresses, config.readonly_port),
+    ] {
+        if port != 0 || name == "unix" && !config.unixsocket.is_empty() {
+            let places: String = places.iter().flat_map(|place| [",bind=", place]).collect();
+            let port = if port == 0 { String::new() } else { format!(",port={port}") };
+            lines.add(&format!("listener{number}"), format_args!("name={name}{places}{port}"));
+        }
+    }
 }
 
 fn executable() -> String {
@@ -262,10 +281,14 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     lines.add("instantaneous_input_kbps", kilobytes(speeds.bytes_in));
     lines.add("instantaneous_output_kbps", kilobytes(speeds.bytes_out));
+    lines.add("instantaneous_input_repl_kbps", kilobytes(speeds.stream_in));
+    lines.add("instantaneous_output_repl_kbps", kilobytes(speeds.stream_out));
     lines.add("instantaneous_eventloop_cycles_per_sec", speeds.loops);
     lines.add("instantaneous_eventloop_duration_usec", speeds.loop_us);
     lines.add("total_net_input_bytes", stats.bytes_in);
     lines.add("total_net_output_bytes", stats.bytes_out);
+    lines.add("total_net_repl_input_bytes", stats.stream_in);
+    lines.add("total_net_repl_output_bytes", stats.stream_out);
     lines.add("rejected_connections", stats.rejected_connections);
     lines.add("expired_keys", stats.expired_keys);
     lines.add("expired_fields", stats.expired_fields);
@@ -281,6 +304,7 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     lines.add("acl_access_denied_key", denied.key);
     lines.add("acl_access_denied_channel", denied.channel);
     lines.add("acl_access_denied_db", denied.database);
+    lines.add("acl_access_denied_tls_cert", denied.certificate);
     let [_, keys, items, prefixes] = engine.tracking.counts();
     lines.add("tracking_total_keys", keys);
     lines.add("tracking_total_items", items);
@@ -300,10 +324,9 @@ fn stats(engine: &Engine, lines: &mut Lines) {
     lines.add("io_threaded_reads_processed", 0);
     lines.add("io_threaded_writes_processed", 0);
     lines.add("client_query_buffer_limit_disconnections", stats.clients_over_query_limit);
+    // Keys whose time is over are found in the order of the table, without samples.
+    lines.add("expired_stale_perc", "0.00");
     for field in [
-        "total_net_repl_input_bytes",
-        "total_net_repl_output_bytes",
-        "expired_stale_perc",
         "expired_time_cap_reached_count",
         "expire_cycle_cpu_milliseconds",
         "latest_fork_usec",

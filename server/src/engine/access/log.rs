@@ -29,6 +29,8 @@ pub enum Reason {
     Channel,
     Database,
     Auth,
+    /// A certificate names no user that may log in.
+    Certificate,
 }
 
 impl Reason {
@@ -39,6 +41,7 @@ impl Reason {
             Reason::Channel => "channel",
             Reason::Database => "database",
             Reason::Auth => "auth",
+            Reason::Certificate => "tls-cert",
         }
     }
 }
@@ -89,6 +92,7 @@ pub struct Counts {
     pub key: u64,
     pub channel: u64,
     pub database: u64,
+    pub certificate: u64,
 }
 
 /// The newest first.
@@ -126,6 +130,7 @@ impl Log {
             Reason::Key => &mut self.counts.key,
             Reason::Channel => &mut self.counts.channel,
             Reason::Database => &mut self.counts.database,
+            Reason::Certificate => &mut self.counts.certificate,
         };
         *count += 1;
         let same = |entry: &Entry| {

@@ -1,7 +1,7 @@
 //! What INFO and ROLE tell about replication and persistence.
 
 use crate::command::server::Lines;
-use crate::replication::{Replica, Stage};
+use crate::replication::{LinkState, Replica, Stage};
 use crate::resp::Reply;
 
 use super::super::Engine;
@@ -43,8 +43,18 @@ impl Engine {
             line("master_sync_in_progress", &u8::from(link.word() == "syncing"));
             line("slave_read_repl_offset", &state.offset());
             line("slave_repl_offset", &state.offset());
-            if let Some(since_ms) = link.down_since_ms {
-                line("master_link_down_since_seconds", &(now_ms.saturating_sub(since_ms) / 1000));
+            if let LinkState::Loading(loader) = &link.state {
+                let (total, read) = (loader.announced().unwrap_or(0), loader.received());
+                let percent = if total == 0 { 0.0 } else { read as f64 * 100.0 / total as f64 };
+                line("master_sync_total_bytes", &total);
+                line("master_sync_read_bytes", &read);
+                line("master_sync_left_bytes", &(total as i64 - read as i64));
+                line("master_sync_perc", &format_args!("{percent:.2}"));
+                line("master_sync_last_io_seconds_ago", &silence_s);
+            }
+            if !link.is_streaming() {
+                let since_s = |since_ms| (now_ms.saturating_sub(since_ms) / 1000) as i64;
+                line("master_link_down_since_seconds", &link.down_since_ms.map_or(-1, since_s));
                 line("master_link_last_error", &link.last_error.replace(['\r', '\n'], " "));
             }
             line("slave_priority", &self.config.replica_priority);
@@ -64,9 +74,13 @@ impl Engine {
             let word = replica.state();
             line(
                 &format!("slave{index}"),
-                &format_args!("ip={host},port={port},state={word},offset={acked},lag={lag_s}"),
+                &format_args!(
+                    "ip={host},port={port},state={word},offset={acked},lag={lag_s},type=replica"
+                ),
             );
         }
+        // One connection carries the snapshot and what comes after it.
+        line("replicas_waiting_psync", &0);
         line("master_failover_state", &self.failover_word());
         line("master_replid", &state.history.id);
         let (former, former_end) = match state.history.formers().first() {
@@ -104,12 +118,28 @@ impl Engine {
         let loading = room.state.link.as_ref().is_some_and(|link| link.word() == "syncing");
         line("loading", &u8::from(self.is_loading()));
         line("async_loading", &u8::from(loading));
+        let (total, done) = room.job.as_ref().map_or((0, 0), Job::keys);
+        let percent = if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 };
+        for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+            // Known to tools; no page is copied for a save.
+            line(name, &0);
+        }
+        line("current_fork_perc", &format_args!("{percent:.2}"));
+        line("current_save_keys_processed", &done);
+        line("current_save_keys_total", &total);
         line("rdb_changes_since_last_save", &self.outbox.changes);
         line("rdb_bgsave_in_progress", &u8::from(saving));
         line("rdb_last_save_time", &saves.last_unix_s);
         line("rdb_last_bgsave_status", &if saves.last_error.is_none() { "ok" } else { "err" });
         line("rdb_last_bgsave_time_sec", &saves.last_duration_s);
+        let file = matches!(&room.job, Some(Job::Save(save)) if save.rewrite().is_none());
+        let running_s = self.now.unix_us / 1_000_000 - saves.last_try_unix_s;
+        line("rdb_current_bgsave_time_sec", &if file { running_s } else { -1 });
         line("rdb_saves", &saves.count);
+        line("rdb_last_cow_size", &0);
+        // Those whose time is over are loaded, too: they go when the primary says so.
+        line("rdb_last_load_keys_expired", &0);
+        line("rdb_last_load_keys_loaded", &saves.loaded_keys);
         if let Some(error) = &saves.last_error {
             line("rdb_last_error", &error.replace(['\r', '\n'], " "));
         }

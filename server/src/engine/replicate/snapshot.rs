@@ -87,6 +87,8 @@ pub struct Saves {
     pub last_try_unix_s: i64,
     pub last_duration_s: i64,
     pub count: u64,
+    /// How many keys the data had that were loaded last.
+    pub loaded_keys: usize,
     /// Begin one as soon as the running snapshot is over.
     pub scheduled: bool,
 }
@@ -95,6 +97,17 @@ pub struct Saves {
 pub enum Job {
     Resync(Resync),
     Save(Save),
+}
+
+impl Job {
+    /// How many keys the snapshot has, and how many of them are written.
+    pub fn keys(&self) -> (usize, usize) {
+        match self {
+            Self::Resync(Resync { writer, .. }) | Self::Save(Save { writer, .. }) => {
+                writer.lock().keys()
+            }
+        }
+    }
 }
 
 /// A full resync under way.
@@ -183,7 +196,7 @@ impl Engine {
         } else {
             Encoder::Rdb(Writer::new(&aux))
         };
-        let writer = SharedWriter::new(encoder);
+        let writer = SharedWriter::new(encoder, self.keyspace.len());
         self.keyspace.snapshot_begin(Box::new(writer.clone()));
         writer
     }

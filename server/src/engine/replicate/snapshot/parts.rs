@@ -43,11 +43,15 @@ pub struct Parts {
     encoder: Encoder,
     full: Vec<Draft>,
     full_bytes: usize,
+    /// How many entries there will be, and how many there were.
+    total: usize,
+    written: usize,
 }
 
 impl Parts {
     fn entry(&mut self, db: u32, key: &[u8], value: ValueRef<'_>, expiry_ms: Option<i64>) -> usize {
         let before = self.encoder.pending();
+        self.written += 1;
         match &mut self.encoder {
             Encoder::Rdb(writer) => writer.entry(db, key, value, expiry_ms),
             Encoder::Commands(writer) => writer.entry(db, key, value, expiry_ms),
@@ -79,6 +83,11 @@ impl Parts {
         self.encoder.finish();
     }
 
+    /// How many entries the snapshot has, and how many of them are written.
+    pub fn keys(&self) -> (usize, usize) {
+        (self.total, self.written)
+    }
+
     /// Bytes that wait.
     pub fn pending(&self) -> usize {
         self.full_bytes + self.encoder.pending()
@@ -99,8 +108,10 @@ impl Parts {
 pub struct SharedWriter(Arc<Mutex<Parts>>);
 
 impl SharedWriter {
-    pub fn new(encoder: Encoder) -> Self {
-        Self(Arc::new(Mutex::new(Parts { encoder, full: Vec::new(), full_bytes: 0 })))
+    /// For a snapshot of so many entries.
+    pub fn new(encoder: Encoder, total: usize) -> Self {
+        let (full, full_bytes, written) = (Vec::new(), 0, 0);
+        Self(Arc::new(Mutex::new(Parts { encoder, full, full_bytes, total, written })))
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Parts> {
@@ -125,7 +136,7 @@ mod tests {
     #[test]
     fn what_waits_for_a_target_waits_in_parts() {
         let value = [b'x'; 1000];
-        let mut writer = SharedWriter::new(Encoder::Rdb(Writer::new(&Aux::default())));
+        let mut writer = SharedWriter::new(Encoder::Rdb(Writer::new(&Aux::default())), 1000);
         let head = writer.lock().pending();
         let entries = (0..1000).map(|n: u32| {
             let value = ValueRef::Str(StrRef::Bytes(&value));
@@ -138,5 +149,6 @@ mod tests {
         assert_eq!(lens.iter().sum::<usize>(), written);
         assert!(lens.len() > 15 && lens.iter().all(|len| *len < PART_BYTES + 2000), "{lens:?}");
         assert_eq!(writer.lock().pending(), 0);
+        assert_eq!(writer.lock().keys(), (1000, 1000));
     }
 }
