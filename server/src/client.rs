@@ -207,6 +207,15 @@ impl Client {
         self.marks.shorten(before);
     }
 
+    /// It ends without another word: what it holds is of no use any more.
+    pub fn give_up(&mut self) {
+        self.closing = Closing::Now;
+        self.cut_output(0);
+        self.out = Vec::new();
+        self.input = Vec::new();
+        self.multi = None;
+    }
+
     pub fn new(id: ClientId, duty: Duty, now_ms: u64) -> Self {
         Self {
             id,

@@ -2,6 +2,8 @@
 //! that replicas lose the same keys by the primary's word.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -123,6 +125,40 @@ fn each_policy_lets_go_what_it_names_and_replicas_follow() -> Result<()> {
         ensure!(replica.info("evicted_keys")? == "0", "{}: a replica evicts nothing", case.policy);
     }
     Ok(())
+}
+
+/// Clients were ended at the end of a turn and keys in its middle: what nobody read of the answers to
+/// one batch drove out data, though `maxmemory-clients` let its client have none of that memory.
+#[test]
+fn no_key_goes_for_what_clients_hold_beyond_their_own_bound() -> Result<()> {
+    const VALUE_BYTES: usize = 100_000;
+    let check = |clients: usize| -> Result<()> {
+        let server = Server::start("greedy", &["--maxmemory-policy", "allkeys-lru"])?;
+        let mut asks = server.client()?;
+        ok(&mut asks, "CLIENT NO-EVICT ON")?;
+        let value = "x".repeat(VALUE_BYTES);
+        for number in 0..20 {
+            ok(&mut asks, &format!("SET k{number} {value}"))?;
+        }
+        let bound = counted(&server)? + (4 << 20);
+        ok(&mut asks, "CONFIG SET maxmemory-clients 1mb")?;
+        ok(&mut asks, &format!("CONFIG SET maxmemory {bound}"))?;
+        let connect = |_| TcpStream::connect(("127.0.0.1", server.port));
+        let mut greedy = (0..clients).map(connect).collect::<Result<Vec<_>, _>>()?;
+        let batch = "GET k0\r\n".repeat(200 / clients);
+        wait::until("a client is ended", PATIENCE, || {
+            for client in &mut greedy {
+                // One that was ended takes no more.
+                let _ = client.write_all(batch.as_bytes());
+            }
+            Ok((server.info("evicted_clients")? != "0").then_some(()))
+        })?;
+        ensure!(server.info("evicted_keys")? == "0", "{clients} clients drove out keys");
+        ensure!(asks.say("DBSIZE")? == Value::Int(20));
+        Ok(())
+    };
+    check(1)?;
+    check(20)
 }
 
 #[test]

@@ -161,6 +161,14 @@ impl Clients {
         }
     }
 
+    /// Ends a connection that is not the running one, and gives back at once what it holds.
+    pub fn give_up(&mut self, id: ClientId) {
+        if let Some(client) = self.get_mut(id) {
+            client.give_up();
+            self.queue_flush(id);
+        }
+    }
+
     /// Ends a connection that is not the running one.
     pub fn close(&mut self, id: ClientId, how: Closing) {
         if let Some(client) = self.get_mut(id)

@@ -11,6 +11,8 @@ use super::{Engine, hooks};
 pub const HANDSHAKE_MS: u64 = 60_000;
 /// Timers that may be out of date before they are looked through.
 const TIMERS_KEPT: usize = 4096;
+/// `maxmemory-clients` is no less than this, in bytes, so that somebody can always speak to the server.
+const CLIENTS_MIN_BYTES: u64 = 128 * 1024;
 /// Segments of the keyspace that one step of active expiry looks at.
 const EXPIRE_SEGMENTS: usize = 16;
 
@@ -22,7 +24,7 @@ impl Engine {
         self.timed("expire-cycle", Self::expire_some);
         self.end_idle();
         self.bound_tracking();
-        self.evict_clients();
+        self.evict_clients(None);
         self.forget_timers();
         self.look_at_memory();
         self.look_at_tls_files();
@@ -102,12 +104,15 @@ impl Engine {
     }
 
     /// `maxmemory-clients` in bytes; 0 is no bound.
-    fn clients_bound(&self) -> u64 {
+    pub(super) fn clients_bound(&self) -> u64 {
         let whole = match self.config.maxmemory.0 {
             0 => self.memory.available,
             bytes => bytes,
         };
-        self.config.maxmemory_clients.of(whole)
+        match self.config.maxmemory_clients.of(whole) {
+            0 => 0,
+            bytes => bytes.max(CLIENTS_MIN_BYTES),
+        }
     }
 
     /// Whether a connection by itself takes more than all of them may.
@@ -120,28 +125,33 @@ impl Engine {
     pub fn count_unread(&mut self, id: ClientId) {
         let bound = self.clients_bound();
         if bound > 0 && self.clients.count(id) > bound {
-            self.evict_clients();
+            self.evict_clients(None);
         }
     }
 
-    /// `maxmemory-clients`: the largest connections end until the others fit.
-    pub fn evict_clients(&mut self) {
+    /// `maxmemory-clients`: the largest connections end until the others fit, and give back at once
+    /// what they hold. `running` is the client whose command is about to run, if it is to count, too.
+    pub fn evict_clients(&mut self, mut running: Option<&mut Client>) {
         let bound = self.clients_bound();
         if bound == 0 {
             return;
         }
-        let mut total = self.clients.count_all();
+        let own = running.as_ref().map(|client| (client.evictable_bytes() as u64, client.id));
+        let mut total = self.clients.count_all() + own.map_or(0, |(bytes, _)| bytes);
         if total <= bound {
             return;
         }
-        let sizes = self.clients.iter().map(|client| (client.counted_bytes, client.id));
+        let sizes = self.clients.iter().map(|client| (client.counted_bytes, client.id)).chain(own);
         let mut sizes: Vec<(u64, ClientId)> = sizes.filter(|(bytes, _)| *bytes > 0).collect();
         sizes.sort_unstable();
         while total > bound
             && let Some((bytes, id)) = sizes.pop()
         {
             total -= bytes;
-            self.clients.close(id, Closing::Now);
+            match running.as_deref_mut().filter(|client| client.id == id) {
+                Some(client) => client.give_up(),
+                None => self.clients.give_up(id),
+            }
             self.stats.evicted_clients += 1;
         }
     }

@@ -14,6 +14,8 @@ use super::{Engine, hooks};
 
 /// How often the budget of one round of eviction is looked at, in keys.
 const ROUND_KEYS: u64 = 16;
+/// All clients are counted anew when memory has moved by this part of what they may take.
+const CLIENTS_PART: u64 = 16;
 
 /// Memory as INFO shows it, and what eviction remembers.
 pub struct Memory {
@@ -37,6 +39,10 @@ pub struct Memory {
     /// How long it was over its bound in all, in microseconds.
     pub over_us: u64,
     pool: Pool,
+    /// What eviction has given back in all, in bytes.
+    evicted_bytes: u64,
+    /// Where memory stood, keys that went since included, when clients were last counted for it.
+    clients_counted_at: u64,
     /// The kernel's score of the process before `oom-score-adj` changed it.
     pub(super) oom_score: Option<i32>,
 }
@@ -55,6 +61,8 @@ impl Default for Memory {
             over_since_us: None,
             over_us: 0,
             pool: Pool::default(),
+            evicted_bytes: 0,
+            clients_counted_at: 0,
             oom_score: None,
         }
     }
@@ -128,6 +136,7 @@ impl Engine {
         keyspace.set_clock(self.now.unix_ms());
         let mut old = std::mem::replace(&mut self.keyspace, keyspace);
         old.flush_all(true);
+        self.rooms.replication.saves.loaded_keys = self.keyspace.len();
         old.take_garbage().into_iter().for_each(|garbage| self.lazyfree.give(garbage));
         self.memory_configured();
     }
@@ -176,7 +185,10 @@ impl Engine {
         let may = !hooks::is_replica(self)
             && self.pause.scope().is_none()
             && hooks::stream_may_grow(self);
-        let excess = if may { self.excess_memory() } else { 0 };
+        let mut excess = if may { self.excess_memory() } else { 0 };
+        if excess > 0 && self.evict_clients_first(running.as_deref_mut()) {
+            excess = self.excess_memory();
+        }
         if excess == 0 {
             return Room::Enough;
         }
@@ -203,6 +215,34 @@ impl Engine {
         Room::Enough
     }
 
+    /// No key goes for what clients hold beyond `maxmemory-clients`: else those that do not read what
+    /// they are answered would drive out the data within the turn at whose end they are ended. Where
+    /// every command evicts, clients are looked through with few of them. True if they were.
+    fn evict_clients_first(&mut self, running: Option<&mut Client>) -> bool {
+        let bound = self.clients_bound();
+        let grown_to = self.memory.clients_counted_at + bound / CLIENTS_PART;
+        if bound == 0 || self.memory_stands() < grown_to {
+            return false;
+        }
+        self.evict_clients(running);
+        self.memory.clients_counted_at = self.memory_stands();
+        true
+    }
+
+    /// Used memory, and what went by eviction since the start: what else takes the place of keys shows
+    /// in it.
+    fn memory_stands(&self) -> u64 {
+        self.used_memory() + self.memory.evicted_bytes
+    }
+
+    /// At the begin of a turn: what was written to clients has been given back.
+    pub(super) fn note_fallen_memory(&mut self) {
+        if self.config.maxmemory.0 > 0 {
+            let stands = self.memory_stands();
+            self.memory.clients_counted_at = self.memory.clients_counted_at.min(stands);
+        }
+    }
+
     /// Returns how many bytes this gave back, or will when another thread has freed them.
     fn evict_key(&mut self, running: Option<&mut Client>, db: usize, key: &[u8]) -> u64 {
         let before = self.used_memory();
@@ -212,6 +252,7 @@ impl Engine {
             freed += garbage.memory() as u64;
             self.lazyfree.give(garbage);
         }
+        self.memory.evicted_bytes += freed;
         self.stats.evicted_keys += 1;
         self.touch_by_server(running, db, key);
         self.note_event(db, EventClasses::EVICTED, "evicted", key);

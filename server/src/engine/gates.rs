@@ -99,6 +99,9 @@ impl Engine {
         if self.config.maxmemory.0 > 0 && self.rooms.scripts.running.is_none() {
             self.make_room(client);
             self.tell_evicted(client);
+            if client.closing == Closing::Now {
+                return Flow::Done;
+            }
         }
         if let Err(error) = self.admit(client, row, args) {
             return self.reject(client, &error, Some(row));

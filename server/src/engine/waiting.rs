@@ -362,6 +362,7 @@ impl Engine {
 
     /// Performs what is due; `net` calls it at each wake-up, before it reads.
     pub fn tick(&mut self) {
+        self.note_fallen_memory();
         while let Some(timer) = self.timers.due(self.now.mono_ms()) {
             match timer {
                 Timer::Blocked(id) => self.blocked_due(id),

@@ -99,6 +99,10 @@ fn set(cx: &mut Context<'_>) -> Handled {
             other => failed(&other.to_string()),
         })?;
     }
+    let of_files = |name: &&str| matches!(*name, "dir" | "appendonly");
+    if cx.engine.is_loading() && seen.iter().any(of_files) {
+        return Err(errors::LOADING.into());
+    }
     if !config.replica_read_only && cx.engine.is_managed() && seen.contains(&"replica-read-only") {
         return Err(
             "ERR CONFIG SET failed (possibly related to argument 'replica-read-only') - the \
@@ -138,7 +142,7 @@ fn set(cx: &mut Context<'_>) -> Handled {
     cx.engine.apply_config();
     cx.engine.redirect_changed();
     if seen.contains(&"maxmemory-clients") {
-        cx.engine.evict_clients();
+        cx.engine.evict_clients(None);
     }
     cx.client.reply().ok();
     Ok(())

@@ -108,7 +108,12 @@ impl Engine {
         Ok(())
     }
 
-    fn load_open(&mut self, sources: Vec<Source>, manifest: Option<Manifest>, data_only: bool) {
+    pub(super) fn load_open(
+        &mut self,
+        sources: Vec<Source>,
+        manifest: Option<Manifest>,
+        data_only: bool,
+    ) {
         let template = Template { tail_bytes: self.config.repl_backlog_size.0, ..self.template() };
         let total: u64 = sources.iter().map(|source| source.bytes).sum();
         if !data_only {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::testing::Bench;
 use super::State;
 use crate::disk::testing::Folder;
-use crate::resp::errors;
+use crate::resp::{encode_command, errors};
 
 fn until(bench: &mut Bench, what: &str, done: impl Fn(&mut Bench) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -68,6 +68,32 @@ fn nothing_is_durable_before_a_manifest_names_the_files() {
     until(&mut bench, "the manifest is written", |bench| {
         bench.engine.aof_durable_offset().is_some()
     });
+}
+
+/// Files whose names are relative were looked for in another folder from then on, in the middle of a
+/// start.
+#[test]
+fn where_files_are_does_not_change_while_they_are_loaded() {
+    let (_folder, mut bench) = bench_in("elsewhere");
+    let client = bench.client();
+    bench.engine.config.set("enable-protected-configs", "yes").unwrap();
+    let mut set = |line: &str| {
+        // It lasts until the end of the turn.
+        bench.engine.load_open(Vec::new(), None, false);
+        let mut bytes = Vec::new();
+        let words: Vec<&[u8]> =
+            ["CONFIG", "SET"].into_iter().chain(line.split(' ')).map(str::as_bytes).collect();
+        encode_command(&mut bytes, words.iter().copied());
+        bench.engine.receive(bench.id(client), &bytes);
+        bench.engine.turn_end();
+        bench.out(client)
+    };
+    let here = std::env::current_dir().unwrap();
+    for line in ["dir /", "appendonly yes", "maxclients 100 appendonly yes"] {
+        assert_eq!(set(line), format!("-{}", errors::LOADING), "{line}");
+    }
+    assert_eq!(std::env::current_dir().unwrap(), here);
+    assert_eq!(set("maxclients 100"), "+OK");
 }
 
 /// The first command of a new server must wait for the disk like all later ones.
