@@ -365,6 +365,51 @@ fn a_relayed_client_goes_along_when_the_way_changes() {
     check(&mut first.client().unwrap(), "MGET k n", &Value::Array(vec![text("first"), Value::Nil]));
 }
 
+/// Rights and name that a transaction gives its client hold wherever its next command runs, and after
+/// its way has ended, too.
+#[test]
+fn a_relayed_transaction_may_change_who_its_client_is() {
+    let (old, new) = pair("who");
+    for server in [&old, &new] {
+        let line = "ACL SETUSER joe on >pw +@all -set ~*";
+        check(&mut server.client().unwrap(), line, &ok());
+    }
+    let refused = |reply: &Value| matches!(reply, Value::Error(why) if why.starts_with("NOPERM"));
+    let mut before = old.client().unwrap();
+    check(&mut before, "MULTI", &ok());
+    check(&mut before, "AUTH joe pw", &text("QUEUED"));
+    lead(&old, &new, "");
+    let mut behind = old.client().unwrap();
+    check(&mut behind, "MULTI", &ok());
+    check(&mut behind, "INCR n", &text("QUEUED"));
+    check(&mut behind, "AUTH joe pw", &text("QUEUED"));
+    for client in [&mut before, &mut behind] {
+        check(client, "CLIENT SETNAME me", &text("QUEUED"));
+        check(client, "SET k v", &text("QUEUED"));
+        for line in ["EXEC", "INCR m", "SET k v", "ACL WHOAMI", "CLIENT GETNAME"] {
+            client.send(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        }
+        let Value::Array(mut items) = client.receive().unwrap() else { panic!("no array") };
+        assert!(items.pop().is_some_and(|last| refused(&last)), "{items:?}");
+        assert_eq!(items[items.len() - 2..], [ok(), ok()]);
+        assert!(
+            matches!(client.receive().unwrap(), Value::Int(1..=2)),
+            "it was executed there, once"
+        );
+        assert!(refused(&client.receive().unwrap()));
+        assert_eq!(client.receive().unwrap(), text("joe"));
+        assert_eq!(client.receive().unwrap(), text("me"));
+    }
+    check(&mut new.client().unwrap(), "MGET n m k", &{
+        Value::Array(vec![text("1"), text("2"), Value::Nil])
+    });
+    check(&mut old.client().unwrap(), "CLIENT FORCE REDIRECT OFF", &ok());
+    for client in [&mut before, &mut behind] {
+        assert!(refused(&client.say("SET k v").unwrap()));
+        check(client, "ACL WHOAMI", &text("joe"));
+    }
+}
+
 /// The answers of relayed commands came although the client had turned them off, and were taken for
 /// those of its next commands.
 #[test]

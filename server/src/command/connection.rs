@@ -39,7 +39,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "auth",
         arity: -2,
-        flags: Flags(BEFORE_AUTH.0 | Flags::NO_MULTI.0),
+        flags: BEFORE_AUTH,
         group: Group::Connection,
         summary: "Authenticates the connection.",
         handler: auth,
@@ -48,7 +48,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "hello",
         arity: -1,
-        flags: Flags(BEFORE_AUTH.0 | Flags::NO_MULTI.0),
+        flags: BEFORE_AUTH,
         group: Group::Connection,
         since: "6.0.0",
         summary: "Handshakes with the server and chooses the protocol.",

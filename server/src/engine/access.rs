@@ -107,13 +107,13 @@ impl Engine {
             let place = if client.multi.is_some() { Where::Multi } else { Where::TopLevel };
             return self
                 .acl_check_in(client, row, args, place)
-                .map_err(|text| CommandError::from(format!("NOPERM {text}")));
+                .map_err(|(_, text)| CommandError::from(format!("NOPERM {text}")));
         }
         Ok(())
     }
 
-    /// As [`Self::acl_check`], for a command that comes from somewhere else; the error is the text
-    /// without its code.
+    /// As [`Self::acl_check`], for a command that comes from somewhere else; the error is what was not
+    /// allowed, and the text without its code.
     #[cold]
     pub fn acl_check_in(
         &mut self,
@@ -121,13 +121,13 @@ impl Engine {
         row: &'static Command,
         args: Args<'_>,
         place: Where,
-    ) -> Result<(), String> {
+    ) -> Result<(), (Reason, String)> {
         let User::Named(id) = client.user else { return Ok(()) };
         let db = client.multi.as_ref().and_then(|multi| multi.db).unwrap_or(client.db);
         let Err(refusal) = self.acl_decide(id, db, row, args, false) else { return Ok(()) };
         let Refusal { reason, object, text } = refusal;
         self.acl_note(client, reason, place, object, None);
-        Err(text)
+        Err((reason, text))
     }
 
     /// Whether a user may do what a command asks for; the error names what is refused.

@@ -13,7 +13,7 @@ pub mod sessions;
 use std::collections::HashMap;
 
 use crate::client::{Client, ClientId, Closing, Duty, Hold};
-use crate::command::{Command, lookup, subcommand};
+use crate::command::{Command, Flags, lookup, subcommand};
 use crate::relay::Target;
 use crate::relay::link::{Credentials, Link};
 use crate::relay::session::{Session, encode};
@@ -23,6 +23,7 @@ use super::Engine;
 use super::effects::LinkOwner;
 use super::hooks::Redirected;
 
+use decide::Uses;
 pub use decide::{Mode, Redirect, key_slot};
 
 /// Bytes of unanswered commands after which a relayed client is not read any further.
@@ -248,15 +249,16 @@ fn gate_engaged(
     args: Args<'_>,
 ) -> Redirected {
     let relays = &engine.rooms.relays;
+    let uses = || uses_of(engine, client, row, args);
     if let Some(relayed) = relays.relayed.get(&client.id) {
         let here = row.name == "quit"
             || row.name == "reset"
             || !relayed.account.in_multi()
-                && decide::stays_here(relays.redirect.as_ref(), client, row);
+                && decide::stays_here(relays.redirect.as_ref(), client, row, uses);
         return if here { run_here(engine, client, row) } else { relay(engine, client, args) };
     }
     let Some(redirect) = &relays.redirect else { return Redirected::No };
-    if client.is_internal() || decide::stays_here(Some(redirect), client, row) {
+    if client.is_internal() || decide::stays_here(Some(redirect), client, row, uses) {
         return Redirected::No;
     }
     if let Some(error) = redirect.refusal(client, row, args) {
@@ -268,6 +270,28 @@ fn gate_engaged(
     }
     engine.open_relay(client, None);
     relay(engine, client, args)
+}
+
+/// What a command does to data, or for EXEC what is queued does.
+fn uses_of(engine: &Engine, client: &Client, row: &Command, args: Args<'_>) -> Uses {
+    let one = |row: &Command, args| Uses {
+        reads: row.is(Flags::READONLY),
+        writes: engine.writes(row, args),
+    };
+    let mut uses = one(row, args);
+    if row.name == "exec"
+        && let Some(multi) = &client.multi
+    {
+        for queued in &multi.queue {
+            let args = queued.args();
+            let Some(row) = lookup(args.at(0)).and_then(|row| subcommand(row, args)) else {
+                continue;
+            };
+            let Uses { reads, writes } = one(row, args);
+            uses = Uses { reads: uses.reads || reads, writes: uses.writes || writes };
+        }
+    }
+    uses
 }
 
 /// A command of a relayed client that this node answers itself waits until everything before it

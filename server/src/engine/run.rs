@@ -7,7 +7,7 @@ use crate::command::{Command, Flags, Group, lookup, subcommand};
 use crate::config::EventClasses;
 use crate::resp::{Args, CommandError, OwnedArgs, errors};
 
-use super::access::log::Where;
+use super::access::log::{Reason, Where};
 use super::clients::Clients;
 use super::measure;
 use super::propagate::Verbatim;
@@ -109,7 +109,13 @@ fn check_queued(
     if cx.from_primary || !cx.engine.acl.users.is_restrictive() {
         return Ok(());
     }
-    cx.engine.acl_check_in(cx.client, row, args, Where::Multi).map_err(|why| {
+    cx.engine.acl_check_in(cx.client, row, args, Where::Multi).map_err(|(reason, _)| {
+        let why = match reason {
+            Reason::Command => "no permission to execute the command or subcommand",
+            Reason::Key => "no permission to touch the specified keys",
+            Reason::Channel => "no permission to access one of the channels used as arguments",
+            _ => "no permission",
+        };
         format!(
             "NOPERM ACLs rules changed between the moment the transaction was accumulated and the \
              EXEC call. This command is no longer allowed for the following reason: {why}"

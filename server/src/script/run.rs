@@ -193,8 +193,8 @@ impl Run<'_> {
             return Err("ERR This Valkey command is not allowed from script".into());
         }
         if cx.engine.acl.users.is_restrictive() && !cx.from_primary {
-            let text = cx.engine.acl_check_in(cx.client, row, args, Where::Lua);
-            text.map_err(|text| format!("ERR ACL failure in script: {text}"))?;
+            let allowed = cx.engine.acl_check_in(cx.client, row, args, Where::Lua);
+            allowed.map_err(|(_, text)| format!("ERR ACL failure in script: {text}"))?;
         }
         let wrote = shared.wrote.get();
         let first_write = row.is(Flags::WRITE) && !wrote;

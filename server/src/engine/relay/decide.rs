@@ -72,23 +72,35 @@ impl Redirect {
     }
 }
 
+/// What a command, or a transaction, does to data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Uses {
+    pub reads: bool,
+    pub writes: bool,
+}
+
 /// Whether this node answers the command itself: connection and administration commands,
-/// subscriptions (they are fed by the replication stream), and reads that READONLY allows.
-pub(super) fn stays_here(redirect: Option<&Redirect>, client: &Client, row: &Command) -> bool {
+/// subscriptions (they are fed by the replication stream), reads that READONLY allows, and the end of
+/// a transaction of which nothing will be executed, here or there.
+pub(super) fn stays_here(
+    redirect: Option<&Redirect>,
+    client: &Client,
+    row: &Command,
+    uses: impl Fn() -> Uses,
+) -> bool {
     if row.is(Flags::LOCAL) || row.is(Flags::IN_SUBSCRIBE) {
         return true;
     }
-    let Some(redirect) = redirect else { return false };
-    let reads = !row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
-    if redirect.only_capable && (!client.traits.capa_redirect || !touches_data(row)) {
+    if row.name == "exec" && client.multi.as_ref().is_some_and(|multi| multi.broken) {
         return true;
     }
+    let Some(redirect) = redirect else { return false };
+    if redirect.only_capable {
+        let Uses { reads, writes } = uses();
+        return !client.traits.capa_redirect || !writes && (!reads || client.traits.readonly);
+    }
+    let reads = !row.is(Flags::WRITE | Flags::MAY_REPLICATE | Flags::SHARED);
     redirect.serves_reads && client.traits.readonly && reads && client.multi.is_none()
-}
-
-/// Whether a command reads or writes keys, as opposed to the commands around transactions.
-fn touches_data(row: &Command) -> bool {
-    row.is(Flags::WRITE) || row.is(Flags::READONLY) || row.name == "exec"
 }
 
 /// The cluster slot of the command's first key; a command without one is as good in any slot.

@@ -1,7 +1,7 @@
 //! A client's session as a value, taken from and laid upon a connection; and the other end of the
 //! relay, where this node runs sessions for the clients of another.
 
-use crate::client::{Client, ClientId, Closing, Duty, Hold, ReplyMode};
+use crate::client::{Client, ClientId, Closing, Duty, Hold, ReplyMode, User};
 use crate::command::{Flags, lookup, subcommand};
 use crate::engine::blocking::Blocked;
 use crate::engine::{Engine, hooks};
@@ -21,6 +21,8 @@ pub struct SessionRun {
     sealed: u64,
     state: SessionState,
     touched: bool,
+    /// Who the client is, as its node knows it: user and name.
+    known: (User, Vec<u8>),
 }
 
 impl Engine {
@@ -62,8 +64,19 @@ impl Engine {
     /// it sent since.
     pub(super) fn take_back(&mut self, id: ClientId, session: &Session, unexecuted: Vec<Argv>) {
         let Some(mut client) = self.clients.take(id) else { return };
+        let mut known = true;
+        if self.acl.name_of(client.user) != session.user {
+            // Its transaction held an AUTH.
+            let user = self.acl_session_user(&session.user);
+            known = user.is_some();
+            client.user = user.unwrap_or(client.user);
+        }
+        client.name.clone_from(&session.name);
         Self::import(&mut client, session, unexecuted);
         self.clients.put_back(client);
+        if !known {
+            self.clients.close(id, Closing::AfterOutput);
+        }
     }
 
     /// Lays a session upon a connection; `after` is executed behind its pending command.
@@ -98,14 +111,17 @@ impl Engine {
             watching: session.watched,
         };
         // The command that opens the session is itself consumed, but not counted.
-        let run = SessionRun { consumed: 0, reported: 1, sealed, state, touched: false };
+        let known = (client.user, client.name.clone());
+        let run = SessionRun { consumed: 0, reported: 1, sealed, state, touched: false, known };
         client.session = Some(Box::new(run));
         self.rooms.relays.sessions += 1;
         Self::import(client, session, Vec::new());
         self.resume(client.id);
     }
 
-    /// A command of a session was consumed.
+    /// A command of a session was consumed. A transaction may have changed who the client is: then the
+    /// session goes back, since its node answers what is left to it, and opens the next one, as that
+    /// user.
     #[inline]
     pub(in crate::engine) fn session_consumed(&mut self, client: &mut Client) {
         let Some(run) = &mut client.session else { return };
@@ -113,6 +129,11 @@ impl Engine {
         if !run.touched {
             run.touched = true;
             self.rooms.relays.touched.push(client.id);
+        }
+        let (user, name) = &run.known;
+        let changed = *user != client.user || *name != client.name;
+        if changed && client.closing == Closing::No {
+            self.move_session_on(client, None);
         }
     }
 
