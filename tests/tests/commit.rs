@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tests::members::{Member, Writer, three};
 use tests::resp::{Client, Value};
+use tests::wait;
 
 /// Long enough to see that no answer comes; a late one is found by the next assertion.
 const NOT_YET: Duration = Duration::from_millis(300);
@@ -57,6 +58,10 @@ fn another_durability_is_taken_up_while_clients_write() -> Result<()> {
         a.change_config(&format!("{v}/1/2/{rule}/degrade/{},{},{}", a.id, b.id, c.id))?;
         ensure!(client.call(&["SET", "rule", rule])? == Value::Text("OK".into()));
     }
+    // It may have had no processor until now.
+    wait::until("the writer is answered", PATIENCE, || {
+        Ok((client.call(&["GET", "count"])? != Value::Nil).then_some(()))
+    })?;
     ensure!(writer.end()? > 0);
     for stopped in [&b, &c] {
         stopped.server.signal("STOP");
