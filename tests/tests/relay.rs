@@ -437,17 +437,23 @@ fn a_wait_is_answered_when_its_session_comes_back() {
     let replica = Server::start("wait-replica", &["--replicaof", &of]).unwrap();
     check(&mut new.client().unwrap(), "SET k v", &ok());
     level(&new, &replica);
-    lead(&old, &new, "");
     let mut client = old.client().unwrap();
+    let id = client.say("CLIENT ID").unwrap().int().unwrap();
+    lead(&old, &new, "");
     check(&mut client, "SET k w", &ok());
     client.send(&["WAIT", "9", "0"]).unwrap();
     client.send(&["ECHO", "behind"]).unwrap();
-    wait::until("it waits there", Duration::from_secs(20), || {
-        let list = new.client()?.say("CLIENT LIST")?.text()?;
-        Ok(list.contains("cmd=wait").then_some(()))
+    let waits_there = || -> anyhow::Result<bool> {
+        Ok(new.client()?.say("CLIENT LIST")?.text()?.contains("cmd=wait"))
+    };
+    let patience = Duration::from_secs(20);
+    wait::until("it waits there", patience, || Ok(waits_there()?.then_some(()))).unwrap();
+    check(&mut old.client().unwrap(), "CLIENT FORCE REDIRECT OFF", &ok());
+    wait::until("it left", patience, || Ok((!waits_there()?).then_some(()))).unwrap();
+    wait::until("it waits here", patience, || {
+        Ok((old.client()?.say(&format!("CLIENT UNBLOCK {id}"))? == Value::Int(1)).then_some(()))
     })
     .unwrap();
-    check(&mut old.client().unwrap(), "CLIENT FORCE REDIRECT OFF", &ok());
     assert_eq!(client.receive().unwrap(), Value::Int(0), "here are no replicas");
     assert_eq!(client.receive().unwrap(), text("behind"));
 }

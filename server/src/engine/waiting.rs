@@ -330,11 +330,12 @@ impl Engine {
         blocked
     }
 
-    /// Ends a blocked command with its answer for an expired deadline, or with an error.
+    /// Ends a blocked command, or a wait for copies, with its answer for an expired deadline, or with an
+    /// error.
     pub fn unblock(&mut self, id: ClientId, error: Option<&CommandError>) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let Some(blocked) = client.blocked.as_ref().filter(|_| client.hold == Hold::Blocked) else {
-            return false;
+            return self.unblock_wait(id, error);
         };
         let row = lookup(blocked.args.args().at(0));
         match (error, blocked.on_timeout) {

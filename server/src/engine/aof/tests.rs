@@ -114,7 +114,6 @@ fn a_server_that_starts_without_files_has_named_them_before_it_answers() {
 fn who_waits_for_copies_hears_that_its_server_became_a_replica() {
     let (_folder, mut bench) = bench_in("demoted");
     let (client, other, by_hand) = (bench.client(), bench.client(), bench.client());
-    assert_eq!(bench.ask(by_hand, "CONFIG SET appendonly yes"), "+OK");
     assert_eq!(bench.ask(client, "WAIT 1 0"), "");
     assert_eq!(bench.ask(other, "WAITAOF 0 1 0"), "");
     assert_eq!(bench.ask(by_hand, "REPLICAOF 127.0.0.1 1"), "+OK");

@@ -1,7 +1,7 @@
 //! WAIT and WAITAOF: clients that wait until replicas have, or disks hold, what was written.
 
 use crate::client::ClientId;
-use crate::resp::errors;
+use crate::resp::{CommandError, errors};
 
 use super::super::Engine;
 
@@ -57,7 +57,7 @@ impl Engine {
         let offset = self.rooms.replication.state.offset();
         let reached = self.reached(need, offset);
         let room = &mut self.rooms.replication;
-        if need.is_met(reached) || !room.state.records() {
+        if need.is_met(reached) {
             return Some(reached);
         }
         let deadline_ms = (timeout_ms > 0).then(|| now_ms + timeout_ms);
@@ -106,7 +106,7 @@ impl Engine {
             return self.settle_waits(|_, _, _| true);
         }
         for wait in std::mem::take(&mut self.rooms.replication.waits) {
-            self.refuse_wait(wait.client, errors::UNBLOCKED);
+            self.refuse_wait(wait.client, &errors::UNBLOCKED.into());
         }
     }
 
@@ -115,13 +115,31 @@ impl Engine {
         let local = |wait: &mut Wait| matches!(wait.need, Need::Durable { local: true, .. });
         let refused: Vec<Wait> = self.rooms.replication.waits.extract_if(.., local).collect();
         for wait in refused {
-            self.refuse_wait(wait.client, errors::NO_LOCAL_FILES);
+            self.refuse_wait(wait.client, &errors::NO_LOCAL_FILES.into());
         }
     }
 
-    fn refuse_wait(&mut self, client: ClientId, why: &'static str) {
-        self.note_error(why, None);
-        self.answer(client, |client| client.reply().error(&why.into()));
+    /// Ends a client's wait as if its time were over, or with an error; false if it does not wait.
+    pub(in super::super) fn unblock_wait(
+        &mut self,
+        id: ClientId,
+        why: Option<&CommandError>,
+    ) -> bool {
+        let waits = &mut self.rooms.replication.waits;
+        let Some(at) = waits.iter().position(|wait| wait.client == id) else { return false };
+        match why {
+            Some(why) => {
+                waits.remove(at);
+                self.refuse_wait(id, why);
+            }
+            None => self.settle_waits(|wait, _, _| wait.client == id),
+        }
+        true
+    }
+
+    fn refuse_wait(&mut self, client: ClientId, why: &CommandError) {
+        self.note_error(&why.0, None);
+        self.answer(client, |client| client.reply().error(why));
     }
 
     fn settle_waits(&mut self, over: impl Fn(&Wait, Reached, u64) -> bool) {
@@ -153,4 +171,27 @@ pub fn write_reached(mut reply: crate::resp::Reply<'_>, need: Need, reached: Rea
         reply.int(i64::from(reached.local));
     }
     reply.int(reached.replicas as i64);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::testing::Bench;
+
+    /// A server that had never had a replica answered at once, so that who wrote while the first one was
+    /// on its way was told that nobody holds it. And CLIENT UNBLOCK did not find who waits.
+    #[test]
+    fn replicas_that_have_yet_to_come_are_waited_for_until_somebody_ends_it() {
+        let mut bench = Bench::new(&[]);
+        let (client, other) = (bench.client(), bench.client());
+        assert_eq!(bench.ask(client, "WAIT 0 0"), ":0");
+        let unblock = format!("CLIENT UNBLOCK {}", bench.id(client).serial);
+        for (how, answer) in [("", ":0"), (" TIMEOUT", ":0"), (" ERROR", "-UNBLOCKED")] {
+            assert_eq!(bench.ask(client, "WAIT 1 0"), "");
+            assert_eq!(bench.ask(other, &format!("{unblock}{how}")), ":1");
+            let told = bench.out(client);
+            assert!(told.starts_with(answer), "{how}: {told}");
+            assert_eq!(bench.ask(other, &format!("{unblock}{how}")), ":0");
+        }
+        assert_eq!(bench.ask(client, "PING"), "+PONG");
+    }
 }
