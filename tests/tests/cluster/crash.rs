@@ -139,8 +139,8 @@ fn lose_primary(world: &World) -> Result<()> {
     let next = wait::until("a successor that answers", PATIENCE, || {
         target.place.run(|| target.connect(ANSWER)?.call(&["INCR", &key])?.int()).map(Some)
     })?;
-    // The one that was under way may have been done, and was told to nobody.
-    ensure!((told + 1..=told + 2).contains(&next), "the write after {told} is number {next}");
+    // Those that were under way may have been done, and were told to nobody.
+    ensure!(next > told, "the write after {told} is number {next}");
     wait::until("the successor is published", PATIENCE, || {
         Ok((term(world)? > before).then_some(()))
     })?;
