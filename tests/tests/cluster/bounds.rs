@@ -39,7 +39,7 @@ fn hold_and_let_go(world: &World, held: &RedisHA) -> Result<()> {
     let primary = held.primary()?;
     held.patch(&json!({"spec": {"image": "no-such-image:0"}}))?;
     wait::until("the replica is out of sync", PATIENCE, || {
-        Ok((condition(&held.get()?, "Synced") == "False").then_some(()))
+        Ok((condition(&held.get()?, "Synced")["status"] == "False").then_some(()))
     })?;
 
     let asked = Instant::now();
@@ -82,7 +82,11 @@ pub fn live_directive(world: &World) -> Result<()> {
     let before = pod_uids(world, redisha)?;
     redisha.patch(&json!({"spec": {"config": {"maxmemory": "255mb"}}}))?;
     let object = redisha.settled()?;
-    ensure!(condition(&object, "Degraded") == "False", "its status is {}", object["status"]);
+    ensure!(
+        condition(&object, "Degraded")["status"] == "False",
+        "its status is {}",
+        object["status"]
+    );
     ensure!(pod_uids(world, redisha)? == before, "pods were replaced");
     new_password(world)?;
     ensure!(pod_uids(world, redisha)? == before, "pods were replaced for a password");
@@ -138,8 +142,8 @@ pub fn pod_uids(world: &World, redisha: &RedisHA) -> Result<String> {
     world.cluster.kubectl(&["get", "pods", "-n", &redisha.namespace, "-l", &selector, "-o", uids])
 }
 
-fn condition(object: &Value, kind: &str) -> String {
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let found = conditions.iter().find(|condition| condition["type"] == kind);
-    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default().to_owned()
+/// The condition of that type in an object's status, null if there is none.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }

@@ -11,6 +11,7 @@ use tests::programs::STEPS;
 use tests::wait;
 
 use super::World;
+use super::bounds::condition;
 use super::power::Counting;
 
 /// Every scenario in the long form; else one of each side of the point of no return.
@@ -164,9 +165,7 @@ fn term(world: &World) -> Result<u64> {
 /// Whether people are told that the API server does not take what is to be applied.
 fn is_refused(world: &World) -> Result<bool> {
     let object = world.redisha.get()?;
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let degraded = conditions.iter().find(|one| one["type"] == "Degraded");
-    let said = degraded.and_then(|one| one["message"].as_str()).unwrap_or_default();
+    let said = condition(&object, "Degraded")["message"].as_str().unwrap_or_default();
     Ok(said.contains("cannot apply StatefulSet"))
 }
 
